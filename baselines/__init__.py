@@ -1,0 +1,1 @@
+"""Baseline objectives, one small file each."""

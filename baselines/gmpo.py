@@ -1,0 +1,42 @@
+"""GMPO (arXiv 2507.20673): geometric mean of token ratios clipped in the log domain.
+
+    c_{i,t} = min(z_{i,t}, clip_high) if A_i > 0, max(z_{i,t}, -clip_low) otherwise
+    J = sum_i exp(1/T_i sum_t c_{i,t}) A_i
+
+The clip acts on the pessimistic side only; a clipped token has no gradient.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from kpo.objective import ObjectiveOutput, TokenBatch, masked_mean, token_log_ratio
+
+
+@dataclass(frozen=True, kw_only=True)
+class GMPO:
+    """Clip of the token log-ratios, in nats: [-clip_low, clip_high]."""
+
+    clip_low: float = 0.4
+    clip_high: float = 0.4
+
+    def __post_init__(self) -> None:
+        for name, value in (("clip_low", self.clip_low), ("clip_high", self.clip_high)):
+            if not 0 <= value < float("inf"):
+                raise ValueError(f"{name} must be a finite number >= 0, got {value!r}")
+
+    def __call__(self, batch: TokenBatch) -> ObjectiveOutput:
+        """Loss of the batch."""
+        mask = batch.mask.bool()
+        A = batch.advantages
+        z = token_log_ratio(batch)
+        c = torch.where(A[:, None] > 0, z.clamp(max=self.clip_high), z.clamp(min=-self.clip_low))
+        mean = masked_mean(c, mask)
+        return ObjectiveOutput(
+            loss=-(mean.exp() * A * mask.any(1)).sum(),
+            count=mask.any(1).sum(),
+            metrics={"clip_fraction": ((mask & (c != z)).sum(), mask.sum())},
+            log_ratio=mean.detach()[:, None].expand_as(z).masked_fill(~mask, 0),
+        )

@@ -1,0 +1,1 @@
+"""Benchmarks, sampling, grading, statistics and tables."""

@@ -1,0 +1,1 @@
+"""The method (filter and objective) and the trainer core that every method shares."""

@@ -1,0 +1,27 @@
+"""Group-relative advantages (arXiv 2402.03300, outcome supervision; arXiv 2602.10609).
+
+Deviation: the papers do not say which standard deviation; here it has Bessel's correction, as in
+the TRL and verl trainers.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def group_advantages(rewards: Tensor) -> Tensor:
+    """A = (R - mean R) / (std R + 1e-6) within each group.
+
+    Args:
+        rewards: R [N, G], G responses to each of N prompts.
+
+    Returns: A [N, G] float32; 0 for a group whose rewards are all equal. Raises ValueError unless
+    rewards are [N, G] with G >= 2.
+    """
+    if rewards.ndim != 2 or rewards.shape[1] < 2:
+        raise ValueError(f"rewards must be [N, G] with G >= 2, got {list(rewards.shape)}")
+    R = rewards.float()
+    deviation = R - R.mean(1, keepdim=True)
+    equal = (R[:, :1] == R).all(1, keepdim=True)
+    return (deviation / (R.std(1, keepdim=True) + 1e-6)).masked_fill(equal, 0.0).to(torch.float32)

@@ -1,0 +1,56 @@
+"""KPO: the clipped surrogate on Kalman-filtered log-ratios (arXiv 2602.10609).
+
+    r_{i,t} = exp(sg(x_{i,t}) + log pi - sg(log pi)),   x_i = KalmanFilter(z_i; q = Q / V)
+
+clipped to [1 - clip_low, 1 + clip_high], or not clipped at all. No gradient flows through the
+filter. The paper's settings: q = 1e-6 with clip 3e-4 / 4e-4, and q = 1e-4 without a clip.
+
+Deviation from the paper: `memory` may be given in place of q, the number of tokens that the filter
+remembers in its steady state, because the paper's q fits responses of thousands of tokens.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kpo.kalman import kalman_filter, memory_from_q, q_from_memory
+from kpo.objective import (
+    ObjectiveOutput,
+    TokenBatch,
+    check_ratio_clip,
+    clipped_surrogate,
+    token_log_ratio,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilteredRatio:
+    """KPO's objective; give q or memory (tokens), and both clips or None for both."""
+
+    q: float | None = None
+    memory: float | None = None
+    clip_low: float | None = 3e-4
+    clip_high: float | None = 4e-4
+
+    def __post_init__(self) -> None:
+        if (self.q is None) == (self.memory is None):
+            raise ValueError(
+                f"kpo wants exactly one of q and memory, got q={self.q!r}, memory={self.memory!r}"
+            )
+        if self.memory is not None:
+            object.__setattr__(self, "q", q_from_memory(self.memory))
+        elif self.q is not None:
+            object.__setattr__(self, "memory", memory_from_q(self.q))
+        if (self.clip_low is None) != (self.clip_high is None):
+            raise ValueError(
+                "clip_low and clip_high must both be numbers or both be None (unclipped), got"
+                f" {self.clip_low!r} and {self.clip_high!r}"
+            )
+        if self.clip_low is not None and self.clip_high is not None:
+            check_ratio_clip(self.clip_low, self.clip_high)
+
+    def __call__(self, batch: TokenBatch) -> ObjectiveOutput:
+        """Loss of the batch."""
+        assert self.q is not None
+        x = kalman_filter(token_log_ratio(batch), batch.mask, q=self.q)
+        return clipped_surrogate(batch, x, self.clip_low, self.clip_high)

@@ -1,0 +1,212 @@
+"""Causal Kalman filter of token log-ratios (arXiv 2602.10609, the filter equations).
+
+A response's log-ratios z_t are noisy observations of a slowly moving latent state x_t:
+
+    x_t = x_{t-1} + w_t,  w_t ~ N(0, Q)        z_t = x_t + e_t,  e_t ~ N(0, V)
+
+with x_0 = 0, P_0 = 0. Only q = Q / V matters. With P_t = V K_t the recursion is
+
+    K_t = (K_{t-1} + q) / (K_{t-1} + q + 1),   K_0 = 0
+    x_t = x_{t-1} + K_t (z_t - x_{t-1})
+
+The gains depend on the position alone, so the filter is a fixed lower-triangular linear map
+
+    x_t = sum_{i <= t} K_i exp(L_t - L_i) z_i,   L_t = sum_{j <= t} log(1 - K_j) <= 0
+
+`kalman_filter` applies the map in chunks, in float64. Inside a chunk ending at token e,
+
+    x_t = exp(L_t - L_e) (cumsum_i K_i exp(L_e - L_i) z_i + exp(L_e - L_s) x_s)
+
+where s is the last token of the chunk before. The weights inside the sum are at most 1, so it
+cannot overflow, and chunks are short enough for exp(L_t - L_e) to stay in range. The states x_s
+obey a recurrence of the same kind, solved by triangular matrices of decays exp(L_e - L_s) <= 1.
+
+Deviation from the paper: none in the equations; masked tokens are defined as absent.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+_CHUNK = 64
+"""Tokens per chunk, and chunks per triangular matrix of the levels above."""
+
+_LOG_RANGE = 350.0
+"""Largest |L_t - L_e| inside a chunk: half of float64's range, the rest is for the data."""
+
+
+def _check_q(q: float) -> None:
+    if not (isinstance(q, float | int) and math.isfinite(q) and q > 0):
+        raise ValueError(f"q = Q/V must be a finite number above 0, got {q!r}")
+
+
+@lru_cache(maxsize=32)
+def _gains(length: int, q: float) -> Tensor:
+    gains, gain = [], 0.0
+    for _ in range(length):
+        gain = (gain + q) / (gain + q + 1.0)
+        gains.append(gain)
+    return torch.tensor(gains, dtype=torch.float64)
+
+
+def kalman_gains(length: int, q: float) -> Tensor:
+    """Gains K_1 .. K_length of the recursion, float64 [length], on the CPU.
+
+    Raises ValueError for a negative length or a q that is not finite and positive.
+    """
+    _check_q(q)
+    if length < 0:
+        raise ValueError(f"length must be at least 0, got {length}")
+    return _gains(length, float(q)).clone()
+
+
+def steady_gain(q: float) -> float:
+    """Limit of K_t for t -> infinity: the positive root of K^2 + q K - q = 0."""
+    _check_q(q)
+    return 2.0 / (1.0 + math.sqrt(1.0 + 4.0 / q))
+
+
+def q_from_memory(memory: float) -> float:
+    """The q whose steady gain is 1 / memory: the filter then remembers about `memory` tokens.
+
+    Raises ValueError unless memory is a finite number above 1.
+    """
+    if not (math.isfinite(memory) and memory > 1):
+        raise ValueError(f"memory must be a finite number of tokens above 1, got {memory!r}")
+    gain = 1.0 / memory
+    return gain * gain / (1.0 - gain)
+
+
+def memory_from_q(q: float) -> float:
+    """Tokens that the filter remembers in its steady state, 1 / K."""
+    return 1.0 / steady_gain(q)
+
+
+@dataclass(frozen=True)
+class _Weights:
+    """Everything about q and the positions, float64, for n chunks of C tokens."""
+
+    chunk: int
+    inward: Tensor  # [n C]  K_i exp(L_e - L_i)
+    outward: Tensor  # [n C]  exp(L_t - L_e)
+    decay: Tensor  # [n]    exp(L_e - L_s), over a whole chunk
+    levels: list[tuple[Tensor, Tensor]]  # decays between chunk ends, see _end_levels
+
+
+@lru_cache(maxsize=16)
+def _weights(capacity: int, q: float, device: torch.device) -> _Weights:
+    gains = _gains(capacity, q)
+    previous = torch.cat([gains.new_zeros(1), gains[:-1]])
+    step = torch.log1p(previous + q)  # -log(1 - K_t), as 1 - K_t = 1 / (K_{t-1} + q + 1)
+    chunk = min(_CHUNK, 1 + int(_LOG_RANGE / float(step.max())))
+    step = torch.nn.functional.pad(step, (0, -capacity % chunk))
+    gains = torch.nn.functional.pad(gains, (0, -capacity % chunk))
+    L = -step.cumsum(0).view(-1, chunk)
+    ends = L[:, -1]
+    return _Weights(
+        chunk=chunk,
+        inward=(gains * (ends[:, None] - L).exp().flatten()).to(device),
+        outward=(L - ends[:, None]).exp().flatten().to(device),
+        decay=torch.cat([ends[:1], ends.diff()]).exp().to(device),
+        levels=[(blocks.to(device), carry.to(device)) for blocks, carry in _end_levels(ends)],
+    )
+
+
+def _end_levels(L: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """Decays between chunk ends with log-decays L [n], grouped again and again until one is left.
+
+    A level is (blocks [m, C, C], carry [m, C]): blocks[g, i, t] = exp(L_t - L_i) for i <= t inside
+    group g, carry[g, t] = exp(L_t - L_s) from the end s of the group before.
+    """
+    levels = []
+    while True:
+        L = torch.cat([L, L[-1:].expand(-len(L) % _CHUNK)]).view(-1, _CHUNK)
+        blocks = (L[:, None, :] - L[:, :, None]).clamp(max=0).exp().triu()
+        before = torch.cat([L.new_zeros(1), L[:-1, -1]])
+        levels.append((blocks, (L - before[:, None]).exp()))
+        if len(L) == 1:
+            return levels
+        L = L[:, -1]
+
+
+def _end_states(sums: Tensor, levels: list[tuple[Tensor, Tensor]]) -> Tensor:
+    """States at the chunks' ends [B, n] from what each chunk alone adds, sums [B, n]."""
+    (blocks, carry), *above = levels
+    batch, n = sums.shape
+    groups = torch.nn.functional.pad(sums, (0, -n % _CHUNK)).view(batch, -1, _CHUNK)
+    m = groups.shape[1]
+    states = torch.bmm(groups.transpose(0, 1), blocks[:m]).transpose(0, 1)
+    if m > 1:
+        ends = _end_states(states[:, :, -1], above)
+        states = torch.cat([states[:, :1], states[:, 1:] + carry[1:m] * ends[:, :-1, None]], dim=1)
+    return states.reshape(batch, -1)[:, :n]
+
+
+def _filter_dense(z: Tensor, q: float) -> Tensor:
+    """Filter z [B, T] in which every token is an observation; returns z's dtype."""
+    batch, length = z.shape
+    capacity = max(_CHUNK, 1 << (length - 1).bit_length())
+    weights = _weights(capacity, q, z.device)
+    n = -(-length // weights.chunk)
+    size = n * weights.chunk
+    x = z.double() if size == length else torch.nn.functional.pad(z.double(), (0, size - length))
+    x = (x * weights.inward[:size]).view(batch, n, weights.chunk).cumsum(2)
+    if n > 1:
+        ends = _end_states(x[:, :, -1], weights.levels)
+        x[:, 1:] += (weights.decay[1:n] * ends[:, :-1])[:, :, None]
+    x = x.view(batch, size).mul_(weights.outward[:size])
+    return x[:, :length].to(z.dtype)
+
+
+@torch.no_grad()
+def kalman_filter(log_ratio: Tensor, mask: Tensor, *, q: float) -> Tensor:
+    """Filtered log-ratios x_t, detached.
+
+    Args:
+        log_ratio: z [B, T] in nats; float32 or float64 (bf16 and half come out as float32).
+        mask: [B, T], nonzero where a token is an observation. Other tokens move neither the state
+            nor the gain's index, wherever they stand, may hold anything, and their output is 0.
+        q: Q / V > 0, dimensionless.
+
+    Returns: x [B, T]. Raises ValueError for a bad q or shapes that differ.
+    """
+    _check_q(q)
+    if log_ratio.ndim != 2 or log_ratio.shape != mask.shape:
+        raise ValueError(
+            f"log_ratio and mask must both be [B, T], got {list(log_ratio.shape)} and"
+            f" {list(mask.shape)}"
+        )
+    if log_ratio.dtype not in (torch.float32, torch.float64):
+        log_ratio = log_ratio.float()
+    if log_ratio.numel() == 0:
+        return torch.zeros_like(log_ratio)
+    mask = mask.bool()
+    if bool(mask.all()):
+        return _filter_dense(log_ratio, float(q))
+    z = log_ratio.masked_fill(~mask, 0)
+    if bool((mask[:, 1:] <= mask[:, :-1]).all()):  # padding on the right only: nothing to move
+        return _filter_dense(z, float(q)).masked_fill_(~mask, 0)
+    position = (mask.cumsum(1) - 1).clamp_(min=0)
+    packed = torch.zeros_like(z).scatter_add_(1, position, z)
+    return _filter_dense(packed, float(q)).gather(1, position).masked_fill_(~mask, 0)
+
+
+@torch.no_grad()
+def kalman_filter_reference(log_ratio: Tensor, mask: Tensor, *, q: float) -> Tensor:
+    """The recursion token by token in float64 [B, T]; slow, for tests and benchmarks."""
+    gains = kalman_gains(log_ratio.shape[1], q).to(log_ratio.device)
+    x = torch.zeros(len(log_ratio), dtype=torch.float64, device=log_ratio.device)
+    seen = torch.zeros(len(log_ratio), dtype=torch.long, device=log_ratio.device)
+    out = torch.zeros_like(log_ratio, dtype=torch.float64)
+    for t in range(log_ratio.shape[1]):
+        valid = mask[:, t].bool()
+        gain = gains[seen]
+        x = torch.where(valid, x + gain * (log_ratio[:, t].double() - x), x)
+        out[:, t] = torch.where(valid, x, 0.0)
+        seen = torch.where(valid, (seen + 1).clamp(max=len(gains) - 1), seen)
+    return out

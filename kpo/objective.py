@@ -1,0 +1,134 @@
+"""What every objective shares: its input, its output, and the clipped surrogate.
+
+An objective is a frozen dataclass of settings that is called with a `TokenBatch` and returns the
+sum of its loss over responses together with their number. The trainer divides once, by the number
+of responses of the whole optimizer step, so gradients depend neither on micro-batches nor on
+padding nor on the number of ranks.
+
+Notation: z_{i,t} = log pi_theta(y_{i,t}) - log pi_old(y_{i,t}) is the log-ratio of token t of
+response i, A_i the advantage, T_i the number of tokens, sg(.) stop-gradient.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class TokenBatch:
+    """Responses of one micro-batch, aligned at their first token.
+
+    Attributes:
+        logprobs: log pi_theta [B, T] in nats, with gradient.
+        old_logprobs: log pi_old [B, T] in nats.
+        advantages: A_i [B].
+        mask: [B, T], nonzero where a token belongs to the response; other places may hold anything.
+    """
+
+    logprobs: Tensor
+    old_logprobs: Tensor
+    advantages: Tensor
+    mask: Tensor
+
+    def __post_init__(self) -> None:
+        shape = self.logprobs.shape
+        if not (
+            len(shape) == 2
+            and self.old_logprobs.shape == self.mask.shape == shape
+            and self.advantages.shape == shape[:1]
+        ):
+            raise ValueError(
+                "TokenBatch wants logprobs, old_logprobs, mask [B, T] and advantages [B], got"
+                f" {list(shape)}, {list(self.old_logprobs.shape)}, {list(self.mask.shape)} and"
+                f" {list(self.advantages.shape)}"
+            )
+
+
+@dataclass(frozen=True)
+class ObjectiveOutput:
+    """What an objective returns.
+
+    Attributes:
+        loss: scalar, summed over responses (to be minimised); loss / count is the mean.
+        count: number of responses with at least one token.
+        metrics: name -> (sum, count), to be added up over micro-batches before dividing.
+        log_ratio: [B, T] detached, log of the ratio that weights each token's gradient, before
+            clipping; 0 where masked. It feeds the diagnostics.
+    """
+
+    loss: Tensor
+    count: Tensor
+    metrics: Mapping[str, tuple[Tensor, Tensor]]
+    log_ratio: Tensor
+
+
+class Objective(Protocol):
+    """A policy-optimisation objective: settings in the dataclass, the maths in the call."""
+
+    def __call__(self, batch: TokenBatch) -> ObjectiveOutput:
+        """Loss of the batch."""
+        ...
+
+
+def token_log_ratio(batch: TokenBatch) -> Tensor:
+    """z [B, T] with gradient, 0 where masked (whatever the padding holds)."""
+    mask = batch.mask.bool()
+    logprobs = batch.logprobs.masked_fill(~mask, 0)
+    return logprobs - batch.old_logprobs.masked_fill(~mask, 0)
+
+
+def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
+    """Mean of values [B, T] over each row's unmasked tokens [B]; 0 for a row without any."""
+    mask = mask.bool()
+    return values.masked_fill(~mask, 0).sum(1) / mask.sum(1).clamp(min=1)
+
+
+def check_ratio_clip(clip_low: float, clip_high: float) -> None:
+    """Raise ValueError unless 0 <= clip_low < 1 and 0 <= clip_high."""
+    if not 0 <= clip_low < 1:
+        raise ValueError(f"clip_low must be in [0, 1), got {clip_low!r}")
+    if not 0 <= clip_high < float("inf"):
+        raise ValueError(f"clip_high must be a finite number >= 0, got {clip_high!r}")
+
+
+def clipped_surrogate(
+    batch: TokenBatch, log_ratio: Tensor, clip_low: float | None, clip_high: float | None
+) -> ObjectiveOutput:
+    """The pessimistic clipped surrogate with a given log-ratio l_{i,t} per token.
+
+        r_{i,t} = exp(sg(l_{i,t}) + log pi - sg(log pi))
+        J = sum_i 1/T_i sum_t min(r_{i,t} A_i, clip(r_{i,t}, 1 - clip_low, 1 + clip_high) A_i)
+
+    A token's gradient is weighted by exp(l_{i,t}); a clipped token has none. With l = z this is
+    exactly PPO's surrogate, as d exp(z) = exp(z) d log pi.
+
+    Args:
+        batch: B responses of up to T tokens.
+        log_ratio: l [B, T], used without its gradient.
+        clip_low: distance of the lower bound from 1; None together with clip_high: no clip.
+        clip_high: distance of the upper bound from 1.
+    """
+    mask = batch.mask.bool()
+    A = batch.advantages[:, None]
+    log_ratio = log_ratio.detach().masked_fill(~mask, 0)
+    ratio = log_ratio.exp()
+    if clip_low is None or clip_high is None:
+        clipped = torch.zeros_like(mask)
+        bounded = ratio
+    else:
+        bounded = ratio.clamp(1 - clip_low, 1 + clip_high)
+        clipped = mask & (bounded * A < ratio * A)
+    logprobs = batch.logprobs.masked_fill(~mask, 0)
+    one = (logprobs - logprobs.detach()).exp()  # 1, with the gradient of log pi
+    surrogate = torch.where(clipped, bounded, ratio.masked_fill(clipped, 0) * one) * A
+    return ObjectiveOutput(
+        loss=-masked_mean(surrogate, mask).sum(),
+        count=mask.any(1).sum(),
+        metrics={"clip_fraction": (clipped.sum(), mask.sum())},
+        log_ratio=log_ratio,
+    )

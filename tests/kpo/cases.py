@@ -1,0 +1,110 @@
+"""Batches and objectives that several tests share."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kpo.objective import Objective, ObjectiveOutput, TokenBatch
+from kpo.registry import make_objective
+from tests.kpo import oracles
+from tests.kpo.oracles import Array, Expected
+
+
+class Method(NamedTuple):
+    label: str
+    name: str
+    settings: dict[str, float | None]
+
+    def build(self) -> Objective:
+        return make_objective(self.name, **self.settings)
+
+    def expected(self, batch: TokenBatch) -> Expected:
+        """The oracle's answer for the batch."""
+        z = as_array(batch.logprobs) - as_array(batch.old_logprobs)
+        mask = batch.mask.numpy().astype(bool)
+        return oracles.expected(self.name, self.settings, z, as_array(batch.advantages), mask)
+
+
+METHODS = [
+    Method("grpo", "grpo", {}),
+    Method("grpo-lopsided", "grpo", {"clip_low": 0.1, "clip_high": 0.3}),
+    Method("token_clipped", "token_clipped", {}),
+    Method("gspo", "gspo", {}),
+    Method("gspo-lopsided", "gspo", {"clip_low": 0.3, "clip_high": 0.05}),
+    Method("gmpo", "gmpo", {}),
+    Method("gmpo-lopsided", "gmpo", {"clip_low": 0.2, "clip_high": 0.6}),
+    Method("kpo-paper", "kpo", {"q": 1e-6}),
+    Method("kpo-quick", "kpo", {"q": 1e-2}),
+    Method("kpo-memory", "kpo", {"memory": 12.0, "clip_low": 0.3, "clip_high": 0.1}),
+    Method("kpo-unclipped", "kpo", {"q": 1e-4, "clip_low": None, "clip_high": None}),
+]
+IDS = [method.label for method in METHODS]
+
+SCALES = (1e-4, 4e-4, 1e-2, 0.2, 0.5, 3.0)  # of z: inside every clip .. far outside all of them
+BIASES = (-1.0, 0.0, 1.0)  # mean of z in units of its scale
+ADVANTAGES = (-1.3, 0.0, 0.7)
+
+
+def as_array(tensor: Tensor) -> Array:
+    return tensor.detach().to(torch.float64).numpy()
+
+
+def holey_mask(rng: np.random.Generator, rows: int, length: int) -> Array:
+    """Ragged ends, holes anywhere; the first row is empty, the second has one token."""
+    ends = rng.integers(1, length + 1, size=(rows, 1))
+    mask = (np.arange(length) < ends) & (rng.random((rows, length)) > 0.2)
+    mask[:2] = False
+    mask[1, rng.integers(length)] = True
+    return mask.astype(np.float64)
+
+
+def random_batch(seed: int, length: int = 24, dtype: torch.dtype = torch.float64) -> TokenBatch:
+    """One row of every scale, bias and advantage, in seeded order."""
+    rng = np.random.default_rng(seed)
+    grid = np.array(np.meshgrid(SCALES, BIASES, ADVANTAGES)).reshape(3, -1)
+    scale, bias, advantage = rng.permuted(grid, axis=1)[:, :, None]
+    z = scale * (bias + rng.standard_normal((len(scale), length)))
+    old = -0.1 - 2 * rng.random(z.shape)
+    return TokenBatch(
+        logprobs=torch.tensor(old + z, dtype=dtype),
+        old_logprobs=torch.tensor(old, dtype=dtype),
+        advantages=torch.tensor(advantage[:, 0], dtype=dtype),
+        mask=torch.tensor(holey_mask(rng, *z.shape)).bool(),
+    )
+
+
+def one_response(
+    z: Sequence[float], advantage: float, dtype: torch.dtype = torch.float64
+) -> TokenBatch:
+    """A single response with these log-ratios, nothing masked."""
+    log_ratio = torch.tensor([z], dtype=dtype)
+    return TokenBatch(
+        logprobs=log_ratio,
+        old_logprobs=torch.zeros_like(log_ratio),
+        advantages=torch.tensor([advantage], dtype=dtype),
+        mask=torch.ones_like(log_ratio, dtype=torch.bool),
+    )
+
+
+def rows_of(batch: TokenBatch, rows: Tensor) -> TokenBatch:
+    """Those responses, cut to the longest of them."""
+    used = batch.mask[rows].any(0).nonzero()
+    length = int(used.max()) + 1 if len(used) else 1
+    return TokenBatch(
+        logprobs=batch.logprobs[rows, :length],
+        old_logprobs=batch.old_logprobs[rows, :length],
+        advantages=batch.advantages[rows],
+        mask=batch.mask[rows, :length],
+    )
+
+
+def loss_and_gradient(objective: Objective, batch: TokenBatch) -> tuple[ObjectiveOutput, Tensor]:
+    """The output and d loss / d logprobs."""
+    leaf = batch.logprobs.detach().clone().requires_grad_()
+    output = objective(replace(batch, logprobs=leaf))
+    (gradient,) = torch.autograd.grad(output.loss, leaf)
+    return output, gradient
