@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import torch
 
-from kpo.objective import ObjectiveOutput, TokenBatch, masked_mean, token_log_ratio
+from kpo.objective import ObjectiveOutput, TokenBatch, check_bound, masked_mean, token_log_ratio
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,9 +23,8 @@ class GMPO:
     clip_high: float = 0.4
 
     def __post_init__(self) -> None:
-        for name, value in (("clip_low", self.clip_low), ("clip_high", self.clip_high)):
-            if not 0 <= value < float("inf"):
-                raise ValueError(f"{name} must be a finite number >= 0, got {value!r}")
+        check_bound("clip_low", self.clip_low)
+        check_bound("clip_high", self.clip_high)
 
     def __call__(self, batch: TokenBatch) -> ObjectiveOutput:
         """Loss of the batch."""
@@ -35,7 +34,7 @@ class GMPO:
         c = torch.where(A[:, None] > 0, z.clamp(max=self.clip_high), z.clamp(min=-self.clip_low))
         mean = masked_mean(c, mask)
         return ObjectiveOutput(
-            loss=-(mean.exp() * A * mask.any(1)).sum(),
+            loss=-(mean.masked_fill(A == 0, 0).exp() * A * mask.any(1)).sum(),
             count=mask.any(1).sum(),
             metrics={"clip_fraction": ((mask & (c != z)).sum(), mask.sum())},
             log_ratio=mean.detach()[:, None].expand_as(z).masked_fill(~mask, 0),

@@ -11,6 +11,7 @@ response i, A_i the advantage, T_i the number of tokens, sg(.) stop-gradient.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -90,10 +91,14 @@ def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
 
 def check_ratio_clip(clip_low: float, clip_high: float) -> None:
     """Raise ValueError unless 0 <= clip_low < 1 and 0 <= clip_high."""
-    if not 0 <= clip_low < 1:
-        raise ValueError(f"clip_low must be in [0, 1), got {clip_low!r}")
-    if not 0 <= clip_high < float("inf"):
-        raise ValueError(f"clip_high must be a finite number >= 0, got {clip_high!r}")
+    check_bound("clip_low", clip_low, below=1.0)
+    check_bound("clip_high", clip_high)
+
+
+def check_bound(name: str, value: float | None, below: float = math.inf) -> None:
+    """Raise ValueError unless 0 <= value < below, naming the setting."""
+    if value is None or not 0 <= value < below:
+        raise ValueError(f"{name} must be a number in [0, {below}), got {value!r}")
 
 
 def clipped_surrogate(
@@ -125,7 +130,7 @@ def clipped_surrogate(
         clipped = mask & (bounded * A < ratio * A)
     logprobs = batch.logprobs.masked_fill(~mask, 0)
     one = (logprobs - logprobs.detach()).exp()  # 1, with the gradient of log pi
-    surrogate = torch.where(clipped, bounded, ratio.masked_fill(clipped, 0) * one) * A
+    surrogate = torch.where(clipped, bounded, ratio.masked_fill(clipped | (A == 0), 0) * one) * A
     return ObjectiveOutput(
         loss=-masked_mean(surrogate, mask).sum(),
         count=mask.any(1).sum(),

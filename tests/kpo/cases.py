@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from kpo.objective import Objective, ObjectiveOutput, TokenBatch
@@ -53,27 +54,27 @@ def as_array(tensor: Tensor) -> Array:
     return tensor.detach().to(torch.float64).numpy()
 
 
-def holey_mask(rng: np.random.Generator, rows: int, length: int) -> Array:
+def holey_mask(rng: np.random.Generator, rows: int, length: int) -> NDArray[np.bool_]:
     """Ragged ends, holes anywhere; the first row is empty, the second has one token."""
     ends = rng.integers(1, length + 1, size=(rows, 1))
     mask = (np.arange(length) < ends) & (rng.random((rows, length)) > 0.2)
     mask[:2] = False
     mask[1, rng.integers(length)] = True
-    return mask.astype(np.float64)
+    return mask
 
 
 def random_batch(seed: int, length: int = 24, dtype: torch.dtype = torch.float64) -> TokenBatch:
     """One row of every scale, bias and advantage, in seeded order."""
     rng = np.random.default_rng(seed)
     grid = np.array(np.meshgrid(SCALES, BIASES, ADVANTAGES)).reshape(3, -1)
-    scale, bias, advantage = rng.permuted(grid, axis=1)[:, :, None]
+    scale, bias, advantage = rng.permutation(grid, axis=1)[:, :, None]
     z = scale * (bias + rng.standard_normal((len(scale), length)))
     old = -0.1 - 2 * rng.random(z.shape)
     return TokenBatch(
         logprobs=torch.tensor(old + z, dtype=dtype),
         old_logprobs=torch.tensor(old, dtype=dtype),
         advantages=torch.tensor(advantage[:, 0], dtype=dtype),
-        mask=torch.tensor(holey_mask(rng, *z.shape)).bool(),
+        mask=torch.tensor(holey_mask(rng, *z.shape)),
     )
 
 
@@ -103,8 +104,8 @@ def rows_of(batch: TokenBatch, rows: Tensor) -> TokenBatch:
 
 
 def loss_and_gradient(objective: Objective, batch: TokenBatch) -> tuple[ObjectiveOutput, Tensor]:
-    """The output and d loss / d logprobs."""
+    """The output, its loss detached, and d loss / d logprobs."""
     leaf = batch.logprobs.detach().clone().requires_grad_()
     output = objective(replace(batch, logprobs=leaf))
     (gradient,) = torch.autograd.grad(output.loss, leaf)
-    return output, gradient
+    return replace(output, loss=output.loss.detach()), gradient

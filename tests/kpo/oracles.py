@@ -29,7 +29,7 @@ class Term(NamedTuple):
 
 class Expected(NamedTuple):
     loss: float
-    count: int
+    responses: int
     gradient: Array  # d loss / d logprobs, 0 where masked
     log_ratio: Array  # 0 where masked
 
@@ -43,7 +43,7 @@ def gain_path(length: int, Q: float, V: float = 1.0) -> list[tuple[float, float]
     for _ in range(length):
         P_pred = P + Q
         K = P_pred / (P_pred + V)
-        P = (1 - K) * P_pred
+        P = V / (P_pred + V) * P_pred  # (1 - K) P_pred, also where K rounds to 1
         path.append((K, P))
     return path
 
@@ -160,17 +160,17 @@ def expected(
     name: str, settings: Settings, z: Array, advantages: Array, mask: NDArray[np.bool_]
 ) -> Expected:
     """Minus the sum over responses of the mean over their tokens."""
-    loss, count = 0.0, 0
+    loss, responses = 0.0, 0
     gradient, log_ratio = np.zeros(z.shape), np.zeros(z.shape)
     for i, A in enumerate(advantages.tolist()):
         tokens = np.flatnonzero(mask[i])
         if len(tokens) == 0:
             continue
-        count += 1
+        responses += 1
         for t, term in zip(
             tokens, response_terms(name, settings, z[i, tokens].tolist(), A), strict=True
         ):
             loss -= term.value / len(tokens)
             gradient[i, t] = -term.slope / len(tokens)
             log_ratio[i, t] = term.log_weight
-    return Expected(loss, count, gradient, log_ratio)
+    return Expected(loss, responses, gradient, log_ratio)

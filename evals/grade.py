@@ -1,0 +1,230 @@
+"""Grade boxed answers with math-verify, in processes that can be killed.
+
+    python -m evals.grade --samples samples.jsonl --out grades.jsonl
+
+Only a boxed answer counts: the last balanced `\\boxed{...}` (or `\\fbox{...}`) of a response.
+`Grade.status` says how a grade came about; whatever is not `ok` is wrong, and is counted apart:
+
+    ok         compared with the gold
+    no_answer  no balanced box, or an empty one
+    timeout    the comparison ran past its deadline, or would: a power like `9^{9^{9^{9}}}` that no
+               computer finishes is recognised and refused at once
+    error      the answer is longer than MAX_ANSWER_CHARS or nests deeper than MAX_ANSWER_DEPTH, or
+               its worker ran out of memory or died
+
+A comparison is made once for all responses with the same gold and the same answer; two plain
+integers are compared without a worker, and no worker starts before one is needed. What can be
+slow is a distinct answer that runs to its deadline: n of those take n * timeout_s / workers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Self
+
+from tqdm import tqdm
+
+from evals.answers import bracket_depth, clean, extract_boxed, normalise_gold
+from evals.grade_pool import Reply, Request, WorkerPool
+from evals.sample_file import BadRowError, GradeRow, Sample, read_samples, write_grades
+
+Status = Literal["ok", "no_answer", "timeout", "error"]
+STATUSES: tuple[Status, ...] = ("ok", "no_answer", "timeout", "error")
+# The longest gold of the six benchmarks has 210 characters and nests 5 deep. Longer boxes hold
+# essays or digits by the thousand (Python itself refuses to read an integer of more than 4,300),
+# deeper ones brackets for their own sake: parsing them costs seconds (20 braces: more than 10 s)
+# and cannot end in a right answer.
+MAX_ANSWER_CHARS = 1000
+MAX_ANSWER_DEPTH = 16
+# Integers as people write them: no sign but a minus, no leading zero, no -0. math-verify compares
+# the rest of the integers by rules of its own (it reads 007 as 7, and -0 as different from 0).
+_INTEGER = re.compile(r"0|-?[1-9][0-9]{0,99}")
+
+
+@dataclass(frozen=True)
+class Grade:
+    """`extracted` is the text of the box (its first MAX_ANSWER_CHARS), None without one."""
+
+    correct: bool
+    status: Status
+    extracted: str | None
+
+
+class Grader:
+    """Grades calls after calls with one set of workers, for one thread; a context manager.
+
+    timeout_s: wall-clock seconds that one comparison may take.
+    memory_mb: address space of a worker, MiB (math-verify itself takes about 200).
+    """
+
+    def __init__(self, *, workers: int = 2, timeout_s: float = 5.0, memory_mb: int = 2048) -> None:
+        self._pool = WorkerPool(workers=workers, timeout_s=timeout_s, memory_mb=memory_mb)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the workers."""
+        self._pool.close()
+
+    def grade(
+        self,
+        pairs: Sequence[tuple[str, str]],
+        on_done: Callable[[int], None] | None = None,
+    ) -> list[Grade]:
+        """Grade (gold, response) pairs, in order; golds are LaTeX without the box.
+
+        `on_done(n)` is called whenever n more pairs are graded. Raises TypeError, before any
+        work, naming the index of a pair that is not two strings.
+        """
+        _check_types(pairs)
+        grades: list[Grade | None] = []
+        waiting: dict[Request, list[int]] = {}
+        extracted = [extract_boxed(response) for _, response in pairs]
+        for index, ((gold, _), answer) in enumerate(zip(pairs, extracted, strict=True)):
+            known = _without_worker(gold.strip(), answer)
+            grades.append(known if isinstance(known, Grade) else None)
+            if isinstance(known, Request):
+                waiting.setdefault(known, []).append(index)
+        if on_done is not None:
+            on_done(sum(grade is not None for grade in grades))
+        sizes = [len(indices) for indices in waiting.values()]
+        replies = self._pool.run(
+            list(waiting), None if on_done is None else lambda job: on_done(sizes[job])
+        )
+        for reply, indices in zip(replies, waiting.values(), strict=True):
+            for index in indices:
+                grades[index] = Grade(reply.correct, reply.status, extracted[index])
+        return [grade for grade in grades if grade is not None]
+
+    def check_golds(self, golds: Iterable[tuple[str, str]]) -> None:
+        """Raise ValueError, naming the first few (id, gold) that cannot be graded against.
+
+        A gold must parse to a mathematical object, and be equal to itself, within the limits.
+        """
+        rows = [(name, gold) for name, gold in golds if not _INTEGER.fullmatch(clean(gold))]
+        requests = list(dict.fromkeys(Request(clean(gold), None) for _, gold in rows))
+        replies = dict(zip(requests, self._pool.run(requests), strict=True))
+        bad = [
+            f"{name}: {gold!r} {_complaint(reply)}"
+            for name, gold in rows
+            if not (reply := replies[Request(clean(gold), None)]).correct
+        ]
+        if bad:
+            more = f" (and {len(bad) - 5} more)" if len(bad) > 5 else ""
+            raise ValueError(f"unusable gold answers: {'; '.join(bad[:5])}{more}")
+
+
+def grade(
+    pairs: Sequence[tuple[str, str]],
+    *,
+    workers: int = 2,
+    timeout_s: float = 5.0,
+    memory_mb: int = 2048,
+) -> list[Grade]:
+    """Grade (gold, response) pairs, in order, with workers of this call's own."""
+    with Grader(workers=workers, timeout_s=timeout_s, memory_mb=memory_mb) as grader:
+        return grader.grade(pairs)
+
+
+def check_golds(golds: Iterable[tuple[str, str]], *, workers: int = 2) -> None:
+    """Raise ValueError naming the (id, gold) pairs that do not parse or do not equal themselves."""
+    with Grader(workers=workers, timeout_s=20.0) as grader:
+        grader.check_golds(golds)
+
+
+def _check_types(pairs: Sequence[tuple[str, str]]) -> None:
+    for index, (gold, response) in enumerate(pairs):
+        for name, value in (("gold", gold), ("response", response)):
+            if not isinstance(value, str):
+                raise TypeError(f"pair {index}: the {name} is {type(value).__name__}, not text")
+
+
+def _without_worker(gold: str, extracted: str | None) -> Grade | Request:
+    """The grade where no mathematics is needed, else what to ask a worker."""
+    if not extracted:
+        return Grade(False, "no_answer", extracted)
+    if _too_long(gold) or _too_long(extracted):
+        return Grade(False, "error", extracted[:MAX_ANSWER_CHARS])
+    if _INTEGER.fullmatch(gold) and _INTEGER.fullmatch(extracted):
+        return Grade(gold == extracted, "ok", extracted)
+    return Request(clean(gold), clean(extracted))
+
+
+def _too_long(text: str) -> bool:
+    return len(text) > MAX_ANSWER_CHARS or bracket_depth(text) > MAX_ANSWER_DEPTH
+
+
+def _complaint(reply: Reply) -> str:
+    if reply.status == "ok":
+        return "does not parse or is not equal to itself"
+    return f"cannot be compared with itself: {reply.status}, {reply.reason}"
+
+
+def grade_samples(samples: Sequence[Sample], grader: Grader, progress: bool) -> list[GradeRow]:
+    """Grade stored responses against the golds stored with them."""
+    pairs = [(normalise_gold(s.benchmark, s.answer), s.response) for s in samples]
+    with tqdm(total=len(pairs), desc="grading", unit="response", disable=not progress) as bar:
+        grades = grader.grade(pairs, on_done=bar.update)
+    return [
+        GradeRow(s.benchmark, s.id, s.sample, g.correct, g.status, g.extracted, s.tokens, s.finish)
+        for s, g in zip(samples, grades, strict=True)
+    ]
+
+
+def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m evals.grade",
+        description="Grades stored responses by their last boxed answer.",
+        epilog="Reads --samples, one JSON object a line: benchmark, id, sample, answer (the "
+        "gold, LaTeX without the box), response, tokens, finish (stop or length). Writes --out, "
+        "in the same order: benchmark, id, sample, correct, status (ok, no_answer, timeout or "
+        "error), extracted (the box's text or null), tokens, finish. A bad line stops it with "
+        "exit code 2 and nothing written.",
+    )
+    parser.add_argument("--samples", type=Path, required=True, help="samples.jsonl to read")
+    parser.add_argument("--out", type=Path, required=True, help="grades.jsonl to write")
+    parser.add_argument("--workers", type=int, default=2, help="processes (default %(default)s)")
+    parser.add_argument(
+        "--timeout-s", type=float, default=5.0, help="for one comparison (default %(default)s)"
+    )
+    parser.add_argument(
+        "--memory-mb", type=int, default=2048, help="for one process (default %(default)s)"
+    )
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Command line; returns the exit code."""
+    arguments = _arguments(argv)
+    try:
+        samples = read_samples(arguments.samples)
+        grader = Grader(
+            workers=arguments.workers,
+            timeout_s=arguments.timeout_s,
+            memory_mb=arguments.memory_mb,
+        )
+    except (BadRowError, ValueError) as error:
+        print(f"evals.grade: {error}", file=sys.stderr)
+        return 2
+    with grader:
+        rows = grade_samples(samples, grader, progress=True)
+    write_grades(arguments.out, rows)
+    counts = Counter(row.status for row in rows)
+    correct = sum(row.correct for row in rows)
+    others = ", ".join(f"{counts[status]} {status}" for status in STATUSES[1:])
+    print(f"{len(rows)} graded, {correct} correct, {others}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,149 @@
+"""The JSONL files between sampling, grading and tables: read with checks, written whole."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+
+class BadRowError(ValueError):
+    """A line of a file that cannot be used; the message names file and line."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One stored response. `answer` is the gold (LaTeX, no box), `tokens` the response length."""
+
+    benchmark: str
+    id: str
+    sample: int
+    answer: str
+    response: str
+    tokens: int
+    finish: str
+
+    @property
+    def key(self) -> tuple[str, str, int]:
+        """What names this response among all of an evaluation."""
+        return (self.benchmark, self.id, self.sample)
+
+
+@dataclass(frozen=True)
+class GradeRow:
+    """One graded response, as `grades.jsonl` holds it."""
+
+    benchmark: str
+    id: str
+    sample: int
+    correct: bool
+    status: str
+    extracted: str | None
+    tokens: int
+    finish: str
+
+    @property
+    def key(self) -> tuple[str, str, int]:
+        """What names this response among all of an evaluation."""
+        return (self.benchmark, self.id, self.sample)
+
+
+_SAMPLE_TYPES = {
+    "benchmark": str,
+    "id": str,
+    "sample": int,
+    "answer": str,
+    "response": str,
+    "tokens": int,
+    "finish": str,
+}
+_GRADE_TYPES = {
+    "benchmark": str,
+    "id": str,
+    "sample": int,
+    "correct": bool,
+    "status": str,
+    "extracted": (str, type(None)),
+    "tokens": int,
+    "finish": str,
+}
+_CHOICES = {
+    "finish": ("stop", "length"),
+    "status": ("ok", "no_answer", "timeout", "error"),
+}
+
+
+def read_samples(path: Path) -> list[Sample]:
+    """Read samples.jsonl. Raises BadRowError in a sentence that names the file and line."""
+    return [Sample(**row) for row in _rows(path, _SAMPLE_TYPES)]
+
+
+def read_grades(path: Path) -> list[GradeRow]:
+    """Read grades.jsonl. Raises BadRowError in a sentence that names the file and line."""
+    return [GradeRow(**row) for row in _rows(path, _GRADE_TYPES)]
+
+
+def write_grades(path: Path, rows: Iterable[GradeRow]) -> None:
+    """Write grades.jsonl as a whole: a reader sees the old file or the new one."""
+    lines = (json.dumps(asdict(row)) + "\n" for row in rows)
+    write_whole(path, "".join(lines))
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write text under a temporary name beside `path`, then rename it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _rows(path: Path, types: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except OSError as error:
+        raise BadRowError(f"{path} cannot be read: {error.strerror}.") from error
+    seen: dict[tuple[Any, ...], int] = {}
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        where = f"{path}, line {number}"
+        row = _checked(line, types, where)
+        key = (row["benchmark"], row["id"], row["sample"])
+        if key in seen:
+            raise BadRowError(
+                f"{where}: sample {key[2]} of {key[0]} {key[1]} is already on line {seen[key]}."
+            )
+        seen[key] = number
+        yield row
+
+
+def _checked(line: bytes, types: dict[str, Any], where: str) -> dict[str, Any]:
+    """The named values of one line, each of its type; other values of the line are dropped."""
+    try:
+        row = json.loads(line.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise BadRowError(f"{where} is not a whole JSON object ({error}).") from error
+    if not isinstance(row, dict):
+        raise BadRowError(f"{where} is not a JSON object.")
+    missing = [name for name in types if name not in row]
+    if missing:
+        raise BadRowError(f"{where} has no {', '.join(map(repr, missing))}.")
+    for name, kind in types.items():
+        value = row[name]
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is int):
+            raise BadRowError(f"{where}: {name!r} is {_short(value)}, which is of the wrong type.")
+        if name in _CHOICES and value not in _CHOICES[name]:
+            wanted = " or ".join(map(repr, _CHOICES[name]))
+            raise BadRowError(f"{where}: {name!r} is {_short(value)}, not {wanted}.")
+    return {name: row[name] for name in types}
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else text[:57] + "..."

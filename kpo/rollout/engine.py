@@ -1,0 +1,85 @@
+"""The protocol of a rollout engine, and the records that cross it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from kpo.policy import Policy
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How responses are sampled; training always uses temperature 1 and top-p 1.
+
+    Attributes:
+        samples: responses per prompt.
+        max_tokens: longest response, the end token included.
+        temperature: 0 is greedy.
+        top_p: nucleus; 1 keeps every token.
+        logprobs: whether responses carry the log-probs of their tokens.
+    """
+
+    samples: int
+    max_tokens: int
+    temperature: float = 1.0
+    top_p: float = 1.0
+    logprobs: bool = True
+
+
+@dataclass(frozen=True)
+class Response:
+    """A sampled response.
+
+    Attributes:
+        tokens: ids, with the end token if it was reached.
+        logprobs: log-prob of each token under the distribution it was sampled from, in nats; empty
+            where the sampling did not ask for them.
+        finish: `stop` at an end token, `length` when max_tokens cut it off.
+    """
+
+    tokens: list[int]
+    logprobs: list[float]
+    finish: Literal["stop", "length"]
+
+
+class RolloutEngine(Protocol):
+    """Samples responses from weights that it is given."""
+
+    def generate(
+        self, prompts: Sequence[Sequence[int]], seeds: Sequence[int], sampling: Sampling
+    ) -> list[list[Response]]:
+        """Sample `sampling.samples` responses to each prompt; sample j uses seeds[i] + j."""
+        ...
+
+    def sync_weights(self, policy: Policy) -> None:
+        """Take over the policy's present weights."""
+        ...
+
+    def describe(self) -> dict[str, Any]:
+        """Name, version and settings of the engine, for manifests."""
+        ...
+
+
+def make_engine(name: str, policy: Policy, folder: str, *, max_tokens: int) -> RolloutEngine:
+    """Build an engine by name.
+
+    Args:
+        name: `transformers` or `vllm`.
+        policy: the policy whose weights are sampled.
+        folder: Hugging Face folder of the model, for its architecture and first weights.
+        max_tokens: longest prompt plus response.
+    """
+    engine: RolloutEngine
+    if name == "vllm":
+        from kpo.rollout.vllm import VLLMEngine  # noqa: PLC0415 - slow to import
+
+        engine = VLLMEngine(folder, max_tokens=max_tokens)
+    elif name == "transformers":
+        from kpo.rollout.transformers import TransformersEngine  # noqa: PLC0415 - slow to import
+
+        engine = TransformersEngine(policy)
+    else:
+        raise ValueError(f"unknown engine {name!r}; there is transformers, vllm")
+    return engine

@@ -1,0 +1,141 @@
+"""Rollouts from the Hugging Face model itself, with a batched KV-cache sampler.
+
+Every response has a random stream of its own, seeded by its prompt's seed and its index, and is
+sampled by inverting the cumulative distribution at that stream's next uniform number. What is
+sampled therefore depends neither on the batch around it nor on when its neighbours finish.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from kpo.policy import Policy
+from kpo.rollout.decoder import Decoder, make_decoder
+from kpo.rollout.engine import Response, Sampling
+
+DROP_SHARE = 0.25
+"""Finished rows leave the batch when they are this share of it: each time copies the cache."""
+
+
+class TransformersEngine:
+    """Samples from the policy's live weights; syncing refreshes the decoder's fused copies."""
+
+    def __init__(self, policy: Policy, *, batch: int = 256, progress: bool = False) -> None:
+        self.policy = policy
+        self.batch = batch
+        self.progress = progress
+        self.decoder: Decoder = make_decoder(policy.model)
+
+    def sync_weights(self, policy: Policy) -> None:
+        """See `RolloutEngine`."""
+        self.policy = policy
+        self.decoder = make_decoder(policy.model)
+
+    def describe(self) -> dict[str, Any]:
+        """See `RolloutEngine`."""
+        import transformers  # noqa: PLC0415 - slow to import
+
+        return {"name": "transformers", "version": transformers.__version__}
+
+    @torch.inference_mode()
+    def generate(
+        self, prompts: Sequence[Sequence[int]], seeds: Sequence[int], sampling: Sampling
+    ) -> list[list[Response]]:
+        """See `RolloutEngine`."""
+        rows = [(i, seeds[i] + j) for i in range(len(prompts)) for j in range(sampling.samples)]
+        responses: list[Response] = []
+        starts = range(0, len(rows), self.batch)
+        for start in tqdm(starts, desc="sampling", disable=not self.progress):
+            part = rows[start : start + self.batch]
+            responses += self._sample([prompts[i] for i, _ in part], [s for _, s in part], sampling)
+        k = sampling.samples
+        return [responses[i * k : (i + 1) * k] for i in range(len(prompts))]
+
+    def _sample(
+        self, prompts: list[Sequence[int]], seeds: list[int], sampling: Sampling
+    ) -> list[Response]:
+        """One batch of rows, each with its own prompt and seed."""
+        device = self.policy.device
+        uniforms = torch.from_numpy(
+            np.stack([np.random.default_rng(seed).random(sampling.max_tokens) for seed in seeds])
+        ).to(device)
+        eos = torch.tensor(sorted(self.policy.eos), device=device)
+        tokens = torch.full((len(prompts), sampling.max_tokens), -1, device=device)
+        logprobs = torch.zeros(tokens.shape, device=device)
+        alive = torch.arange(len(prompts), device=device)  # rows still in the decoder
+        done = torch.zeros(len(prompts), dtype=torch.bool, device=device)
+        logits = self.decoder.prefill(*pad_left(prompts, device), sampling.max_tokens)
+        for t in range(sampling.max_tokens):
+            token, logprob = sample_tokens(logits.float(), uniforms[alive, t], sampling)
+            running = ~done[alive]
+            tokens[alive, t] = torch.where(running, token, -1)
+            logprobs[alive, t] = logprob
+            done[alive] |= torch.isin(token, eos)
+            running = ~done[alive]
+            left = int(running.sum())
+            if left == 0 or t + 1 == sampling.max_tokens:
+                break
+            if left <= (1 - DROP_SHARE) * len(alive):
+                keep = running.nonzero().squeeze(1)
+                alive, token = alive[keep], token[keep]
+                self.decoder.keep(keep)
+            logits = self.decoder.step(token)
+        return _responses(tokens, logprobs, done)
+
+
+def _responses(tokens: Tensor, logprobs: Tensor, done: Tensor) -> list[Response]:
+    lengths = (tokens >= 0).sum(1).tolist()
+    rows = zip(tokens.tolist(), logprobs.tolist(), lengths, done.tolist(), strict=True)
+    return [
+        Response(ids[:n], values[:n], "stop" if stopped else "length")
+        for ids, values, n, stopped in rows
+    ]
+
+
+def pad_left(prompts: Sequence[Sequence[int]], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Prompts as int64 [B, S] padded on the left with 0, and the mask [B, S] of what is real."""
+    length = max(len(prompt) for prompt in prompts)
+    ids = torch.zeros(len(prompts), length, dtype=torch.long)
+    for i, prompt in enumerate(prompts):
+        ids[i, length - len(prompt) :] = torch.as_tensor(prompt, dtype=torch.long)
+    lengths = torch.tensor([len(prompt) for prompt in prompts])
+    mask = torch.arange(length)[None] >= length - lengths[:, None]
+    return ids.to(device), mask.to(device)
+
+
+def sample_tokens(logits: Tensor, uniform: Tensor, sampling: Sampling) -> tuple[Tensor, Tensor]:
+    """Sample one token per row by inverting the cumulative distribution.
+
+    Args:
+        logits: [B, V] float32.
+        uniform: [B] float64 in [0, 1).
+        sampling: temperature and top-p.
+
+    Returns: tokens [B] and their log-probs [B] under the distribution sampled from, in nats.
+    """
+    if sampling.temperature == 0:
+        token = logits.argmax(-1)
+        return token, torch.zeros_like(uniform, dtype=torch.float32)
+    probs = torch.softmax(logits / sampling.temperature, dim=-1)
+    if sampling.top_p < 1:
+        probs = _nucleus(probs, sampling.top_p)
+    cdf = probs.double().cumsum(-1)
+    # The last entry may differ from 1 by rounding; scaling u keeps every token reachable, and
+    # right=True never picks a token of probability 0.
+    target = uniform[:, None] * cdf[:, -1:]
+    token = torch.searchsorted(cdf, target, right=True).clamp_(max=probs.shape[-1] - 1)
+    return token.squeeze(1), probs.gather(1, token).squeeze(1).log()
+
+
+def _nucleus(probs: Tensor, top_p: float) -> Tensor:
+    """Keep the most probable tokens whose preceding mass is below top_p, and renormalise."""
+    ranked, order = probs.sort(dim=-1, descending=True)
+    ranked = ranked.masked_fill(ranked.cumsum(-1) - ranked >= top_p, 0)
+    kept = torch.zeros_like(probs).scatter_(1, order, ranked)
+    return kept / kept.sum(-1, keepdim=True)

@@ -1,0 +1,82 @@
+"""Rollouts from vLLM, in this process, with weights swapped in place."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from kpo.policy import Policy
+from kpo.rollout.engine import Response, Sampling
+
+# vLLM reads these when it is imported. One process: weights can be handed over in memory.
+os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
+os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")  # GiB; the GPU build ignores it
+os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")  # threads as OMP_NUM_THREADS says
+os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
+os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+
+import vllm
+
+
+class VLLMEngine:
+    """A vLLM engine for one architecture; nothing is taken from the model's generation config."""
+
+    def __init__(
+        self, folder: str, *, max_tokens: int, dtype: str = "float32", progress: bool = False
+    ) -> None:
+        self.progress = progress
+        self.settings: dict[str, Any] = {
+            "dtype": dtype,
+            "max_model_len": max_tokens,
+            "max_num_batched_tokens": max(max_tokens, 8192),
+            "max_num_seqs": 256,
+            "enforce_eager": True,
+            "enable_chunked_prefill": False,  # the CPU build cannot seed a prompt read in chunks
+            "enable_prefix_caching": False,  # a cached prefix could outlive the weights it is of
+            "generation_config": "vllm",
+            "logprobs_mode": "processed_logprobs",
+            "seed": 0,
+        }
+        self.llm = vllm.LLM(model=folder, **self.settings)
+
+    def describe(self) -> dict[str, Any]:
+        """See `RolloutEngine`."""
+        return {"name": "vllm", "version": vllm.__version__, **self.settings}
+
+    def sync_weights(self, policy: Policy) -> None:
+        """See `RolloutEngine`."""
+        weights = iter(policy.model.state_dict().items())
+        self.llm.collective_rpc("reload_weights", kwargs={"weights_iterator": weights})
+        self.llm.reset_prefix_cache()
+
+    def generate(
+        self, prompts: Sequence[Sequence[int]], seeds: Sequence[int], sampling: Sampling
+    ) -> list[list[Response]]:
+        """See `RolloutEngine`."""
+        params = [
+            vllm.SamplingParams(
+                n=sampling.samples,
+                temperature=sampling.temperature,
+                top_p=sampling.top_p,
+                top_k=0,
+                max_tokens=sampling.max_tokens,
+                seed=seed,
+                logprobs=0 if sampling.logprobs else None,
+                detokenize=False,
+            )
+            for seed in seeds
+        ]
+        outputs = self.llm.generate(
+            [{"prompt_token_ids": list(prompt)} for prompt in prompts],
+            params,
+            use_tqdm=self.progress,
+        )
+        return [[_response(sample) for sample in output.outputs] for output in outputs]
+
+
+def _response(sample: Any) -> Response:
+    tokens = list(sample.token_ids)
+    steps = zip(sample.logprobs or [], tokens, strict=sample.logprobs is not None)
+    logprobs = [step[token].logprob for step, token in steps]
+    return Response(tokens, logprobs, "stop" if sample.finish_reason == "stop" else "length")

@@ -1,0 +1,137 @@
+"""Train one run: one method, one seed.
+
+    python -m kpo.train --config workflow/config/tiny.yaml --method gspo --seed 0 \\
+        --base results/tiny/base --problems results/tiny/problems --out results/tiny/runs/gspo-s0
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from pathlib import Path
+
+import torch
+import yaml
+
+from evals.grade import Grader
+from kpo.cli import experiment_argument, fail, load_or_exit
+from kpo.config import Experiment
+from kpo.files import write_text
+from kpo.manifest import Manifest
+from kpo.policy import Policy, load_policy, save_policy, weights_hash
+from kpo.registry import make_objective
+from kpo.rollout.engine import make_engine
+from kpo.tasks.problems import DataError, choose_folder, content_hash, load_problems
+from kpo.tasks.prompts import PROTOCOLS
+from kpo.trainer.batch import Prompt
+from kpo.trainer.log import RunLog
+from kpo.trainer.loop import Trainer
+
+GRADING_WORKERS = 2
+
+
+def load_prompts(
+    experiment: Experiment, policy: Policy, folder: Path | None
+) -> tuple[list[Prompt], str]:
+    """Training prompts and the data's content hash. Raises DataError for a prompt too long."""
+    train, data = experiment.train, experiment.data
+    folder = folder or choose_folder(data.train_folder, "KPO_TRAIN_PROBLEMS")
+    problems = load_problems(train.problems, folder=folder, sources=data.sources)
+    protocol = PROTOCOLS[experiment.prompt]
+    prompts = [
+        Prompt(p.id, protocol.encode(policy.tokenizer, p.problem), p.answer) for p in problems
+    ]
+    for prompt in prompts:
+        if len(prompt.tokens) > train.max_prompt_tokens:
+            raise DataError(
+                f"{train.problems}: the prompt of {prompt.id} has {len(prompt.tokens)} tokens, more"
+                f" than train.max_prompt_tokens ({train.max_prompt_tokens})"
+            )
+    return prompts, content_hash(problems)
+
+
+def run(
+    experiment: Experiment, method: str, seed: int, base: Path, problems: Path | None, out: Path
+) -> None:
+    """Train and write the run's folder; its files appear when the run is complete."""
+    torch.set_num_threads(experiment.train.threads)
+    settings = {**experiment.section("train", method), "seed": seed}
+    manifest = Manifest.start(experiment, settings)
+    policy = load_policy(base, dtype=experiment.train.dtype)
+    prompts, data_hash = load_prompts(experiment, policy, problems)
+    length = experiment.train.max_prompt_tokens + experiment.train.max_response_tokens
+    engine = make_engine(experiment.train.engine, policy, str(base), max_tokens=length)
+    chosen = experiment.methods[method]
+    partial = out / ".partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    limits = experiment.grading
+    with (
+        Grader(
+            workers=GRADING_WORKERS, timeout_s=limits.timeout_s, memory_mb=limits.memory_mb
+        ) as grader,
+        RunLog(partial) as log,
+    ):
+        Trainer(
+            policy=policy,
+            objective=make_objective(chosen.objective, **chosen.settings),
+            engine=engine,
+            reward=lambda pairs: [grade.correct for grade in grader.grade(pairs)],
+            prompts=prompts,
+            config=experiment.train,
+            seed=seed,
+            log=log,
+        ).train()
+    save_policy(policy, partial / "model")
+    write_text(partial / "config.yaml", yaml.safe_dump(settings, sort_keys=False))
+    manifest.finish(
+        partial / "manifest.json",
+        method=method,
+        seed=seed,
+        base=weights_hash(base),
+        weights=weights_hash(partial / "model"),
+        data=data_hash,
+        engine=engine.describe(),
+    )
+    move_into_place(partial, out)
+
+
+def move_into_place(partial: Path, out: Path) -> None:
+    """Move finished files to their declared names, the manifest last."""
+    for path in sorted(partial.iterdir(), key=lambda path: path.name == "manifest.json"):
+        target = out / path.name
+        if target.is_dir():
+            shutil.rmtree(target)
+        path.replace(target)
+    partial.rmdir()
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m kpo.train",
+        description="Train one run. Reads the experiment file, the base policy and the problems;"
+        " writes model/, metrics.jsonl, timings.jsonl, tensorboard/, config.yaml, manifest.json.",
+    )
+    experiment_argument(parser)
+    parser.add_argument("--method", required=True, help="a key under methods: in the file")
+    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--base", type=Path, required=True, help="folder of the base policy, read")
+    parser.add_argument(
+        "--problems", type=Path, help="folder of JSONL problems, read; else the data section's"
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder of the run, written")
+    args = parser.parse_args()
+    experiment = load_or_exit(args.config)
+    if args.method not in experiment.methods:
+        fail(f"{args.config}: no method {args.method!r}; there is {', '.join(experiment.methods)}")
+    if not args.base.is_dir():
+        fail(f"--base {args.base}: no such folder")
+    args.out.mkdir(parents=True, exist_ok=True)
+    try:
+        run(experiment, args.method, args.seed, args.base, args.problems, args.out)
+    except DataError as error:
+        fail(error)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,60 @@
+"""What a run writes while it trains: JSONL metrics, timings, TensorBoard events."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from torch.utils.tensorboard import SummaryWriter
+
+
+class RunLog:
+    """Writes metrics.jsonl (reproducible) and timings.jsonl (not), a line a step, and events.
+
+    Seconds stand in a file of their own, so that two equal runs have equal metrics files.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.metrics = (folder / "metrics.jsonl").open("w")
+        self.timings = (folder / "timings.jsonl").open("w")
+        self.events = SummaryWriter(str(folder / "tensorboard"))
+        self.seconds: dict[str, float] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.metrics.close()
+        self.timings.close()
+        self.events.close()
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Add the block's wall time to a phase of the present step."""
+        start = time.perf_counter()
+        yield
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+
+    def step(self, step: int, metrics: dict[str, float]) -> None:
+        """Write one step's metrics and the seconds of its phases."""
+        self.metrics.write(json.dumps({"step": step, **metrics}) + "\n")
+        seconds = {name: round(value, 6) for name, value in self.seconds.items()}
+        self.timings.write(json.dumps({"step": step, **seconds}) + "\n")
+        self.metrics.flush()
+        self.timings.flush()
+        for name, value in metrics.items():
+            self.events.add_scalar(name, value, step)
+        for name, value in self.seconds.items():
+            self.events.add_scalar(f"seconds/{name}", value, step)
+        self.seconds = {}

@@ -1,0 +1,123 @@
+"""The algorithm on one page: policy optimisation with verifiable rewards.
+
+Each step: sample G responses to each prompt (pi_rollout), recompute their log-probs in the trainer
+(pi_old), check them, turn rewards into group advantages, and take one optimizer step per mini-batch
+of whole groups. The second and later mini-batches are off-policy, and with staleness n the whole
+batch was sampled n steps ago. The objective is the only thing in which methods differ.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from tqdm import tqdm
+
+from kpo.config import Train
+from kpo.diagnostics import RatioStatistics
+from kpo.objective import Objective
+from kpo.policy import Policy
+from kpo.rollout.engine import RolloutEngine, Sampling
+from kpo.seeding import derive_seed
+from kpo.trainer.batch import (
+    Prompt,
+    PromptOrder,
+    Reward,
+    Rollouts,
+    assess,
+    make_rollouts,
+    mini_batches,
+)
+from kpo.trainer.log import RunLog
+from kpo.trainer.schedule import warm_up_constant
+from kpo.trainer.step import StepMetrics, update
+
+
+@dataclass
+class Trainer:
+    """Everything that a run needs; `train()` runs it."""
+
+    policy: Policy
+    objective: Objective
+    engine: RolloutEngine
+    reward: Reward
+    prompts: Sequence[Prompt]
+    config: Train
+    seed: int
+    log: RunLog
+
+    def __post_init__(self) -> None:
+        c = self.config
+        self.optimizer = torch.optim.AdamW(
+            self.policy.model.parameters(),
+            lr=c.lr,
+            betas=c.betas,
+            weight_decay=c.weight_decay,
+            fused=True,
+        )
+        updates = c.steps * c.mini_batches
+        self.schedule = warm_up_constant(self.optimizer, round(c.warm_up * updates))
+        self.order = PromptOrder(self.prompts, c.prompts, self.seed)
+
+    def train(self) -> None:
+        """Train for `config.steps` steps; the rollouts of step s are of the weights of s - n."""
+        waiting: deque[Rollouts] = deque()
+        sampled = 0
+        for step in tqdm(range(self.config.steps), desc="train", unit="step"):
+            while sampled < min(step + self.config.staleness + 1, self.config.steps):
+                waiting.append(self.rollout(sampled))
+                sampled += 1
+            self.learn(step, waiting.popleft())
+
+    def rollout(self, step: int) -> Rollouts:
+        """Sample and assess the responses of a step with the present weights."""
+        prompts = self.order.batch(step)
+        seeds = [derive_seed(self.seed, "rollout", step, i) for i in range(len(prompts))]
+        sampling = Sampling(samples=self.config.group, max_tokens=self.config.max_response_tokens)
+        with self.log.phase("sync"):
+            self.engine.sync_weights(self.policy)
+        with self.log.phase("rollout"):
+            groups = self.engine.generate([prompt.tokens for prompt in prompts], seeds, sampling)
+        responses = [response for group in groups for response in group]
+        with self.log.phase("reward"):
+            rewards = assess(self.policy, prompts, responses, self.reward)
+        with self.log.phase("old_logprobs"):
+            return make_rollouts(self.policy, prompts, responses, rewards, self.config.micro_batch)
+
+    def learn(self, step: int, rollouts: Rollouts) -> None:
+        """Take one optimizer step per mini-batch and log the step."""
+        metrics = StepMetrics(ratios=RatioStatistics(derive_seed(self.seed, "shuffle", step)))
+        order = derive_seed(self.seed, "mini-batches", step)
+        with self.log.phase("update"):
+            for rows in mini_batches(rollouts, self.config.mini_batches, order):
+                update(
+                    self.policy,
+                    self.optimizer,
+                    self.objective,
+                    rollouts,
+                    rows,
+                    micro_batch=self.config.micro_batch,
+                    clip_norm=self.config.clip_norm,
+                    metrics=metrics,
+                )
+                metrics.add("lr", self.schedule.get_last_lr()[0])
+                self.schedule.step()
+        self.log.step(step, {**describe(rollouts), **metrics.summary()})
+
+
+def describe(rollouts: Rollouts) -> dict[str, float]:
+    """What a step's rollouts looked like, before learning from them."""
+    lengths = [len(response.tokens) for response in rollouts.responses]
+    cut = sum(response.finish == "length" for response in rollouts.responses)
+    equal = (rollouts.rewards == rollouts.rewards[:, :1]).all(1)
+    return {
+        "reward": float(rollouts.rewards.mean()),
+        "response_tokens": sum(lengths) / len(lengths),
+        "truncated": cut / len(lengths),
+        "equal_groups": float(equal.float().mean()),
+        "entropy": rollouts.entropy,
+        "rollout_gap_mean": float(rollouts.gap.mean()),
+        "rollout_gap_max": float(rollouts.gap.max()),
+    }

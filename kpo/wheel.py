@@ -1,0 +1,2 @@
+"""stub"""
+fetch_gguf = load_gguf = None  # type: ignore

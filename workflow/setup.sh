@@ -1,0 +1,44 @@
+#!/bin/sh
+# workflow/setup.sh KIND PYTHON: make .venv from workflow/lock/KIND.txt (KIND is cpu or gpu).
+#
+# The last step copies the lock to .venv/.installed-KIND. An environment whose copy is missing or
+# differs is unfinished or stale, and is made again from nothing: pip takes a package for installed
+# whose files an interrupted run wrote only in part.
+set -eu
+cd "$(dirname "$0")/.."
+lock=workflow/lock/$1.txt stamp=.venv/.installed-$1 python=$2
+
+exec 9<. && flock 9 # two makes at once: the second waits, then finds the work done
+if cmp -s "$lock" "$stamp"; then
+    touch "$stamp"
+    exit
+fi
+
+"$python" -c '
+import platform, sys
+here = (platform.python_implementation(), *sys.version_info[:2], sys.platform, platform.machine())
+sys.exit(here != ("CPython", 3, 11, "linux", "x86_64"))' 2>/dev/null || {
+    echo "The locks are for CPython 3.11 on Linux x86-64, and '$python' is not that here." \
+        "Install it, or name it: make TARGET PYTHON=/path/to/python3.11" >&2
+    exit 1
+}
+
+install() {
+    .venv/bin/python -m pip install -qq --disable-pip-version-check --no-deps --no-compile "$@"
+}
+
+echo "Setting up .venv from $lock: a few minutes, once."
+rm -rf .venv
+"$python" -m venv .venv
+install "$(grep '^setuptools==' "$lock")" # builds the one package that has no wheel
+torch=$(grep '^torch==' "$lock")
+install "$torch" 2>.venv/torch.log || {
+    # Only where the configured index lacks the CPU build: without a network this would wait long.
+    cat .venv/torch.log >&2
+    grep -q "No matching distribution found for torch==" .venv/torch.log
+    echo "Trying the PyTorch project's index of CPU wheels." >&2
+    install --extra-index-url https://download.pytorch.org/whl/cpu "$torch"
+}
+install --no-build-isolation --use-pep517 -r "$lock"
+.venv/bin/python -m compileall -q -j 0 .venv/lib >.venv/compile.log 2>&1 || true # some packages ship templates
+cp "$lock" "$stamp"
