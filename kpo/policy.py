@@ -32,40 +32,49 @@ class Policy:
         return self.tokenizer.pad_token_id if self.tokenizer.pad_token_id is not None else 0
 
 
-def pick_device() -> torch.device:
-    """The first GPU, or the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+def pick_device(gpus: int) -> torch.device:
+    """The GPU that the experiment asks for, or the CPU. Raises RuntimeError if there is none."""
+    if gpus and not torch.cuda.is_available():
+        raise RuntimeError(f"the experiment asks for {gpus} GPU, but torch sees none")
+    return torch.device("cuda" if gpus else "cpu")
 
 
-def load_policy(
-    path: Path, *, dtype: str = "float32", device: torch.device | None = None
-) -> Policy:
+def load_policy(path: Path, *, dtype: str = "float32", gpus: int = 0) -> Policy:
     """Load a model folder in evaluation mode. Raises ValueError for a model that cannot serve."""
-    from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: PLC0415 - slow to import
+    from transformers import AutoModelForCausalLM  # noqa: PLC0415 - slow to import
 
     model = AutoModelForCausalLM.from_pretrained(path, dtype=getattr(torch, dtype))
-    tokenizer = AutoTokenizer.from_pretrained(path)
     if getattr(model.config, "final_logit_softcapping", None):
         raise ValueError(f"{path}: models that cap their logits are not supported")
-    model.to(device or pick_device()).eval()
-    return Policy(model, tokenizer, eos_tokens(model, tokenizer, str(path)))
+    model.to(pick_device(gpus)).eval()
+    return Policy(model, *load_tokenizer(path))
 
 
-def eos_tokens(model: Any, tokenizer: Any, where: str) -> frozenset[int]:
-    """Every id that ends a response, from the generation config and the tokenizer."""
-    ids = model.generation_config.eos_token_id
-    ids = [ids] if isinstance(ids, int) else list(ids or [])
-    if tokenizer.eos_token_id is not None:
-        ids.append(tokenizer.eos_token_id)
-    if not ids:
-        raise ValueError(f"{where}: neither the model nor its tokenizer names an end-of-text token")
-    return frozenset(ids)
+def load_tokenizer(path: Path) -> tuple[Any, frozenset[int]]:
+    """The tokenizer of a model folder, and every token id that ends a response.
+
+    Raises ValueError if neither the model's configuration nor the tokenizer names such a token.
+    """
+    from transformers import AutoConfig, AutoTokenizer, GenerationConfig  # noqa: PLC0415
+
+    tokenizer = AutoTokenizer.from_pretrained(path)
+    configs = [AutoConfig.from_pretrained(path)]
+    if (path / "generation_config.json").is_file():
+        configs.append(GenerationConfig.from_pretrained(path))
+    ids = {tokenizer.eos_token_id}
+    for config in configs:
+        named = config.eos_token_id
+        ids.update(named if isinstance(named, list) else [named])
+    eos = frozenset(i for i in ids if i is not None)
+    if not eos:
+        raise ValueError(f"{path}: neither the model nor its tokenizer names an end-of-text token")
+    return tokenizer, eos
 
 
-def save_policy(policy: Policy, path: Path) -> None:
+def save_model(model: Any, tokenizer: Any, path: Path) -> None:
     """Write model (safetensors) and tokenizer in Hugging Face format into a folder."""
-    policy.model.save_pretrained(path)
-    policy.tokenizer.save_pretrained(path)
+    model.save_pretrained(path)
+    tokenizer.save_pretrained(path)
 
 
 def weights_hash(path: Path) -> str:

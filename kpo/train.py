@@ -18,7 +18,7 @@ from kpo.cli import experiment_argument, fail, load_or_exit
 from kpo.config import Experiment
 from kpo.files import write_text
 from kpo.manifest import Manifest
-from kpo.policy import Policy, load_policy, save_policy, weights_hash
+from kpo.policy import Policy, load_policy, save_model, weights_hash
 from kpo.registry import make_objective
 from kpo.rollout.engine import make_engine
 from kpo.tasks.problems import DataError, choose_folder, content_hash, load_problems
@@ -57,10 +57,17 @@ def run(
     torch.set_num_threads(experiment.train.threads)
     settings = {**experiment.section("train", method), "seed": seed}
     manifest = Manifest.start(experiment, settings)
-    policy = load_policy(base, dtype=experiment.train.dtype)
+    policy = load_policy(base, dtype=experiment.train.dtype, gpus=experiment.train.gpus)
     prompts, data_hash = load_prompts(experiment, policy, problems)
     length = experiment.train.max_prompt_tokens + experiment.train.max_response_tokens
-    engine = make_engine(experiment.train.engine, policy, str(base), max_tokens=length)
+    engine = make_engine(
+        experiment.train.engine,
+        base,
+        max_tokens=length,
+        dtype=experiment.train.dtype,
+        gpus=experiment.train.gpus,
+        policy=policy,
+    )
     chosen = experiment.methods[method]
     partial = out / ".partial"
     shutil.rmtree(partial, ignore_errors=True)
@@ -81,7 +88,7 @@ def run(
             seed=seed,
             log=log,
         ).train()
-    save_policy(policy, partial / "model")
+    save_model(policy.model, policy.tokenizer, partial / "model")
     write_text(partial / "config.yaml", yaml.safe_dump(settings, sort_keys=False))
     manifest.finish(
         partial / "manifest.json",

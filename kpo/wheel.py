@@ -1,2 +1,3 @@
 """stub"""
+
 fetch_gguf = load_gguf = None  # type: ignore

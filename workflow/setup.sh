@@ -8,7 +8,7 @@ set -eu
 cd "$(dirname "$0")/.."
 lock=workflow/lock/$1.txt stamp=.venv/.installed-$1 python=$2
 
-exec 9<. && flock 9 # two makes at once: the second waits, then finds the work done
+exec 9<. && flock 9 || true # two makes at once: the second waits, then finds the work done
 if cmp -s "$lock" "$stamp"; then
     touch "$stamp"
     exit
@@ -24,7 +24,7 @@ sys.exit(here != ("CPython", 3, 11, "linux", "x86_64"))' 2>/dev/null || {
 }
 
 install() {
-    .venv/bin/python -m pip install -qq --disable-pip-version-check --no-deps --no-compile "$@"
+    .venv/bin/python -m pip install -qq --disable-pip-version-check --no-deps "$@"
 }
 
 echo "Setting up .venv from $lock: a few minutes, once."
@@ -40,5 +40,4 @@ install "$torch" 2>.venv/torch.log || {
     install --extra-index-url https://download.pytorch.org/whl/cpu "$torch"
 }
 install --no-build-isolation --use-pep517 -r "$lock"
-.venv/bin/python -m compileall -q -j 0 .venv/lib >.venv/compile.log 2>&1 || true # some packages ship templates
 cp "$lock" "$stamp"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from kpo.policy import Policy
+from kpo.policy import Policy, load_policy
 
 
 @dataclass(frozen=True)
@@ -62,24 +63,28 @@ class RolloutEngine(Protocol):
         ...
 
 
-def make_engine(name: str, policy: Policy, folder: str, *, max_tokens: int) -> RolloutEngine:
+def make_engine(
+    name: str, folder: Path, *, max_tokens: int, dtype: str, gpus: int, policy: Policy | None = None
+) -> RolloutEngine:
     """Build an engine by name.
 
     Args:
         name: `transformers` or `vllm`.
-        policy: the policy whose weights are sampled.
-        folder: Hugging Face folder of the model, for its architecture and first weights.
+        folder: Hugging Face folder of the model: its architecture and first weights.
         max_tokens: longest prompt plus response.
+        dtype: of the weights.
+        gpus: 0 for the CPU.
+        policy: a policy that is loaded already, which `transformers` then samples from.
     """
     engine: RolloutEngine
     if name == "vllm":
         from kpo.rollout.vllm import VLLMEngine  # noqa: PLC0415 - slow to import
 
-        engine = VLLMEngine(folder, max_tokens=max_tokens)
+        engine = VLLMEngine(folder, max_tokens=max_tokens, dtype=dtype)
     elif name == "transformers":
         from kpo.rollout.transformers import TransformersEngine  # noqa: PLC0415 - slow to import
 
-        engine = TransformersEngine(policy)
+        engine = TransformersEngine(policy or load_policy(folder, dtype=dtype, gpus=gpus))
     else:
         raise ValueError(f"unknown engine {name!r}; there is transformers, vllm")
     return engine

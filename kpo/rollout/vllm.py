@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-from kpo.policy import Policy
+from kpo.policy import Policy, load_tokenizer
 from kpo.rollout.engine import Response, Sampling
 
 # vLLM reads these when it is imported. One process: weights can be handed over in memory.
@@ -23,8 +24,9 @@ class VLLMEngine:
     """A vLLM engine for one architecture; nothing is taken from the model's generation config."""
 
     def __init__(
-        self, folder: str, *, max_tokens: int, dtype: str = "float32", progress: bool = False
+        self, folder: Path, *, max_tokens: int, dtype: str = "float32", progress: bool = False
     ) -> None:
+        self.stop = sorted(load_tokenizer(folder)[1])
         self.progress = progress
         self.settings: dict[str, Any] = {
             "dtype": dtype,
@@ -38,7 +40,7 @@ class VLLMEngine:
             "logprobs_mode": "processed_logprobs",
             "seed": 0,
         }
-        self.llm = vllm.LLM(model=folder, **self.settings)
+        self.llm = vllm.LLM(model=str(folder), **self.settings)
 
     def describe(self) -> dict[str, Any]:
         """See `RolloutEngine`."""
@@ -62,6 +64,7 @@ class VLLMEngine:
                 top_k=0,
                 max_tokens=sampling.max_tokens,
                 seed=seed,
+                stop_token_ids=self.stop,
                 logprobs=0 if sampling.logprobs else None,
                 detokenize=False,
             )

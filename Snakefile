@@ -1,0 +1,37 @@
+# The whole pipeline: problems and base policy -> runs -> samples -> grades -> table.
+#
+#   snakemake --cores all results/table1.csv
+#   snakemake --cores all results/table1.csv --configfile workflow/config/tiny-offpolicy.yaml
+from snakemake.exceptions import WorkflowError
+from snakemake.utils import min_version
+
+from kpo.config import ConfigError, load_experiment
+
+min_version("9.0")
+
+if not workflow.configfiles:
+
+    configfile: "workflow/config/tiny.yaml"
+
+
+CONFIG = str(workflow.configfiles[-1])
+try:
+    EXPERIMENT = load_experiment(CONFIG)
+except ConfigError as error:
+    raise WorkflowError(error) from None
+ROOT = f"results/{EXPERIMENT.experiment}"
+
+wildcard_constraints:
+    run="|".join(["base", *EXPERIMENT.runs]),
+    method="|".join(EXPERIMENT.methods),
+    seed=r"\d+",
+
+
+rule all:
+    input:
+        "results/table1.csv",
+
+
+include: "workflow/rules/train.smk"
+include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/tables.smk"

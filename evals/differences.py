@@ -1,0 +1,172 @@
+"""Which rows of a table differ: paired tests, Holm's correction, detectable differences.
+
+Two rows are paired problem by problem, and seed by seed (runs of one seed share base and data
+order); a row of one seed (the base model) is set against every seed of the other. The differences
+d_{sp} have the levels of `evals.metrics`, and the interval of a mean difference is
+
+    h^2 = t_nu^2 V_seed + t_{P-1}^2 max(V_p - V_e, 0)
+
+Unlike for a row's own interval V_e stays in the seed part: far out in the tails, where a corrected
+p-value lives, a seed variance that came out near 0 by luck would pass for certainty. The p-value is
+the alpha at which this interval touches 0.
+
+Three seeds leave 2 degrees of freedom, at which nothing survives a correction for dozens of tests.
+So the seed variance is borrowed from the whole column, over all pairs of trained rows, but a pair
+whose own is larger keeps its own:
+
+    V_seed = max(V_own, mean over pairs of V_own, V_e)
+    nu     = (S - 1) (M - 1) (sum V_own)^2 / (n sum V_own^2)      M rows, n pairs; at least S - 1
+
+nu is Satterthwaite's (Biometrics Bull. 2, 1946): where one row is noisier than the others it falls
+towards S - 1. (With the base model: over its pairs with the M trained rows, (S - 1) M in front.)
+
+Holm (Scand. J. Stat. 6, 1979) corrects within two families for each metric, the overall column and
+all benchmarks together, over every pair that has a baseline in it. That is more than the table
+shows, and is what pays for picking the best baseline after looking.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+
+from evals.metrics import CONFIDENCE, RESAMPLES, Floats, bootstrap_levels
+
+LEVEL = 1 - CONFIDENCE
+POWER = 0.80
+Pair = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Tests:
+    """Differences row - reference in one column; every array is [pairs], as shares (not %).
+
+    p is nan where neither row has a second seed: how much a rerun would change is not known then.
+    """
+
+    pairs: list[Pair]
+    mean: Floats
+    low: Floats
+    high: Floats
+    p: Floats
+    detectable: Floats
+
+
+def all_pairs(rows: int) -> list[Pair]:
+    """Every pair of rows once, (later, earlier)."""
+    return [(j, i) for i, j in combinations(range(rows), 2)]
+
+
+def compare_rows(
+    rows: Sequence[Sequence[Floats]], *, resamples: int = RESAMPLES, seed: int = 0
+) -> Tests:
+    """Test every pair of rows; rows[r]: a [seeds, problems] array of scores for each benchmark.
+
+    Several benchmarks give the macro-average. Trained rows have the same seeds in the same order.
+    """
+    pairs = all_pairs(len(rows))
+    result = Tests(pairs, *(np.full(len(pairs), np.nan) for _ in range(5)))
+    trained = [row[0].shape[0] > 1 for row in rows]
+    for kind in (2, 1, 0):  # trained rows in the pair
+        members = [n for n, (i, j) in enumerate(pairs) if trained[i] + trained[j] == kind]
+        if not members:
+            continue
+        scores = [
+            np.stack([rows[pairs[n][0]][b] - rows[pairs[n][1]][b] for n in members])
+            for b in range(len(rows[0]))
+        ]
+        independent = sum(trained) - (kind == 2)
+        for field, values in _test_group(scores, independent, resamples, seed).items():
+            getattr(result, field)[members] = values
+    return result
+
+
+def _test_group(
+    scores: Sequence[Floats], independent: int, resamples: int, seed: int
+) -> dict[str, Floats]:
+    """Tests of pairs whose seed variances are pooled; scores: as `bootstrap_levels` takes them."""
+    levels = bootstrap_levels(scores, resamples=resamples, seed=seed)
+    S, own = levels.seeds, levels.seed
+    V_seed = np.maximum(np.maximum(own, own.mean()), levels.answer)
+    # Where nothing varies at all, the smallest thing that could: one problem in one seed.
+    V_seed = np.where(V_seed > 0, V_seed, 1 / (S * levels.effective_problems) ** 2)
+    squares = len(own) * (own**2).sum()
+    nu = (S - 1) * independent * (own.sum() ** 2 / squares if squares > 0 else 1)
+    spread = _Spread(
+        V_seed if S > 1 else np.zeros_like(own),
+        np.maximum(levels.problem - levels.answer, 0) if S > 1 else levels.problem,
+        max(nu, S - 1, 1),
+        levels.problem_df,
+    )
+    h = spread.half_width(LEVEL)
+    found = {"mean": levels.mean, "low": levels.mean - h, "high": levels.mean + h}
+    if S > 1:
+        found["p"] = spread.p_value(levels.mean)
+        found["detectable"] = spread.detectable(LEVEL, POWER)
+    return found
+
+
+@dataclass(frozen=True)
+class _Spread:
+    """Variances of a mean difference with their degrees of freedom."""
+
+    seed: Floats
+    problem: Floats
+    seed_df: float
+    problem_df: Floats
+
+    def half_width(self, alpha: float | Floats) -> Floats:
+        """h of the module's first formula."""
+        t_s = stats.t.isf(np.divide(alpha, 2), self.seed_df)
+        t_p = stats.t.isf(np.divide(alpha, 2), self.problem_df)
+        return np.asarray(np.sqrt(t_s**2 * self.seed + t_p**2 * self.problem), dtype=np.float64)
+
+    def p_value(self, mean: Floats) -> Floats:
+        """The alpha at which the interval touches 0, by bisection of ln alpha."""
+        low, high = np.full(mean.shape, -60.0), np.zeros(mean.shape)
+        for _ in range(50):
+            middle = (low + high) / 2
+            inside = np.abs(mean) <= self.half_width(np.exp(middle))
+            low, high = np.where(inside, middle, low), np.where(inside, high, middle)
+        return np.where(mean == 0, 1.0, np.exp(high))
+
+    def detectable(self, alpha: float, power: float) -> Floats:
+        """True difference that one test at alpha finds with this power.
+
+        sqrt((t_{1 - alpha/2} + t_power)^2 V), summed over the two levels with their own t.
+        """
+        t_s, t_p = (
+            stats.t.isf(alpha / 2, df) + stats.t.ppf(power, df)
+            for df in (self.seed_df, self.problem_df)
+        )
+        return np.asarray(np.sqrt(t_s**2 * self.seed + t_p**2 * self.problem), dtype=np.float64)
+
+
+def holm(p: npt.ArrayLike) -> Floats:
+    """Holm's step-down adjusted p-values; nan stays nan and is not counted.
+
+    adjusted_(i) = max_{j <= i} min(1, (n - j + 1) p_(j)), p sorted upwards.
+    """
+    values = np.asarray(p, dtype=np.float64)
+    adjusted = np.full(values.shape, np.nan)
+    known = np.flatnonzero(~np.isnan(values))
+    order = known[np.argsort(values[known], kind="stable")]
+    steps = values[order] * np.arange(len(order), 0, -1)
+    adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1)
+    return adjusted
+
+
+def holm_families(tests: Sequence[Tests], baselines: Sequence[int]) -> list[Floats]:
+    """Adjusted p of every column of one metric, nan for pairs without a baseline.
+
+    tests: the benchmarks' columns and, last, the overall column.
+    """
+    counted = np.array([i in baselines or j in baselines for i, j in tests[0].pairs], dtype=bool)
+    p = np.stack([np.where(counted, column.p, np.nan) for column in tests])
+    benchmarks = holm(p[:-1].ravel()).reshape(len(tests) - 1, -1)
+    return [*benchmarks, holm(p[-1])]

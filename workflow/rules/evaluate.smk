@@ -1,0 +1,45 @@
+# Samples and grades of every model, the base policy included.
+
+
+def model_of(wildcards):
+    """The folder of a run's final model, or of the base policy."""
+    return f"{ROOT}/base" if wildcards.run == "base" else f"{ROOT}/runs/{wildcards.run}/model"
+
+
+rule sample:
+    input:
+        model=model_of,
+        problems=rules.problems.output if EXPERIMENT.task else [],
+    output:
+        samples=f"{ROOT}/evals/{{run}}/samples.jsonl",
+        manifest=f"{ROOT}/evals/{{run}}/manifest.json",
+    log:
+        f"{ROOT}/logs/sample/{{run}}.log",
+    benchmark:
+        f"{ROOT}/benchmarks/sample/{{run}}.tsv"
+    params:
+        config=CONFIG,
+        settings=EXPERIMENT.section("evaluate"),
+        problems=lambda wildcards, input: f"--problems {input.problems}" if input.problems else "",
+    threads: EXPERIMENT.evaluate.threads
+    resources:
+        gpu=EXPERIMENT.evaluate.gpus,
+    shell:
+        "python -m evals.sample --config {params.config} --run {wildcards.run}"
+        " --model {input.model} {params.problems} --out {output.samples} > {log} 2>&1"
+
+
+rule grade:
+    input:
+        rules.sample.output.samples,
+    output:
+        f"{ROOT}/evals/{{run}}/grades.jsonl",
+    log:
+        f"{ROOT}/logs/grade/{{run}}.log",
+    benchmark:
+        f"{ROOT}/benchmarks/grade/{{run}}.tsv"
+    params:
+        limits=f"--timeout-s {EXPERIMENT.grading.timeout_s} --memory-mb {EXPERIMENT.grading.memory_mb}",
+    shell:
+        "python -m evals.grade --samples {input} --out {output} --workers {threads}"
+        " {params.limits} > {log} 2>&1"

@@ -1,0 +1,60 @@
+# Problems (where the experiment has a task of its own), base policy, one job per run.
+
+
+rule problems:
+    output:
+        directory(f"{ROOT}/problems"),
+    log:
+        f"{ROOT}/logs/problems.log",
+    benchmark:
+        f"{ROOT}/benchmarks/problems.tsv"
+    params:
+        config=CONFIG,
+        settings=EXPERIMENT.section("problems"),
+    shell:
+        "python -m kpo.tasks.chained_sums --config {params.config} --out {output} 2> {log}"
+
+
+rule base:
+    output:
+        directory(f"{ROOT}/base"),
+    log:
+        f"{ROOT}/logs/base.log",
+    benchmark:
+        f"{ROOT}/benchmarks/base.tsv"
+    params:
+        config=CONFIG,
+        settings=EXPERIMENT.section("base"),
+    threads: 2
+    resources:
+        gpu=EXPERIMENT.train.gpus,
+    shell:
+        "python -m kpo.base --config {params.config} --out {output} 2> {log}"
+
+
+rule train:
+    input:
+        base=rules.base.output,
+        problems=rules.problems.output if EXPERIMENT.task else [],
+    output:
+        model=directory(f"{ROOT}/runs/{{method}}-s{{seed}}/model"),
+        metrics=f"{ROOT}/runs/{{method}}-s{{seed}}/metrics.jsonl",
+        timings=f"{ROOT}/runs/{{method}}-s{{seed}}/timings.jsonl",
+        events=directory(f"{ROOT}/runs/{{method}}-s{{seed}}/tensorboard"),
+        settings=f"{ROOT}/runs/{{method}}-s{{seed}}/config.yaml",
+        manifest=f"{ROOT}/runs/{{method}}-s{{seed}}/manifest.json",
+    log:
+        f"{ROOT}/logs/train/{{method}}-s{{seed}}.log",
+    benchmark:
+        f"{ROOT}/benchmarks/train/{{method}}-s{{seed}}.tsv"
+    params:
+        config=CONFIG,
+        settings=lambda wildcards: EXPERIMENT.section("train", wildcards.method),
+        problems=lambda wildcards, input: f"--problems {input.problems}" if input.problems else "",
+        out=subpath(output.manifest, parent=True),
+    threads: EXPERIMENT.train.threads
+    resources:
+        gpu=EXPERIMENT.train.gpus,
+    shell:
+        "python -m kpo.train --config {params.config} --method {wildcards.method}"
+        " --seed {wildcards.seed} --base {input.base} {params.problems} --out {params.out} 2> {log}"
