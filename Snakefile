@@ -19,19 +19,13 @@ try:
     EXPERIMENT = load_experiment(CONFIG)
 except ConfigError as error:
     raise WorkflowError(error) from None
-ROOT = f"results/{EXPERIMENT.experiment}"
-
-wildcard_constraints:
-    run="|".join(["base", *EXPERIMENT.runs]),
-    method="|".join(EXPERIMENT.methods),
-    seed=r"\d+",
-
 
 rule all:
     input:
         "results/table1.csv",
 
 
+include: "workflow/rules/common.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/tables.smk"

@@ -34,9 +34,11 @@ install "$(grep '^setuptools==' "$lock")" # builds the one package that has no w
 torch=$(grep '^torch==' "$lock")
 install "$torch" 2>.venv/torch.log || {
     # Only where the configured index lacks the CPU build: without a network this would wait long.
-    cat .venv/torch.log >&2
-    grep -q "No matching distribution found for torch==" .venv/torch.log
-    echo "Trying the PyTorch project's index of CPU wheels." >&2
+    grep -q "No matching distribution found for torch==" .venv/torch.log || {
+        cat .venv/torch.log >&2
+        exit 1
+    }
+    echo "$torch is not in the configured index: trying the PyTorch project's index of CPU wheels."
     install --extra-index-url https://download.pytorch.org/whl/cpu "$torch"
 }
 install --no-build-isolation --use-pep517 -r "$lock"

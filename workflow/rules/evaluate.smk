@@ -1,11 +1,6 @@
 # Samples and grades of every model, the base policy included.
 
 
-def model_of(wildcards):
-    """The folder of a run's final model, or of the base policy."""
-    return f"{ROOT}/base" if wildcards.run == "base" else f"{ROOT}/runs/{wildcards.run}/model"
-
-
 rule sample:
     input:
         model=model_of,
@@ -13,6 +8,8 @@ rule sample:
     output:
         samples=f"{ROOT}/evals/{{run}}/samples.jsonl",
         manifest=f"{ROOT}/evals/{{run}}/manifest.json",
+    conda:
+        "../../environment.yml"
     log:
         f"{ROOT}/logs/sample/{{run}}.log",
     benchmark:
@@ -20,7 +17,7 @@ rule sample:
     params:
         config=CONFIG,
         settings=EXPERIMENT.section("evaluate"),
-        problems=lambda wildcards, input: f"--problems {input.problems}" if input.problems else "",
+        problems=problems_option,
     threads: EXPERIMENT.evaluate.threads
     resources:
         gpu=EXPERIMENT.evaluate.gpus,
@@ -34,6 +31,8 @@ rule grade:
         rules.sample.output.samples,
     output:
         f"{ROOT}/evals/{{run}}/grades.jsonl",
+    conda:
+        "../../environment.yml"
     log:
         f"{ROOT}/logs/grade/{{run}}.log",
     benchmark:

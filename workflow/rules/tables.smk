@@ -1,8 +1,5 @@
 # The experiment's tables, and a copy of its first one under the name that stays.
 
-GRADED = expand(f"{ROOT}/evals/{{run}}/grades.jsonl", run=["base", *EXPERIMENT.runs])
-FORMATS = ["csv", "md", "tex"]
-
 
 rule tables:
     input:
@@ -13,6 +10,8 @@ rule tables:
         expand(f"{ROOT}/table1.{{format}}", format=FORMATS),
         f"{ROOT}/diagnostics.csv",
         f"{ROOT}/differences.csv",
+    conda:
+        "../../environment.yml"
     log:
         f"{ROOT}/logs/tables.log",
     benchmark:
@@ -20,8 +19,10 @@ rule tables:
     params:
         config=CONFIG,
         settings=EXPERIMENT.section("table"),
+        out=subpath(output[0], parent=True),
     shell:
-        "python -m evals.tables --config {params.config} --results results --out-dir {ROOT} > {log} 2>&1"
+        "python -m evals.tables --config {params.config} --results results"
+        " --out-dir {params.out} > {log} 2>&1"
 
 
 rule table1:
@@ -29,7 +30,11 @@ rule table1:
         expand(f"{ROOT}/table1.{{format}}", format=FORMATS),
     output:
         expand("results/table1.{format}", format=FORMATS),
+    conda:
+        "../../environment.yml"
     log:
         "results/table1.log",
+    benchmark:
+        "results/table1.tsv"
     shell:
         "cp {input} results/ 2> {log}"

@@ -4,6 +4,8 @@
 rule problems:
     output:
         directory(f"{ROOT}/problems"),
+    conda:
+        "../../environment.yml"
     log:
         f"{ROOT}/logs/problems.log",
     benchmark:
@@ -18,6 +20,8 @@ rule problems:
 rule base:
     output:
         directory(f"{ROOT}/base"),
+    conda:
+        "../../environment.yml"
     log:
         f"{ROOT}/logs/base.log",
     benchmark:
@@ -43,6 +47,8 @@ rule train:
         events=directory(f"{ROOT}/runs/{{method}}-s{{seed}}/tensorboard"),
         settings=f"{ROOT}/runs/{{method}}-s{{seed}}/config.yaml",
         manifest=f"{ROOT}/runs/{{method}}-s{{seed}}/manifest.json",
+    conda:
+        "../../environment.yml"
     log:
         f"{ROOT}/logs/train/{{method}}-s{{seed}}.log",
     benchmark:
@@ -50,7 +56,7 @@ rule train:
     params:
         config=CONFIG,
         settings=lambda wildcards: EXPERIMENT.section("train", wildcards.method),
-        problems=lambda wildcards, input: f"--problems {input.problems}" if input.problems else "",
+        problems=problems_option,
         out=subpath(output.manifest, parent=True),
     threads: EXPERIMENT.train.threads
     resources:

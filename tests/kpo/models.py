@@ -1,0 +1,54 @@
+"""Tiny random models for tests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from transformers import (
+    LlamaConfig,
+    LlamaForCausalLM,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
+from transformers.models.gpt_neox import GPTNeoXConfig, GPTNeoXForCausalLM
+
+from kpo.policy import Policy
+from kpo.tasks.tokenizer import character_tokenizer
+
+SHAPE = {
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 48,
+    "max_position_embeddings": 128,
+    "initializer_range": 0.3,  # far from uniform, so that a wrong token shows
+}
+FAMILIES: dict[str, tuple[Any, Any, dict[str, Any]]] = {
+    "qwen3": (Qwen3Config, Qwen3ForCausalLM, {"num_key_value_heads": 2, "head_dim": 32}),
+    "qwen2": (Qwen2Config, Qwen2ForCausalLM, {"num_key_value_heads": 1}),
+    "llama": (LlamaConfig, LlamaForCausalLM, {"num_key_value_heads": 2, "attention_bias": True}),
+    "gpt_neox": (GPTNeoXConfig, GPTNeoXForCausalLM, {}),
+}
+
+
+def tiny_policy(family: str = "qwen3", seed: int = 0) -> Policy:
+    """A random model of an architecture with the character tokenizer."""
+    config_class, model_class, extra = FAMILIES[family]
+    tokenizer = character_tokenizer()
+    torch.manual_seed(seed)
+    config = config_class(
+        vocab_size=len(tokenizer),
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=None,
+        **SHAPE,
+        **extra,
+    )
+    model = model_class(config).eval()
+    for name, parameter in model.named_parameters():
+        if name.endswith("bias"):  # biases start at 0, which would hide that one is dropped
+            torch.nn.init.normal_(parameter, std=0.3)
+    return Policy(model, tokenizer, frozenset([tokenizer.eos_token_id]))

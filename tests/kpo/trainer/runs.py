@@ -1,0 +1,58 @@
+"""Small training runs for tests."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from kpo.config import Train
+from kpo.policy import Policy
+from kpo.registry import make_objective
+from kpo.rollout.engine import RolloutEngine
+from kpo.rollout.transformers import TransformersEngine
+from kpo.trainer.batch import Prompt
+from kpo.trainer.log import RunLog
+from kpo.trainer.loop import Trainer
+from tests.kpo.models import tiny_policy
+
+PROMPTS = [Prompt(f"p{i}", [5 + i, 6, 7 + i % 3], "e") for i in range(6)]
+
+
+def reward(pairs: Sequence[tuple[str, str]]) -> list[bool]:
+    """Whether the response holds its gold more often than its successor in the alphabet."""
+    return [text.count(gold) >= 1 for gold, text in pairs]
+
+
+def tiny_trainer(
+    folder: Path,
+    *,
+    policy: Policy | None = None,
+    engine: RolloutEngine | None = None,
+    objective: str = "grpo",
+    seed: int = 0,
+    **settings: Any,
+) -> Trainer:
+    """A trainer on a random model whose reward is a letter in the response."""
+    policy = policy or tiny_policy(seed=3)
+    base = {
+        "problems": "none",
+        "steps": 3,
+        "prompts": 4,
+        "group": 8,
+        "mini_batches": 2,
+        "micro_batch": 16,
+        "max_prompt_tokens": 8,
+        "max_response_tokens": 12,
+        "lr": 1e-3,
+    }
+    return Trainer(
+        policy=policy,
+        objective=make_objective(objective),
+        engine=engine or TransformersEngine(policy),
+        reward=reward,
+        prompts=PROMPTS,
+        config=Train.model_validate({**base, **settings}),
+        seed=seed,
+        log=RunLog(folder),
+    )

@@ -1,0 +1,124 @@
+"""The training loop: what it samples, when, and that it is reproducible and learns."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from kpo.policy import Policy
+from kpo.rollout.engine import Response, Sampling
+from kpo.rollout.transformers import TransformersEngine
+from kpo.trainer.loop import Trainer
+from tests.kpo.models import tiny_policy
+from tests.kpo.trainer.runs import tiny_trainer
+
+
+def weights(policy: Policy) -> torch.Tensor:
+    """All parameters in one row, copied."""
+    return torch.cat([p.detach().flatten() for p in policy.model.parameters()])
+
+
+def metrics(folder: Path) -> list[dict[str, float]]:
+    """The metrics that a run wrote."""
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_equal_runs_are_equal_to_the_last_bit(tmp_path: Path) -> None:
+    ends = []
+    for name in ("a", "b"):
+        trainer = tiny_trainer(tmp_path / name)
+        trainer.train()
+        ends.append(weights(trainer.policy))
+    assert torch.equal(*ends)
+    assert (tmp_path / "a/metrics.jsonl").read_bytes() == (
+        tmp_path / "b/metrics.jsonl"
+    ).read_bytes()
+
+
+def test_seeds_change_the_run(tmp_path: Path) -> None:
+    ends = []
+    for seed in (0, 1):
+        trainer = tiny_trainer(tmp_path / str(seed), seed=seed)
+        trainer.train()
+        ends.append(weights(trainer.policy))
+    assert not torch.equal(*ends)
+
+
+def test_the_micro_batch_does_not_matter(tmp_path: Path) -> None:
+    ends = []
+    for micro_batch in (3, 32):
+        trainer = tiny_trainer(tmp_path / str(micro_batch), steps=2, micro_batch=micro_batch)
+        trainer.train()
+        ends.append(weights(trainer.policy))
+    torch.testing.assert_close(*ends, atol=1e-5, rtol=0)
+
+
+class RecordingEngine(TransformersEngine):
+    """Remembers the weights that each batch was sampled from."""
+
+    def __init__(self, policy: Policy) -> None:
+        super().__init__(policy)
+        self.sampled_from: list[torch.Tensor] = []
+
+    def generate(
+        self, prompts: Sequence[Sequence[int]], seeds: Sequence[int], sampling: Sampling
+    ) -> list[list[Response]]:
+        self.sampled_from.append(weights(self.policy))
+        return super().generate(prompts, seeds, sampling)
+
+
+class RecordingTrainer(Trainer):
+    """Remembers the weights before each step, and checks that pi_old is of the rollouts'."""
+
+    def learn(self, step: int, rollouts: Any) -> None:
+        self.before: list[torch.Tensor] = [*getattr(self, "before", []), weights(self.policy)]
+        super().learn(step, rollouts)
+
+
+@pytest.mark.parametrize("staleness", [0, 1, 3])
+def test_rollouts_are_of_the_weights_n_steps_back(tmp_path: Path, staleness: int) -> None:
+    policy = tiny_policy(seed=3)
+    engine = RecordingEngine(policy)
+    plain = tiny_trainer(tmp_path, policy=policy, engine=engine, steps=6, staleness=staleness)
+    trainer = RecordingTrainer(**{f: getattr(plain, f) for f in Trainer.__dataclass_fields__})
+    trainer.train()
+    assert len(engine.sampled_from) == 6
+    for step, used in enumerate(engine.sampled_from):
+        assert torch.equal(used, trainer.before[max(0, step - staleness)])
+
+
+def test_fresh_rollouts_start_on_policy_and_stale_ones_do_not(tmp_path: Path) -> None:
+    for staleness, lowest, highest in ((0, 0.0, 1e-3), (2, 1e-3, 10.0)):
+        trainer = tiny_trainer(
+            tmp_path / str(staleness), staleness=staleness, steps=5, mini_batches=1, lr=1e-2
+        )
+        trainer.train()
+        last = metrics(tmp_path / str(staleness))[-1]
+        assert lowest <= last["ratio_raw_q99"] - 1 <= highest
+
+
+@pytest.mark.parametrize("objective", ["grpo", "gmpo"])
+def test_the_reward_rises(tmp_path: Path, objective: str) -> None:
+    trainer = tiny_trainer(
+        tmp_path, objective=objective, steps=25, prompts=6, group=16, lr=5e-3, warm_up=0.1
+    )
+    trainer.train()
+    rewards = [row["reward"] for row in metrics(tmp_path)]
+    assert sum(rewards[-5:]) / 5 > sum(rewards[:5]) / 5 + 0.25
+
+
+def test_every_step_logs_what_the_readme_promises(tmp_path: Path) -> None:
+    tiny_trainer(tmp_path, objective="gspo").train()
+    rows = metrics(tmp_path)
+    assert [row["step"] for row in rows] == [0, 1, 2]
+    promised = {"reward", "response_tokens", "entropy", "clip_fraction", "kl_old", "grad_norm"}
+    promised |= {"ratio_raw_q50", "ratio_used_q50", "switch_raw", "switch_used"}
+    assert promised <= set(rows[0])
+    timings = [json.loads(line) for line in (tmp_path / "timings.jsonl").read_text().splitlines()]
+    assert {"sync", "rollout", "reward", "old_logprobs", "update"} <= set(timings[0])
+    assert list((tmp_path / "tensorboard").glob("events.*"))
