@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable
 
 _TOKEN = re.compile(r"\\\\?(?:boxed|fbox)\s*\{|\\.|[{}]", re.DOTALL)
-_BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
+_BOXES = ("\\boxed", "\\fbox")
 _BRACKET = re.compile(r"[()\[\]{}]")
 
 
@@ -29,13 +29,13 @@ def extract_boxed(text: str) -> str | None:
 
 
 def _last_box(text: str) -> tuple[int, int] | None:
-    first = _BOX.search(text)
+    first = min((at for name in _BOXES if (at := text.find(name)) >= 0), default=None)
     if first is None:
         return None
     depth = 0
     open_boxes: list[tuple[int, int]] = []  # (depth outside the box, start of its content)
     last: tuple[int, int] | None = None
-    for token in _TOKEN.finditer(text, first.start()):
+    for token in _TOKEN.finditer(text, first):
         is_box = len(token[0]) > 2
         if is_box:
             open_boxes.append((depth, token.end()))
@@ -50,7 +50,7 @@ def _last_box(text: str) -> tuple[int, int] | None:
 
 def _open_boxes(content: str) -> str:
     """Replace every `\\boxed{x}` inside by `x`."""
-    if _BOX.search(content) is None:
+    if not any(name in content for name in _BOXES):
         return content
     parts: list[str] = []
     closes_box: list[bool] = []
@@ -109,9 +109,9 @@ _RESPELLINGS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"(?<!\\)\$", ""),  # math delimiters; \$ is money
         (r"^\\[(\[](.*)\\[)\]]$", r"\1"),
         (r"~|(?<!\\)\\ ", " "),
-        (r"(?<=\d)(?:\\,|\\!|\{,\})\s?(?=\d{3}(?!\d))", ""),  # 10\,080
+        (r"(?<=\d)(?:\\,|,?\\!|\{,\})\s?(?=\d{3}(?!\d))", ""),  # 10\,080
         (rf"{_NAME}\s*\{{\s*(?:percent|\\?%)\s*\}}", r"\\%"),  # dropped as a unit otherwise
-        (rf"{_NAME}\s*\{{\s*([ie])\s*\}}", r" \1 "),  # upright i and e are i and e
+        (rf"{_NAME}\s*\{{\s*([ie]|[A-Z]{{2,5}})\s*\}}", r" \1 "),  # upright i, e, MR
         # subscripts in words do not parse: \lambda_{\text{red}}, M_\odot, m_{\max}
         (rf"_\s*\{{\s*{_NAME}\s*\{{\s*([^{{}}]*?)\s*\}}\s*\}}", r"_{\1}"),
         (rf"_\s*{_NAME}\s*\{{\s*([^{{}}]*?)\s*\}}", r"_{\1}"),
@@ -121,11 +121,11 @@ _RESPELLINGS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"\\gamma(?![A-Za-z]|\s*_)", "g_{gamma}"),  # Euler's constant; \gamma^{2}-1 is zoo
         (r"(?<=[A-Za-z)}\]])''(?!')", r"^{\\prime\\prime}"),  # quotes are dropped: y' would be y
         (r"(?<=[A-Za-z)}\]])'(?!')", r"^{\\prime}"),
-        # 2i is a variable and 2 i the unit: make every i stand alone
-        (r"(?<=\d)\s*i(?![A-Za-z])", " i"),
-        (r"(?<![A-Za-z\\{])([a-hj-oq-z])i(?![A-Za-z}])", r"\1 i"),
-        (r"(?<![A-Za-z\\{])i([a-eg-mo-rt-z])(?![A-Za-z}])", r"i \1"),
         (r"^[A-Za-z]\s*\\in(?![A-Za-z])\s*", ""),  # x \in [-2,7]
+        (r"\\angle\s*[A-Z][A-Z_{}\d ]*=\s*", ""),  # \angle A B C_{1} = 90
+        # y = \pm x and (1, \pm 2) do not parse, or not as two
+        (r"^([^=,\\]*=)\s*\\pm(?![A-Za-z])([^=,]*)$", r"\1\2, \1-\2"),
+        (r"\(([^()]*,)\s*\\pm(?![A-Za-z])([^()]*)\)(?<!\\)", r"(\1\2), (\1-\2)"),
     )
 )
 _TAIL = re.compile(r"(?:\\[,;:! ]|(?<!\\)[.,;:\s])+\Z")
@@ -138,7 +138,16 @@ def clean(answer: str) -> str:
         text = pattern.sub(replacement, text)
     text = _TAIL.sub("", text.strip())
     words = _WORD_UNIT.fullmatch(text)
-    return scientific(text if words is None else words[1])
+    return _ordered(scientific(text if words is None else words[1]))
+
+
+def _ordered(text: str) -> str:
+    """`16,3,1,1` in brackets: a list with a repeated number is no set, unless all are the same."""
+    numbers = [number.strip() for number in text.split(",")]
+    repeats = 1 < len(set(numbers)) < len(numbers)
+    whole = all(re.fullmatch(r"-?\d{1,9}", number) for number in numbers)
+    thousands = all(re.fullmatch(r"\d{3}", number) for number in numbers[1:])
+    return f"({text})" if repeats and whole and not thousands else text
 
 
 def scientific(text: str) -> str:
@@ -167,15 +176,16 @@ def _minerva(gold: str) -> str:
     text = " ".join(gold.replace("$", "").split())
     text = re.sub(r"\bnp\.arcsin", r"\\arcsin", text)
     text = re.sub(r"(?<=\d)\./(?=\d)", "/", text)
+    text = re.sub(r"^\\frac\{d ?[A-Za-z]\}\{d ?[a-z]\}=", "", text)  # then it may be left out
     return _trailing_letter(scientific(text))
 
 
 def _olympiadbench(gold: str) -> str:
-    """Dollars, a full stop, a typo, words after the answer, names of angles before it."""
+    """Dollars, a full stop, a typo, words after the answer, a name with a subscript before it."""
     text = " ".join(re.sub(r"(?<!\\)\$", "", gold).split())
-    text = re.sub(r",? where .*", "", text).removesuffix(".")
-    text = re.sub(r"\\angle [A-Z_{}\d ]+=", "", text)
+    text = re.sub(r",? where .*", "", text).rstrip(". ")
     text = re.sub(r"^[a-z](?=\([^()]*\]$)", "", text)  # t(0,4]
+    text = re.sub(r"^[a-z]_\{\\max ?\}=", "", text)
     return _trailing_letter(text)
 
 

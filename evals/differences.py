@@ -33,9 +33,8 @@ from itertools import combinations
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
 
-from evals.metrics import CONFIDENCE, RESAMPLES, Floats, bootstrap_levels
+from evals.metrics import CONFIDENCE, RESAMPLES, Floats, bootstrap_levels, t_quantile
 
 LEVEL = 1 - CONFIDENCE
 POWER = 0.80
@@ -122,8 +121,7 @@ class _Spread:
 
     def half_width(self, alpha: float | Floats) -> Floats:
         """h of the module's first formula."""
-        t_s = stats.t.isf(np.divide(alpha, 2), self.seed_df)
-        t_p = stats.t.isf(np.divide(alpha, 2), self.problem_df)
+        t_s, t_p = t_quantile(alpha / 2, self.seed_df), t_quantile(alpha / 2, self.problem_df)
         return np.asarray(np.sqrt(t_s**2 * self.seed + t_p**2 * self.problem), dtype=np.float64)
 
     def p_value(self, mean: Floats) -> Floats:
@@ -133,7 +131,8 @@ class _Spread:
             middle = (low + high) / 2
             inside = np.abs(mean) <= self.half_width(np.exp(middle))
             low, high = np.where(inside, middle, low), np.where(inside, high, middle)
-        return np.where(mean == 0, 1.0, np.exp(high))
+        p = np.where(mean == 0, 1.0, np.exp(high))
+        return np.where(np.isnan(self.problem), np.nan, p)
 
     def detectable(self, alpha: float, power: float) -> Floats:
         """True difference that one test at alpha finds with this power.
@@ -141,7 +140,7 @@ class _Spread:
         sqrt((t_{1 - alpha/2} + t_power)^2 V), summed over the two levels with their own t.
         """
         t_s, t_p = (
-            stats.t.isf(alpha / 2, df) + stats.t.ppf(power, df)
+            t_quantile(alpha / 2, df) + t_quantile(1 - power, df)
             for df in (self.seed_df, self.problem_df)
         )
         return np.asarray(np.sqrt(t_s**2 * self.seed + t_p**2 * self.problem), dtype=np.float64)

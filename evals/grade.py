@@ -12,8 +12,8 @@ Only a boxed answer counts: the last balanced `\\boxed{...}` (or `\\fbox{...}`) 
     error      the answer is longer than MAX_ANSWER_CHARS or nests deeper than MAX_ANSWER_DEPTH, or
                its worker ran out of memory or died
 
-A comparison is made once for all responses with the same gold and the same answer; two plain
-integers are compared without a worker, and no worker starts before one is needed. What can be
+A comparison is made once for all responses with the same gold and the same answer; whole numbers
+and fractions are compared without a worker, and no worker starts before one is needed. What can be
 slow is a distinct answer that runs to its deadline: n of those take n * timeout_s / workers.
 """
 
@@ -25,6 +25,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Literal, Self
 
@@ -42,9 +43,10 @@ STATUSES: tuple[Status, ...] = ("ok", "no_answer", "timeout", "error")
 # and cannot end in a right answer.
 MAX_ANSWER_CHARS = 1000
 MAX_ANSWER_DEPTH = 16
-# Integers as people write them: no sign but a minus, no leading zero, no -0. math-verify compares
-# the rest of the integers by rules of its own (it reads 007 as 7, and -0 as different from 0).
-_INTEGER = re.compile(r"0|-?[1-9][0-9]{0,99}")
+# Whole numbers and fractions as people write them: no sign but a minus, no leading zero, no -0.
+# math-verify compares what else there is by rules of its own (it takes -0 as different from 0).
+_WHOLE = r"-?[1-9][0-9]{0,99}|0"
+_NUMBER = re.compile(rf"({_WHOLE})|(-?)\\[dt]?frac\{{({_WHOLE})\}}\{{([1-9][0-9]{{0,99}})\}}")
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ class Grader:
     """Grades calls after calls with one set of workers, for one thread; a context manager.
 
     timeout_s: wall-clock seconds that one comparison may take.
-    memory_mb: address space of a worker, MiB (math-verify itself takes about 200).
+    memory_mb: address space of a worker, MiB (math-verify itself takes 75).
     """
 
     def __init__(self, *, workers: int = 2, timeout_s: float = 5.0, memory_mb: int = 2048) -> None:
@@ -95,6 +97,7 @@ class Grader:
             grades.append(known if isinstance(known, Grade) else None)
             if isinstance(known, Request):
                 waiting.setdefault(known, []).append(index)
+                self._pool.warm_up(len(waiting))
         if on_done is not None:
             on_done(sum(grade is not None for grade in grades))
         sizes = [len(indices) for indices in waiting.values()]
@@ -111,7 +114,7 @@ class Grader:
 
         A gold must parse to a mathematical object, and be equal to itself, within the limits.
         """
-        rows = [(name, gold) for name, gold in golds if not _INTEGER.fullmatch(clean(gold))]
+        rows = [(name, gold) for name, gold in golds if _number(clean(gold)) is None]
         requests = list(dict.fromkeys(Request(clean(gold), None) for _, gold in rows))
         replies = dict(zip(requests, self._pool.run(requests), strict=True))
         bad = [
@@ -155,9 +158,22 @@ def _without_worker(gold: str, extracted: str | None) -> Grade | Request:
         return Grade(False, "no_answer", extracted)
     if _too_long(gold) or _too_long(extracted):
         return Grade(False, "error", extracted[:MAX_ANSWER_CHARS])
-    if _INTEGER.fullmatch(gold) and _INTEGER.fullmatch(extracted):
-        return Grade(gold == extracted, "ok", extracted)
+    values = _number(gold), _number(extracted)
+    if None not in values:
+        return Grade(values[0] == values[1], "ok", extracted)
     return Request(clean(gold), clean(extracted))
+
+
+def _number(text: str) -> Fraction | int | None:
+    """Exact value of a whole number or a fraction of two, None for everything else."""
+    found = _NUMBER.fullmatch(text)
+    if found is None:
+        return None
+    whole, sign, numerator, denominator = found.groups()
+    if whole is not None:
+        return int(whole)
+    value = Fraction(int(numerator), int(denominator))
+    return -value if sign else value
 
 
 def _too_long(text: str) -> bool:

@@ -62,6 +62,7 @@ class _Worker:
         self.stdin, self.stdout = self.process.stdin, self.process.stdout
         self.owner = os.getpid()
         self.ready = False
+        self.from_left = True  # which end of the queue it takes from, to meet a gold again
         self.job: int | None = None
         self.deadline = time.monotonic() + START_LIMIT_S
         self._buffer = b""
@@ -118,6 +119,10 @@ class WorkerPool:
         self._failed_starts = 0
         self._finalizer = weakref.finalize(self, _kill_all, self._alive)  # also at exit
 
+    def warm_up(self, requests: int) -> None:
+        """Start the workers that this many requests will need; they import meanwhile."""
+        self._start_missing(requests)
+
     def close(self) -> None:
         """Kill the workers. The pool may be used again: it then starts new ones."""
         _kill_all(self._alive)
@@ -131,9 +136,6 @@ class WorkerPool:
         """
         replies: list[Reply | None] = [None] * len(requests)
         waiting = deque(range(len(requests)))
-        for worker in [w for w in self._alive if w.process.poll() is not None]:
-            self._alive.remove(worker)  # died while idle: no request may pay for that
-            worker.kill()
 
         def finish(job: int, reply: Reply) -> None:
             replies[job] = reply
@@ -145,23 +147,34 @@ class WorkerPool:
                 for worker in self._alive:
                     selector.register(worker.stdout, selectors.EVENT_READ, worker)
                 while waiting or any(worker.job is not None for worker in self._alive):
-                    self._start_missing(len(waiting), selector)
-                    for worker in self._alive:
-                        if waiting and worker.ready and worker.job is None:
-                            job = waiting.popleft()
-                            worker.send(job, requests[job], self.timeout_s)
+                    self._dispatch(waiting, requests, selector)
                     self._wait(selector, finish)
         except BaseException:
             self.close()  # a worker in the middle of a request would answer the next call
             raise
         return [reply for reply in replies if reply is not None]
 
-    def _start_missing(self, waiting: int, selector: selectors.BaseSelector) -> None:
-        busy = sum(worker.job is not None for worker in self._alive)
-        while len(self._alive) < min(self.workers, busy + waiting):
-            worker = _Worker(self.timeout_s, self.memory_mb)
-            self._alive.append(worker)
+    def _dispatch(
+        self, waiting: deque[int], requests: Sequence[Request], selector: selectors.BaseSelector
+    ) -> None:
+        """Give every idle worker a request; start workers while requests wait."""
+        for worker in [w for w in self._alive if w.ready and w.job is None]:
+            if worker.process.poll() is not None:
+                self._end(worker, selector)  # it died idle: no request may pay for that
+            elif waiting:
+                job = waiting.popleft() if worker.from_left else waiting.pop()
+                worker.send(job, requests[job], self.timeout_s)
+        for worker in self._start_missing(len(waiting)):
             selector.register(worker.stdout, selectors.EVENT_READ, worker)
+
+    def _start_missing(self, waiting: int) -> list[_Worker]:
+        busy = sum(worker.job is not None for worker in self._alive)
+        missing = min(self.workers, busy + waiting) - len(self._alive)
+        new = [_Worker(self.timeout_s, self.memory_mb) for _ in range(missing)]
+        for worker in new:
+            worker.from_left = sum(w.from_left for w in self._alive) * 2 <= len(self._alive)
+            self._alive.append(worker)
+        return new
 
     def _wait(self, selector: selectors.BaseSelector, finish: Callable[[int, Reply], None]) -> None:
         """Take the messages that come before the nearest deadline, then end what is overdue."""

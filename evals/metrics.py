@@ -33,7 +33,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special, stats
+from scipy import special
 
 Floats = npt.NDArray[np.float64]
 
@@ -160,16 +160,29 @@ def interval(levels: Levels, confidence: float = CONFIDENCE) -> tuple[Floats, Fl
     tail = (1 - confidence) / 2
     mean = levels.mean
     seed = np.maximum(levels.seed - levels.answer, 0)
-    t_s, t_p = stats.t.isf(tail, levels.seed_df), stats.t.isf(tail, levels.problem_df)
+    t_s, t_p = t_quantile(tail, levels.seed_df), t_quantile(tail, levels.problem_df)
     h = np.sqrt(t_s**2 * seed + t_p**2 * levels.problem)
     flat = ~(levels.problem > 1e-18) | (mean <= 0) | (mean >= 1)
     safe = np.where(flat, 0.5, mean)
     centre, width = special.logit(safe), h / (safe * (1 - safe))
     low, high = special.expit(centre - width), special.expit(centre + width)
-    n = levels.effective_problems
-    hits = np.clip(n * mean, 0, n)
-    trial_low = np.where(hits > 0, stats.beta.ppf(tail, np.maximum(hits, 1e-9), n - hits + 1), 0)
-    trial_high = np.where(hits < n, stats.beta.isf(tail, hits + 1, np.maximum(n - hits, 1e-9)), 1)
-    low, high = np.where(flat, trial_low, low), np.where(flat, trial_high, high)
+    trials_low, trials_high = _trial_limits(mean, levels.effective_problems, tail)
+    low, high = np.where(flat, trials_low, low), np.where(flat, trials_high, high)
     unknown = np.isnan(levels.problem)
     return np.where(unknown, np.nan, low), np.where(unknown, np.nan, high)
+
+
+def t_quantile(tail: float | Floats, df: float | Floats) -> Floats:
+    """Student's t that is exceeded with probability `tail`."""
+    return np.asarray(-special.stdtrit(df, tail), dtype=np.float64)
+
+
+def _trial_limits(mean: Floats, n: float, tail: float) -> tuple[Floats, Floats]:
+    """Clopper and Pearson's limits of a probability, from a share `mean` of n trials.
+
+    low, high: quantiles `tail` of Beta(x, n - x + 1) and 1 - `tail` of Beta(x + 1, n - x), x = n mean
+    """
+    x = np.clip(n * mean, 0, n)
+    some, left = np.maximum(x, 1e-9), np.maximum(n - x, 1e-9)
+    low = np.where(x > 0, special.betaincinv(some, n - x + 1, tail), 0)
+    return low, np.where(x < n, special.betaincinv(x + 1, left, 1 - tail), 1)

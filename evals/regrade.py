@@ -25,9 +25,9 @@ from evals.sample_file import (
     Sample,
     read_grades,
     read_samples,
-    write_whole,
 )
 from evals.second_rule import agree
+from kpo.files import write_text
 
 SHOWN = 40  # characters of an answer in the report's tables; the CSV has the whole text
 SHOWN_ROWS = 200  # distinct disagreements per benchmark in the report; the CSV has every response
@@ -183,9 +183,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BadRowError as error:
         print(f"evals.regrade: {error}", file=sys.stderr)
         return 2
-    write_whole(arguments.out, report(opinions))
+    write_text(arguments.out, report(opinions))
     if arguments.csv is not None:
-        write_whole(arguments.csv, disagreements_csv(opinions))
+        write_text(arguments.csv, disagreements_csv(opinions))
     apart = sum(o.graded != o.regraded for o in opinions)
     print(f"{len(opinions)} regraded, {apart} disagreements, report in {arguments.out}")
     return 0

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+from kpo.files import write_text
 
 
 class BadRowError(ValueError):
@@ -89,18 +90,7 @@ def read_grades(path: Path) -> list[GradeRow]:
 def write_grades(path: Path, rows: Iterable[GradeRow]) -> None:
     """Write grades.jsonl as a whole: a reader sees the old file or the new one."""
     lines = (json.dumps(asdict(row)) + "\n" for row in rows)
-    write_whole(path, "".join(lines))
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write text under a temporary name beside `path`, then rename it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_text(path, "".join(lines))
 
 
 def _rows(path: Path, types: dict[str, Any]) -> Iterator[dict[str, Any]]:

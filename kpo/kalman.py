@@ -138,13 +138,14 @@ def _end_states(sums: Tensor, levels: list[tuple[Tensor, Tensor]]) -> Tensor:
     """States at the chunks' ends [B, n] from what each chunk alone adds, sums [B, n]."""
     (blocks, carry), *above = levels
     batch, n = sums.shape
+    if n <= _CHUNK:
+        return sums @ blocks[0, :n, :n]
     groups = torch.nn.functional.pad(sums, (0, -n % _CHUNK)).view(batch, -1, _CHUNK)
     m = groups.shape[1]
-    states = torch.bmm(groups.transpose(0, 1), blocks[:m]).transpose(0, 1)
-    if m > 1:
-        ends = _end_states(states[:, :, -1], above)
-        states = torch.cat([states[:, :1], states[:, 1:] + carry[1:m] * ends[:, :-1, None]], dim=1)
-    return states.reshape(batch, -1)[:, :n]
+    states = torch.bmm(groups.transpose(0, 1), blocks[:m]).transpose(0, 1).contiguous()
+    ends = _end_states(states[:, :, -1], above)
+    states[:, 1:] += carry[1:m] * ends[:, :-1, None]
+    return states.view(batch, -1)[:, :n]
 
 
 def _filter_dense(z: Tensor, q: float) -> Tensor:
@@ -154,13 +155,15 @@ def _filter_dense(z: Tensor, q: float) -> Tensor:
     weights = _weights(capacity, q, z.device)
     n = -(-length // weights.chunk)
     size = n * weights.chunk
-    x = z.double() if size == length else torch.nn.functional.pad(z.double(), (0, size - length))
-    x = (x * weights.inward[:size]).view(batch, n, weights.chunk).cumsum(2)
+    x = z.to(torch.float64, copy=True)  # everything below works in place
+    if size > length:
+        x = torch.nn.functional.pad(x, (0, size - length))
+    x.mul_(weights.inward[:size])
+    chunks = x.view(batch, n, weights.chunk).cumsum_(2)
     if n > 1:
-        ends = _end_states(x[:, :, -1], weights.levels)
-        x[:, 1:] += (weights.decay[1:n] * ends[:, :-1])[:, :, None]
-    x = x.view(batch, size).mul_(weights.outward[:size])
-    return x[:, :length].to(z.dtype)
+        ends = _end_states(chunks[:, :-1, -1], weights.levels)
+        chunks[:, 1:].add_((ends * weights.decay[1:n]).unsqueeze(2))
+    return x.mul_(weights.outward[:size])[:, :length].to(z.dtype)
 
 
 @torch.no_grad()

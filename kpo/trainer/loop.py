@@ -57,16 +57,17 @@ class Trainer:
             weight_decay=c.weight_decay,
             fused=True,
         )
-        updates = c.steps * c.mini_batches
+        self.steps = c.steps or (c.epochs or 0) * len(self.prompts) // c.prompts
+        updates = self.steps * c.mini_batches
         self.schedule = warm_up_constant(self.optimizer, round(c.warm_up * updates))
         self.order = PromptOrder(self.prompts, c.prompts, self.seed)
 
     def train(self) -> None:
-        """Train for `config.steps` steps; the rollouts of step s are of the weights of s - n."""
+        """Run all steps; the rollouts of step s are of the weights before step s - staleness."""
         waiting: deque[Rollouts] = deque()
         sampled = 0
-        for step in tqdm(range(self.config.steps), desc="train", unit="step"):
-            while sampled < min(step + self.config.staleness + 1, self.config.steps):
+        for step in tqdm(range(self.steps), desc="train", unit="step"):
+            while sampled < min(step + self.config.staleness + 1, self.steps):
                 waiting.append(self.rollout(sampled))
                 sampled += 1
             self.learn(step, waiting.popleft())

@@ -1,0 +1,194 @@
+"""Graded runs as arrays, refused unless they can stand in one table.
+
+A run is a folder with grades.jsonl and manifest.json. All runs of a table must hold the same
+problems and samples and have been made under one protocol (prompt, sampling, engine, data).
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from evals.sample_file import BadRowError, GradeRow, read_grades
+
+FAILURES = ("no_answer", "timeout", "error")
+Key = tuple[str, str, int]  # benchmark, problem, sample
+Correct = npt.NDArray[np.bool_]
+
+
+class TableError(ValueError):
+    """There can be no table; the message is one sentence that names the file."""
+
+
+@dataclass(frozen=True)
+class Diagnostics:
+    """What else happened to a benchmark's responses: counts, and the sum of their lengths."""
+
+    responses: int
+    truncated: int
+    tokens: int
+    failures: Mapping[str, int]
+
+    def __add__(self, other: Diagnostics) -> Diagnostics:
+        return Diagnostics(
+            self.responses + other.responses,
+            self.truncated + other.truncated,
+            self.tokens + other.tokens,
+            Counter(self.failures) + Counter(other.failures),
+        )
+
+
+@dataclass(frozen=True)
+class Run:
+    """One model's evaluation; `correct` holds [problems, samples] for each benchmark."""
+
+    name: str
+    correct: dict[str, Correct]
+    diagnostics: dict[str, Diagnostics]
+    protocol: dict[str, Any]
+
+
+def read_runs(
+    folder: Path, names: Sequence[str], benchmarks: Sequence[str], samples: int
+) -> dict[str, Run]:
+    """Read <folder>/<name>/{grades.jsonl,manifest.json} of every run, or raise TableError."""
+    protocols = {name: _protocol(folder / name / "manifest.json") for name in names}
+    _check_protocols(protocols)
+    runs: dict[str, Run] = {}
+    first: dict[Key, int] = {}
+    for name in names:
+        path = folder / name / "grades.jsonl"
+        rows = _grades(path, benchmarks)
+        if not first:
+            first = _check_samples(path, rows, benchmarks, samples)
+        _check_same(path, name, rows, names[0], first)
+        rows.sort(key=lambda row: first[row.key])
+        parts = {b: [row for row in rows if row.benchmark == b] for b in benchmarks}
+        correct = {b: np.array([r.correct for r in part]) for b, part in parts.items()}
+        runs[name] = Run(
+            name,
+            {b: array.reshape(-1, samples) for b, array in correct.items()},
+            {b: _diagnose(part) for b, part in parts.items()},
+            protocols[name],
+        )
+    return runs
+
+
+def _grades(path: Path, benchmarks: Sequence[str]) -> list[GradeRow]:
+    if not path.is_file():
+        raise TableError(f"{path} is missing.")
+    try:
+        rows = read_grades(path)
+    except BadRowError as error:
+        raise TableError(str(error)) from error
+    if not rows:
+        raise TableError(f"{path} is empty.")
+    for row in rows:
+        if row.benchmark not in benchmarks:
+            raise TableError(
+                f"{path}: sample {row.sample} of problem {row.id} is of benchmark"
+                f" {row.benchmark!r}, which is not among evaluate.benchmarks"
+                f" ({', '.join(benchmarks)})."
+            )
+    return rows
+
+
+def _check_samples(
+    path: Path, rows: list[GradeRow], benchmarks: Sequence[str], samples: int
+) -> dict[Key, int]:
+    """Every benchmark is there, with samples 0 ... k - 1 of each problem; the order of all keys."""
+    found: dict[tuple[str, str], set[int]] = {}
+    for row in rows:
+        found.setdefault((row.benchmark, row.id), set()).add(row.sample)
+    for benchmark in benchmarks:
+        if benchmark not in {name for name, _ in found}:
+            raise TableError(f"{path} has no row of benchmark {benchmark!r}.")
+    for (benchmark, problem), numbers in found.items():
+        if numbers != set(range(samples)):
+            raise TableError(
+                f"{path}: problem {problem} of {benchmark} has {len(numbers)} samples, numbered"
+                f" {min(numbers)} to {max(numbers)}, but evaluate.samples is {samples}, numbered"
+                f" 0 to {samples - 1}."
+            )
+    keys = ((b, problem, j) for b, problem in found for j in range(samples))
+    return {key: place for place, key in enumerate(keys)}
+
+
+def _check_same(
+    path: Path, name: str, rows: list[GradeRow], first_name: str, first: Mapping[Key, int]
+) -> None:
+    keys = {row.key for row in rows}
+    for here, there, odd in (
+        (name, first_name, sorted(keys - first.keys())),
+        (first_name, name, sorted(first.keys() - keys)),
+    ):
+        if odd:
+            benchmark, problem, sample = odd[0]
+            more = f", and {len(odd) - 1} more," if len(odd) > 1 else ""
+            raise TableError(
+                f"{path}: sample {sample} of {benchmark} {problem}{more} is in run {here} but not"
+                f" in run {there}."
+            )
+
+
+def _diagnose(rows: list[GradeRow]) -> Diagnostics:
+    return Diagnostics(
+        responses=len(rows),
+        truncated=sum(row.finish == "length" for row in rows),
+        tokens=sum(row.tokens for row in rows),
+        failures=Counter(row.status for row in rows if row.status in FAILURES),
+    )
+
+
+def _protocol(path: Path) -> dict[str, Any]:
+    """The manifest's protocol with dotted keys."""
+    if not path.is_file():
+        raise TableError(f"{path} is missing, so the run's protocol is unknown.")
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise TableError(f"{path} is not readable as JSON ({error}).") from error
+    protocol = manifest.get("protocol") if isinstance(manifest, dict) else None
+    if not isinstance(protocol, dict) or not protocol:
+        raise TableError(f"{path} has no protocol.")
+    return flatten(protocol)
+
+
+def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{"a": {"b": 1}} -> {"a.b": 1}; an empty mapping stays a value."""
+    flat: dict[str, Any] = {}
+    for key, value in nested.items():
+        if isinstance(value, Mapping) and value:
+            flat.update(flatten(value, f"{prefix}{key}."))
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def _check_protocols(protocols: Mapping[str, dict[str, Any]]) -> None:
+    """Raise TableError, saying which runs differ in which key."""
+    keys = dict.fromkeys(key for protocol in protocols.values() for key in protocol)
+    faults = []
+    for key in keys:
+        runs_by_value: dict[str, list[str]] = {}
+        for run, protocol in protocols.items():
+            value = json.dumps(protocol[key], sort_keys=True) if key in protocol else "absent"
+            runs_by_value.setdefault(value, []).append(run)
+        if len(runs_by_value) > 1:
+            sides = (f"{value} in {_listed(runs)}" for value, runs in runs_by_value.items())
+            faults.append(f"{key} is {' and '.join(sides)}")
+    if faults:
+        raise TableError(f"manifest.json: runs of different protocols: {'; '.join(faults)}.")
+
+
+def _listed(names: list[str]) -> str:
+    if len(names) <= 4:
+        return ", ".join(names)
+    return f"{', '.join(names[:3])} and {len(names) - 3} more runs"

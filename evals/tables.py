@@ -1,0 +1,236 @@
+"""The comparison table of an experiment.
+
+    python -m evals.tables --config workflow/config/tiny.yaml --results results \\
+        --out-dir results/tiny
+
+Rows are the base model and the methods, columns the benchmarks and `overall`, their macro-average
+(every benchmark weighs the same, whatever its size). How intervals and tests come about stands in
+`evals.metrics` and `evals.differences`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import math
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from evals.differences import LEVEL, Tests, compare_rows, holm_families
+from evals.metrics import Floats, avg_scores, bootstrap_levels, interval, pass_scores
+from evals.render import csv_files, latex, markdown
+from evals.runs import Correct, Diagnostics, TableError, read_runs
+from evals.table import Cell, Comparison, Row, Table
+from kpo.cli import experiment_argument, fail, load_or_exit
+from kpo.config import Experiment
+from kpo.files import write_text
+from kpo.registry import make_objective
+
+OVERALL = "overall"
+
+
+@dataclass(frozen=True)
+class _Metric:
+    """A metric of the table and its score of a single problem."""
+
+    name: str
+    score: Callable[[Correct], Floats]
+
+
+def build_table(experiment: Experiment, results: Path) -> Table:
+    """Read every run of the experiment and work out all cells and comparisons."""
+    evaluate = experiment.evaluate
+    runs = read_runs(
+        results / experiment.experiment / "evals",
+        ["base", *experiment.runs],
+        evaluate.benchmarks,
+        evaluate.samples,
+    )
+    members = {"base": ["base"]} | {
+        name: [f"{name}-s{seed}" for seed in experiment.seeds] for name in experiment.methods
+    }
+    k = evaluate.samples
+    metrics = (_Metric("avg", avg_scores), _Metric("pass", lambda c: pass_scores(c, k)))
+    scores = {
+        metric.name: {
+            name: [
+                np.stack([metric.score(runs[run].correct[b]) for run in names])
+                for b in evaluate.benchmarks
+            ]
+            for name, names in members.items()
+        }
+        for metric in metrics
+    }
+    diagnostics = {
+        name: {b: _total([runs[run].diagnostics[b] for run in names]) for b in evaluate.benchmarks}
+        for name, names in members.items()
+    }
+    columns = (*evaluate.benchmarks, OVERALL)
+    cells = {
+        name: {
+            (metric.name, column): cell
+            for metric in metrics
+            for column, cell in zip(columns, _cells(scores[metric.name][name]), strict=True)
+        }
+        for name in members
+    }
+    rows = _rows(experiment, cells, diagnostics)
+    grpo, best = _references(rows)
+    comparisons = [
+        comparison
+        for metric in metrics
+        for comparison in _comparisons(metric.name, scores[metric.name], columns, rows, grpo, best)
+    ]
+    return Table(
+        experiment=experiment.experiment,
+        k=k,
+        problems={b: len(runs["base"].correct[b]) for b in evaluate.benchmarks},
+        columns=columns,
+        seeds=tuple(experiment.seeds),
+        rows=rows,
+        grpo=grpo,
+        best=best,
+        comparisons=comparisons,
+        protocol=runs["base"].protocol,
+        reported=read_reported(results / "reported" / "table1.csv"),
+    )
+
+
+def _total(parts: list[Diagnostics]) -> Diagnostics:
+    return sum(parts[1:], start=parts[0])
+
+
+def _cells(blocks: list[Floats]) -> list[Cell]:
+    """Cells of one row and metric: each benchmark, then the macro-average."""
+    cells = []
+    for chosen in [*([block] for block in blocks), blocks]:
+        levels = bootstrap_levels([block[None] for block in chosen])
+        low, high = interval(levels)
+        cells.append(Cell(float(levels.mean[0]), float(low[0]), float(high[0])))
+    return cells
+
+
+def _rows(
+    experiment: Experiment,
+    cells: dict[str, dict[tuple[str, str], Cell]],
+    diagnostics: dict[str, dict[str, Diagnostics]],
+) -> list[Row]:
+    base = Row("base", "Base model", "", {}, (), cells["base"], diagnostics["base"])
+    rows = [base]
+    for name, method in experiment.methods.items():
+        objective: Any = make_objective(method.objective, **method.settings)
+        settings = {key: getattr(objective, key, None) for key in Row.SETTINGS}
+        seeds = tuple(experiment.seeds)
+        parts = (name, method.label, method.objective, settings, seeds)
+        rows.append(Row(*parts, cells[name], diagnostics[name]))
+    return rows
+
+
+def _references(rows: Sequence[Row]) -> tuple[str | None, str | None]:
+    """The rows that others are set against: GRPO, and the best (avg, overall) that is not KPO."""
+    baselines = [row for row in rows if row.is_baseline]
+    grpo = next((row.name for row in baselines if row.objective == "grpo"), None)
+    best = max(baselines, key=lambda row: row.cells["avg", OVERALL].mean, default=None)
+    return grpo, best.name if best else None
+
+
+def _comparisons(
+    metric: str,
+    scores: dict[str, list[Floats]],
+    columns: Sequence[str],
+    rows: Sequence[Row],
+    grpo: str | None,
+    best: str | None,
+) -> list[Comparison]:
+    """Every row against GRPO and against the best baseline, in every column."""
+    blocks = [scores[row.name] for row in rows]
+    tests = [compare_rows([[row[b]] for row in blocks]) for b in range(len(columns) - 1)]
+    tests.append(compare_rows(blocks))
+    adjusted = holm_families(tests, [i for i, row in enumerate(rows) if row.is_baseline])
+    against = {grpo: "grpo", best: "best baseline"} if grpo != best else {grpo: "grpo, best baseline"}
+    places = {row.name: place for place, row in enumerate(rows)}
+    return [
+        _comparison(test, p, places[row.name], places[name], (row.name, name, role, metric, column))
+        for name, role in against.items()
+        if name is not None
+        for row in rows
+        if row.name != name
+        for column, test, p in zip(columns, tests, adjusted, strict=True)
+    ]
+
+
+def _comparison(
+    test: Tests, adjusted: Floats, row: int, reference: int, what: tuple[str, str, str, str, str]
+) -> Comparison:
+    """The test of row - reference, which `test` may hold the other way round."""
+    place = test.pairs.index((max(row, reference), min(row, reference)))
+    sign = 1 if row > reference else -1
+    ends = sorted(sign * float(end[place]) for end in (test.low, test.high))
+    p = float(adjusted[place])
+    mean = sign * float(test.mean[place])
+    if math.isnan(p):
+        verdict = "not tested"
+    elif p > LEVEL:
+        verdict = "inside the noise"
+    else:
+        verdict = "higher" if mean > 0 else "lower"
+    difference, detectable = Cell(mean, ends[0], ends[1]), float(test.detectable[place])
+    return Comparison(*what, difference, detectable, float(test.p[place]), p, verdict)
+
+
+def read_reported(path: Path) -> list[dict[str, str]]:
+    """The paper's figures in %, one mapping a method; unknown cells are empty."""
+    if not path.is_file():
+        raise TableError(f"{path} is missing.")
+    rows = list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
+    for row in rows:
+        for column, text in row.items():
+            if column is None or text is None or "method" not in row:
+                raise TableError(f"{path}: a row does not fit the header, or has no method.")
+            if column != "method" and text and not text.replace(".", "", 1).isdigit():
+                raise TableError(f"{path}: {column} of {row['method']} is {text!r}, not a number.")
+    return rows
+
+
+def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m evals.tables",
+        description="Makes the comparison table of an experiment.",
+        epilog="Reads RESULTS/<experiment>/evals/<run>/grades.jsonl and manifest.json of the run"
+        " base and of every <method>-s<seed>, and RESULTS/reported/table1.csv, the paper's"
+        " figures. Writes to OUT_DIR table1.csv, table1.md and table1.tex, diagnostics.csv"
+        " (truncation, length and grading failures) and differences.csv (paired differences with"
+        " intervals and Holm-adjusted p-values). Runs that are incomplete, hold other problems"
+        " than the rest, or were made under another protocol stop it with exit code 2 and nothing"
+        " written.",
+    )
+    experiment_argument(parser)
+    parser.add_argument(
+        "--results", type=Path, default=Path("results"), help="folder of results (%(default)s)"
+    )
+    parser.add_argument("--out-dir", type=Path, required=True, help="folder to write")
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Command line; returns the exit code."""
+    arguments = _arguments(argv)
+    experiment = load_or_exit(arguments.config)
+    try:
+        table = build_table(experiment, arguments.results)
+    except TableError as error:
+        fail(error)
+    files = csv_files(table) | {"table1.md": markdown(table), "table1.tex": latex(table)}
+    for name, text in files.items():
+        write_text(arguments.out_dir / name, text)
+    print(f"{len(table.rows)} rows in {', '.join(str(arguments.out_dir / name) for name in files)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,50 @@
+"""Kinds of values that settings have; a message that begins with must follows "<key> is <value>"."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field
+
+
+def _name(value: str) -> str:
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_.-]{,63}", value):
+        raise ValueError(
+            "must have at most 64 characters, all of them lower-case letters, digits, '_', '-' or"
+            " '.', and begin with a letter or digit"
+        )
+    return value
+
+
+def _experiment_name(value: str) -> str:
+    if value in ("reported", "reference") or value.startswith("table1."):
+        raise ValueError("must not be the name of something else in results/")
+    return value
+
+
+def _method_name(value: str) -> str:
+    if value == "base" or re.search(r"-s\d+$", value):
+        raise ValueError("must neither be base nor end in -s<number>, which name evaluated models")
+    return value
+
+
+def _distinct(values: list[Any]) -> list[Any]:
+    if repeated := [value for value, count in Counter(values).items() if count > 1]:
+        raise ValueError(f"must not repeat a value, as it does {repeated[0]!r}")
+    return values
+
+
+PositiveInt = Annotated[int, Field(ge=1)]
+Finite = Field(allow_inf_nan=False)
+PositiveFloat = Annotated[float, Field(gt=0), Finite]
+NonNegativeFloat = Annotated[float, Field(ge=0), Finite]
+Share = Annotated[float, Field(ge=0, le=1), Finite]
+Beta = Annotated[float, Field(ge=0, lt=1), Finite]
+Text = Annotated[str, Field(min_length=1)]
+Name = Annotated[str, AfterValidator(_name)]
+ExperimentName = Annotated[Name, AfterValidator(_experiment_name)]
+MethodName = Annotated[Name, AfterValidator(_method_name)]
+Distinct = AfterValidator(_distinct)
+Gpus = Annotated[int, Field(ge=0, le=1, description="0: on the CPU; 1: on one GPU")]
