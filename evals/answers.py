@@ -99,7 +99,7 @@ _UNICODE = str.maketrans(
 _NAME = r"\\(?:text|textrm|textit|mathrm|mathit|operatorname|mbox|rm)"
 _WORD_UNIT = re.compile(
     r"(-?\$?\d[\d,]*(?:\.\d+)?)\s+(?!(?:thousand|million|billion|trillion|dozen|hundred|infinity)\b)"
-    r"(?:(?:per|of|in)\s|[A-Za-z]{3,}\s?)+"
+    r"(?:of|in|[A-Za-z]{3,})(?:\s+(?:of|in|[A-Za-z]{3,}))*"
 )
 _E_NOTATION = re.compile(r"([+-]?)(\d+\.?\d*|\.\d+)[eE]([+-]?)0*(\d+)(?=$|\s|\\)")
 # Each respelling with its reason, in the order in which they are done.

@@ -4,20 +4,19 @@ Two rows are paired problem by problem, and seed by seed (runs of one seed share
 order); a row of one seed (the base model) is set against every seed of the other. The differences
 d_{sp} have the levels of `evals.metrics`, and the interval of a mean difference is
 
-    h^2 = t_nu^2 V_seed + t_{P-1}^2 max(V_p - V_e, 0)
+    V_1 = V_seed, V_2 = max(V_p - V_e, 0), t = mean / sqrt(V_1 + V_2)
 
-Unlike for a row's own interval V_e stays in the seed part: far out in the tails, where a corrected
-p-value lives, a seed variance that came out near 0 by luck would pass for certainty. The p-value is
-the alpha at which this interval touches 0.
+Unlike for a row's own interval all of V_e stays in the seed part: far out in the tails, where a
+corrected p-value lives, a seed variance that came out near 0 by luck would pass for certainty.
 
 Three seeds leave 2 degrees of freedom, at which nothing survives a correction for dozens of tests.
 So the seed variance is borrowed from the whole column, over all pairs of trained rows, but a pair
 whose own is larger keeps its own:
 
-    V_seed = max(V_own, mean over pairs of V_own, V_e)
-    nu     = (S - 1) (M - 1) (sum V_own)^2 / (n sum V_own^2)      M rows, n pairs; at least S - 1
+    V_seed  = max(V_own, mean over pairs of V_own, V_e)
+    nu_seed = (S - 1) (M - 1) (sum V_own)^2 / (n sum V_own^2)      M rows, n pairs; at least S - 1
 
-nu is Satterthwaite's (Biometrics Bull. 2, 1946): where one row is noisier than the others it falls
+nu_seed is Satterthwaite's for a sum of variances: where one row is noisier than the others it falls
 towards S - 1. (With the base model: over its pairs with the M trained rows, (S - 1) M in front.)
 
 Holm (Scand. J. Stat. 6, 1979) corrects within two families for each metric, the overall column and
@@ -34,7 +33,7 @@ from itertools import combinations
 import numpy as np
 import numpy.typing as npt
 
-from evals.metrics import CONFIDENCE, RESAMPLES, Floats, bootstrap_levels, t_quantile
+from evals.metrics import CONFIDENCE, RESAMPLES, Floats, Spread, bootstrap_levels
 
 LEVEL = 1 - CONFIDENCE
 POWER = 0.80
@@ -96,7 +95,7 @@ def _test_group(
     V_seed = np.where(V_seed > 0, V_seed, 1 / (S * levels.effective_problems) ** 2)
     squares = len(own) * (own**2).sum()
     nu = (S - 1) * independent * (own.sum() ** 2 / squares if squares > 0 else 1)
-    spread = _Spread(
+    spread = Spread(
         V_seed if S > 1 else np.zeros_like(own),
         np.maximum(levels.problem - levels.answer, 0) if S > 1 else levels.problem,
         max(nu, S - 1, 1),
@@ -106,44 +105,8 @@ def _test_group(
     found = {"mean": levels.mean, "low": levels.mean - h, "high": levels.mean + h}
     if S > 1:
         found["p"] = spread.p_value(levels.mean)
-        found["detectable"] = spread.detectable(LEVEL, POWER)
+        found["detectable"] = h + spread.half_width(2 * (1 - POWER))  # that of a one-sided test
     return found
-
-
-@dataclass(frozen=True)
-class _Spread:
-    """Variances of a mean difference with their degrees of freedom."""
-
-    seed: Floats
-    problem: Floats
-    seed_df: float
-    problem_df: Floats
-
-    def half_width(self, alpha: float | Floats) -> Floats:
-        """h of the module's first formula."""
-        t_s, t_p = t_quantile(alpha / 2, self.seed_df), t_quantile(alpha / 2, self.problem_df)
-        return np.asarray(np.sqrt(t_s**2 * self.seed + t_p**2 * self.problem), dtype=np.float64)
-
-    def p_value(self, mean: Floats) -> Floats:
-        """The alpha at which the interval touches 0, by bisection of ln alpha."""
-        low, high = np.full(mean.shape, -60.0), np.zeros(mean.shape)
-        for _ in range(50):
-            middle = (low + high) / 2
-            inside = np.abs(mean) <= self.half_width(np.exp(middle))
-            low, high = np.where(inside, middle, low), np.where(inside, high, middle)
-        p = np.where(mean == 0, 1.0, np.exp(high))
-        return np.where(np.isnan(self.problem), np.nan, p)
-
-    def detectable(self, alpha: float, power: float) -> Floats:
-        """True difference that one test at alpha finds with this power.
-
-        sqrt((t_{1 - alpha/2} + t_power)^2 V), summed over the two levels with their own t.
-        """
-        t_s, t_p = (
-            t_quantile(alpha / 2, df) + t_quantile(1 - power, df)
-            for df in (self.seed_df, self.problem_df)
-        )
-        return np.asarray(np.sqrt(t_s**2 * self.seed + t_p**2 * self.problem), dtype=np.float64)
 
 
 def holm(p: npt.ArrayLike) -> Floats:

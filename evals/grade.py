@@ -43,10 +43,9 @@ STATUSES: tuple[Status, ...] = ("ok", "no_answer", "timeout", "error")
 # and cannot end in a right answer.
 MAX_ANSWER_CHARS = 1000
 MAX_ANSWER_DEPTH = 16
-# Whole numbers and fractions as people write them: no sign but a minus, no leading zero, no -0.
-# math-verify compares what else there is by rules of its own (it takes -0 as different from 0).
-_WHOLE = r"-?[1-9][0-9]{0,99}|0"
-_NUMBER = re.compile(rf"({_WHOLE})|(-?)\\[dt]?frac\{{({_WHOLE})\}}\{{([1-9][0-9]{{0,99}})\}}")
+# Spellings of numbers whose exact values decide as math-verify does; all others go to a worker.
+_WHOLE = "[+-]?[0-9]{1,99}"
+_NUMBER = re.compile(rf"({_WHOLE})|(-?)\\[dt]?frac\{{({_WHOLE})\}}\{{([1-9][0-9]{{0,98}})\}}")
 
 
 @dataclass(frozen=True)
@@ -98,8 +97,9 @@ class Grader:
             if isinstance(known, Request):
                 waiting.setdefault(known, []).append(index)
                 self._pool.warm_up(len(waiting))
-        if on_done is not None:
-            on_done(sum(grade is not None for grade in grades))
+        known_already = len(pairs) - sum(map(len, waiting.values()))
+        if on_done is not None and known_already:
+            on_done(known_already)
         sizes = [len(indices) for indices in waiting.values()]
         replies = self._pool.run(
             list(waiting), None if on_done is None else lambda job: on_done(sizes[job])
@@ -114,13 +114,14 @@ class Grader:
 
         A gold must parse to a mathematical object, and be equal to itself, within the limits.
         """
-        rows = [(name, gold) for name, gold in golds if _number(clean(gold)) is None]
-        requests = list(dict.fromkeys(Request(clean(gold), None) for _, gold in rows))
+        rows = [(name, gold, clean(gold)) for name, gold in golds]
+        asked = [text for _, _, text in rows if _number(text) is None and not _too_long(text)]
+        requests = [Request(text, None) for text in dict.fromkeys(asked)]
         replies = dict(zip(requests, self._pool.run(requests), strict=True))
         bad = [
-            f"{name}: {gold!r} {_complaint(reply)}"
-            for name, gold in rows
-            if not (reply := replies[Request(clean(gold), None)]).correct
+            f"{name}: {gold!r} {complaint}"
+            for name, gold, text in rows
+            if (complaint := _complaint(text, replies.get(Request(text, None))))
         ]
         if bad:
             more = f" (and {len(bad) - 5} more)" if len(bad) > 5 else ""
@@ -180,9 +181,12 @@ def _too_long(text: str) -> bool:
     return len(text) > MAX_ANSWER_CHARS or bracket_depth(text) > MAX_ANSWER_DEPTH
 
 
-def _complaint(reply: Reply) -> str:
+def _complaint(gold: str, reply: Reply | None) -> str:
+    """What is wrong with a gold; nothing if it is right."""
+    if reply is None:
+        return "is too long or nests too deep" if _too_long(gold) else ""
     if reply.status == "ok":
-        return "does not parse or is not equal to itself"
+        return "" if reply.correct else "does not parse or is not equal to itself"
     return f"cannot be compared with itself: {reply.status}, {reply.reason}"
 
 

@@ -22,7 +22,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Self
 
 START_LIMIT_S = 120.0  # for a worker's imports, on a busy machine
 START_ATTEMPTS = 3  # workers that may die in a row before one was ready
@@ -118,6 +118,12 @@ class WorkerPool:
         self._alive: list[_Worker] = []
         self._failed_starts = 0
         self._finalizer = weakref.finalize(self, _kill_all, self._alive)  # also at exit
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
 
     def warm_up(self, requests: int) -> None:
         """Start the workers that this many requests will need; they import meanwhile."""

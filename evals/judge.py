@@ -7,9 +7,12 @@ Where this differs from a bare `verify(parse(gold), parse(answer))`:
 - a trailing letter of an answer is read both as a unit (5 m) and as a variable (the `6m` cells of
   a board); a gold's trailing variable is protected by its benchmark's normaliser;
 - a percentage equals the same number without the sign, as math-verify has it for integers;
+- symbols are real and `i` is the imaginary unit, however the text is spaced;
 - an inequality is an answer to an interval, not only an interval to an inequality;
 - math-verify compares decimals to six places, so that 1e-8 equals 0 and 4.5e33 little but itself:
   numbers that are very small or large are scaled to 1..10 first;
+- differential equations are compared as equations (math-verify solves both, finds nothing, and
+  calls them equal), sets in any order of their members;
 - a power or factorial with more than MAX_DIGITS digits is not evaluated: TooLargeError.
 """
 

@@ -27,6 +27,7 @@ _SPELLING: tuple[tuple[str, str], ...] = (
     (r"\\(?:leq?|leqslant)(?![A-Za-z])", "<="),
     (r"\\(?:geq?|geqslant)(?![A-Za-z])", ">="),
     (r"\\text\s*\{\s*(?:and|or)\s*\}|\b(?:and|or)\b", ","),
+    (r"\\text\s*\{\s*([ie])\s*\}", r"\1"),
     (r"(?<=[\d.}%)])\s*\\text\s*\{[^{}]*\}(?:\s*\^\s*\{?\d\}?)?", ""),  # units
     (r"\\text\s*\{([^{}]*)\}", r"\1"),
     (r"\^\s*\{?\s*\\circ\s*\}?|\u00b0", ""),

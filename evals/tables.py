@@ -14,95 +14,76 @@ import argparse
 import csv
 import math
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from functools import reduce
+from operator import add
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from evals.differences import LEVEL, Tests, compare_rows, holm_families
+from evals.markdown import markdown
 from evals.metrics import Floats, avg_scores, bootstrap_levels, interval, pass_scores
-from evals.render import csv_files, latex, markdown
-from evals.runs import Correct, Diagnostics, TableError, read_runs
-from evals.table import Cell, Comparison, Row, Table
+from evals.render import csv_files, latex
+from evals.runs import Correct, Run, TableError, read_runs
+from evals.table_data import Cell, Comparison, Row, Table
 from kpo.cli import experiment_argument, fail, load_or_exit
 from kpo.config import Experiment
 from kpo.files import write_text
 from kpo.registry import make_objective
 
 OVERALL = "overall"
-
-
-@dataclass(frozen=True)
-class _Metric:
-    """A metric of the table and its score of a single problem."""
-
-    name: str
-    score: Callable[[Correct], Floats]
+Scores = dict[str, list[Floats]]  # row -> for each benchmark [seeds, problems]
 
 
 def build_table(experiment: Experiment, results: Path) -> Table:
     """Read every run of the experiment and work out all cells and comparisons."""
-    evaluate = experiment.evaluate
-    runs = read_runs(
-        results / experiment.experiment / "evals",
-        ["base", *experiment.runs],
-        evaluate.benchmarks,
-        evaluate.samples,
-    )
-    members = {"base": ["base"]} | {
-        name: [f"{name}-s{seed}" for seed in experiment.seeds] for name in experiment.methods
-    }
-    k = evaluate.samples
-    metrics = (_Metric("avg", avg_scores), _Metric("pass", lambda c: pass_scores(c, k)))
+    evaluate, k = experiment.evaluate, experiment.evaluate.samples
+    folder = results / experiment.experiment / "evals"
+    names = ["base", *experiment.runs]
+    runs = read_runs(folder, names, evaluate.benchmarks, k)
+    reported = read_reported(results / "reported" / "table1.csv")
     scores = {
-        metric.name: {
-            name: [
-                np.stack([metric.score(runs[run].correct[b]) for run in names])
-                for b in evaluate.benchmarks
-            ]
-            for name, names in members.items()
-        }
-        for metric in metrics
-    }
-    diagnostics = {
-        name: {b: _total([runs[run].diagnostics[b] for run in names]) for b in evaluate.benchmarks}
-        for name, names in members.items()
+        "avg": _scores(experiment, runs, avg_scores),
+        "pass": _scores(experiment, runs, lambda correct: pass_scores(correct, k)),
     }
     columns = (*evaluate.benchmarks, OVERALL)
-    cells = {
-        name: {
-            (metric.name, column): cell
-            for metric in metrics
-            for column, cell in zip(columns, _cells(scores[metric.name][name]), strict=True)
-        }
-        for name in members
-    }
-    rows = _rows(experiment, cells, diagnostics)
+    rows = _rows(experiment, runs, scores, columns)
     grpo, best = _references(rows)
-    comparisons = [
-        comparison
-        for metric in metrics
-        for comparison in _comparisons(metric.name, scores[metric.name], columns, rows, grpo, best)
-    ]
     return Table(
         experiment=experiment.experiment,
         k=k,
-        problems={b: len(runs["base"].correct[b]) for b in evaluate.benchmarks},
+        problems={b: len(correct) for b, correct in runs["base"].correct.items()},
         columns=columns,
         seeds=tuple(experiment.seeds),
         rows=rows,
         grpo=grpo,
         best=best,
-        comparisons=comparisons,
+        comparisons=[
+            comparison
+            for metric in scores
+            for comparison in _comparisons(metric, scores[metric], columns, rows, grpo, best)
+        ],
         protocol=runs["base"].protocol,
-        reported=read_reported(results / "reported" / "table1.csv"),
+        reported=reported,
     )
 
 
-def _total(parts: list[Diagnostics]) -> Diagnostics:
-    return sum(parts[1:], start=parts[0])
+def _members(experiment: Experiment) -> dict[str, list[str]]:
+    """The runs of every row, in the order of the seeds."""
+    rows = {name: [f"{name}-s{seed}" for seed in experiment.seeds] for name in experiment.methods}
+    return {"base": ["base"], **rows}
+
+
+def _scores(
+    experiment: Experiment, runs: Mapping[str, Run], score: Callable[[Correct], Floats]
+) -> Scores:
+    """Scores of single problems, `score` being that of [problems, samples]."""
+    return {
+        row: [np.stack([score(runs[n].correct[b]) for n in names]) for b in runs["base"].correct]
+        for row, names in _members(experiment).items()
+    }
 
 
 def _cells(blocks: list[Floats]) -> list[Cell]:
@@ -117,18 +98,33 @@ def _cells(blocks: list[Floats]) -> list[Cell]:
 
 def _rows(
     experiment: Experiment,
-    cells: dict[str, dict[tuple[str, str], Cell]],
-    diagnostics: dict[str, dict[str, Diagnostics]],
+    runs: Mapping[str, Run],
+    scores: Mapping[str, Scores],
+    columns: Sequence[str],
 ) -> list[Row]:
-    base = Row("base", "Base model", "", {}, (), cells["base"], diagnostics["base"])
-    rows = [base]
-    for name, method in experiment.methods.items():
-        objective: Any = make_objective(method.objective, **method.settings)
-        settings = {key: getattr(objective, key, None) for key in Row.SETTINGS}
-        seeds = tuple(experiment.seeds)
-        parts = (name, method.label, method.objective, settings, seeds)
-        rows.append(Row(*parts, cells[name], diagnostics[name]))
+    rows = []
+    for name, members in _members(experiment).items():
+        cells = {
+            (metric, column): cell
+            for metric, by_row in scores.items()
+            for column, cell in zip(columns, _cells(by_row[name]), strict=True)
+        }
+        parts = [runs[member].diagnostics for member in members]
+        diagnostics = {b: reduce(add, (part[b] for part in parts)) for b in columns[:-1]}
+        rows.append(Row(name, *_identity(experiment, name), cells, diagnostics))
     return rows
+
+
+def _identity(
+    experiment: Experiment, name: str
+) -> tuple[str, str, dict[str, float | None], tuple[int, ...]]:
+    """Label, objective, settings (with what the objective derives of them) and seeds of a row."""
+    if name == "base":
+        return "Base model", "", {}, ()
+    method = experiment.methods[name]
+    objective: Any = make_objective(method.objective, **method.settings)
+    settings = {key: getattr(objective, key, None) for key in Row.SETTINGS}
+    return method.label, method.objective, settings, tuple(experiment.seeds)
 
 
 def _references(rows: Sequence[Row]) -> tuple[str | None, str | None]:
@@ -141,7 +137,7 @@ def _references(rows: Sequence[Row]) -> tuple[str | None, str | None]:
 
 def _comparisons(
     metric: str,
-    scores: dict[str, list[Floats]],
+    scores: Scores,
     columns: Sequence[str],
     rows: Sequence[Row],
     grpo: str | None,
@@ -152,7 +148,9 @@ def _comparisons(
     tests = [compare_rows([[row[b]] for row in blocks]) for b in range(len(columns) - 1)]
     tests.append(compare_rows(blocks))
     adjusted = holm_families(tests, [i for i, row in enumerate(rows) if row.is_baseline])
-    against = {grpo: "grpo", best: "best baseline"} if grpo != best else {grpo: "grpo, best baseline"}
+    against = (
+        {grpo: "grpo", best: "best baseline"} if grpo != best else {grpo: "grpo, best baseline"}
+    )
     places = {row.name: place for place, row in enumerate(rows)}
     return [
         _comparison(test, p, places[row.name], places[name], (row.name, name, role, metric, column))

@@ -37,7 +37,6 @@ from kpo.tasks.sources import SOURCES, Source
 
 __all__ = ["ConfigError", "Experiment", "load_experiment"]
 
-
 Engine = Literal["transformers", "vllm"]
 
 
@@ -168,7 +167,7 @@ class Evaluate(Section):
 
 
 class Data(Section):
-    """Where problems come from: the hub, unless a folder of JSONL files is named."""
+    """Where problems come from: the hub, unless a folder of JSONL files (or one file) is named."""
 
     train_folder: Text | None = None
     benchmarks_folder: Text | None = None
@@ -271,6 +270,8 @@ class Experiment(Section):
                 locate(name, folder=folder, sources=self.data.sources)
             except ValueError as error:
                 raise ValueError(f"{key}: {error}") from error
+        if benchmarks is not None and benchmarks.is_file() and len(self.evaluate.benchmarks) > 1:
+            raise ValueError(f"evaluate.benchmarks: one file, {benchmarks}, cannot hold them all")
 
     def section(self, stage: str, method: str | None = None) -> dict[str, Any]:
         """The settings that a stage of the pipeline depends on: a change reruns just that stage.

@@ -1,4 +1,7 @@
-"""Kinds of values that settings have; a message that begins with must follows "<key> is <value>"."""
+"""The kinds of values that settings have, with their bounds.
+
+A message that begins with "must" goes on from "<key> is <value>, but".
+"""
 
 from __future__ import annotations
 

@@ -22,6 +22,11 @@ sys.exit(here != ("CPython", 3, 11, "linux", "x86_64"))' 2>/dev/null || {
         "Install it, or name it: make TARGET PYTHON=/path/to/python3.11" >&2
     exit 1
 }
+[ "$1" = gpu ] || "$python" -c 'import ctypes; ctypes.CDLL("libnuma.so.1")' 2>/dev/null || {
+    echo "vLLM's CPU build needs the system library libnuma.so.1: package libnuma1 of Debian and" \
+        "Ubuntu, numactl-libs of Fedora." >&2
+    exit 1
+}
 
 install() {
     .venv/bin/python -m pip install -qq --disable-pip-version-check --no-deps "$@"

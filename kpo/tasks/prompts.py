@@ -19,7 +19,7 @@ class PromptProtocol:
 
     def encode(self, tokenizer: Any, problem: str) -> list[int]:
         """Token ids of the prompt; a tokenizer without a chat template gets the plain text."""
-        text = self.template.format(problem=problem)
+        text = self.template.replace("{problem}", problem)  # problems hold braces of their own
         if self.chat and tokenizer.chat_template:
             encoded = tokenizer.apply_chat_template(
                 [{"role": "user", "content": text}],

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evals.answers import NORMALISERS, bracket_depth, clean, extract_boxed, normalise_gold
-from evals.grade import Grade, Grader, check_golds
+from evals.grade import MAX_ANSWER_CHARS, Grade, Grader, check_golds
 
 COUNTS = {
     "aime24": 30,
@@ -74,6 +74,36 @@ def test_extraction_is_linear(unit: str) -> None:
         return time.process_time() - start
 
     assert seconds(1_000_000) < 40 * max(seconds(100_000), 0.01)
+
+
+UNITS = (
+    "a",
+    "a ",
+    "per ",
+    "of in ",
+    "1",
+    "1 ",
+    "1,",
+    "'",
+    "{",
+    "\\{",
+    "(1,",
+    "=",
+    "\\pm",
+    "E_",
+    "i",
+)
+
+
+@pytest.mark.parametrize("start", ["", "5 ", "(", "x=", "\\text{", "_{\\text{"])
+def test_cleaning_is_quick(start: str) -> None:
+    begin = time.process_time()
+    for unit in (*UNITS, "\\,", "$", " ", ". ", "\\text{", "\\angle A", "\\odot", "_", "\\max"):
+        text = start + unit * (MAX_ANSWER_CHARS // len(unit)) + "!"
+        clean(text)
+        for normalise in NORMALISERS.values():
+            normalise(text)
+    assert time.process_time() - begin < 3
 
 
 @given(st.text(alphabet="\\{}bx1 $,'i^_.\ud800", max_size=60))
@@ -177,10 +207,19 @@ def test_odd_golds_are_usable() -> None:
 
 
 @pytest.mark.parametrize(
-    "gold", ["", "5 +", r"\frac{1}{", "np.arcsin(10/13", "#", r"\frac{1}{3} E_{1}+\frac{2}{3} \@"]
+    "gold",
+    [
+        "",
+        "5 +",
+        "x+" * 999 + "x",
+        r"\frac{1}{",
+        "np.arcsin(10/13",
+        "#",
+        r"\frac{1}{3} E_{1}+\frac{2}{3} \@",
+    ],
 )
 def test_unusable_golds_are_named(gold: str) -> None:
-    with pytest.raises(ValueError, match=r"problem 7.*parse") as error:
+    with pytest.raises(ValueError, match=r"problem 7.*(parse|too long)") as error:
         check_golds([("problem 6", r"\dfrac{9}{7}"), ("problem 7", gold), ("problem 8", "8")])
     assert repr(gold) in str(error.value)
     assert "problem 6" not in str(error.value)

@@ -1,0 +1,71 @@
+"""Prompt protocols: which text a model sees, through its chat template or plainly."""
+
+from typing import Any
+
+import pytest
+from transformers import PreTrainedTokenizerFast
+
+from kpo.tasks.prompts import BOX_INSTRUCTION, PROTOCOLS
+from kpo.tasks.tokenizer import character_tokenizer
+
+TEMPLATE = (
+    "{% for message in messages %}<{{ message['role'] }}>{{ message['content'] }}{% endfor %}"
+    "{% if add_generation_prompt %}<assistant>{% endif %}"
+    "{% if enable_thinking is defined and not enable_thinking %}<no-thinking>{% endif %}"
+)
+PROBLEM = "What is \\frac{1}{2} of {4}? {problem}"
+
+
+def tokenizer(template: str | None = None) -> PreTrainedTokenizerFast:
+    made = character_tokenizer()
+    made.chat_template = template
+    return made
+
+
+def seen(protocol: str, template: str | None, problem: str = PROBLEM) -> str:
+    """The prompt as text."""
+    made = tokenizer(template)
+    ids = PROTOCOLS[protocol].encode(made, problem)
+    assert all(isinstance(i, int) for i in ids)
+    return made.decode(ids)
+
+
+@pytest.mark.parametrize("template", [None, TEMPLATE])
+def test_plain_is_the_problem_and_a_line_end(template: str | None) -> None:
+    assert seen("plain", template) == f"{PROBLEM}\n"
+
+
+def test_boxed_without_a_chat_template() -> None:
+    assert seen("boxed", None) == f"{PROBLEM}\n\n{BOX_INSTRUCTION}\n"
+    assert "\\boxed{}" in BOX_INSTRUCTION
+
+
+def test_boxed_with_a_chat_template_and_thinking_off() -> None:
+    assert seen("boxed", TEMPLATE) == (
+        f"<user>{PROBLEM}\n\n{BOX_INSTRUCTION}\n<assistant><no-thinking>"
+    )
+
+
+def test_a_template_without_a_thinking_mode() -> None:
+    assert seen("boxed", "{{ messages[0]['content'] }}!", "1+1?").endswith("\\boxed{}.\n!")
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_protocols_are_known_by_their_names(name: str) -> None:
+    assert PROTOCOLS[name].name == name
+
+
+def identity(protocol: str, template: str | None) -> dict[str, Any]:
+    return PROTOCOLS[protocol].identity(tokenizer(template))
+
+
+def test_the_identity_changes_with_what_the_model_sees() -> None:
+    seen = [identity("plain", None), identity("boxed", None)]
+    seen += [identity("boxed", template) for template in (TEMPLATE, TEMPLATE + " ")]
+    assert len({tuple(i.values()) for i in seen}) == 4
+    assert identity("boxed", TEMPLATE) == identity("boxed", TEMPLATE)
+
+
+def test_a_chat_template_that_is_not_used_is_not_part_of_the_identity() -> None:
+    assert identity("plain", TEMPLATE) == identity("plain", None)
+    assert identity("plain", None)["chat_template_sha256"] is None

@@ -1,0 +1,162 @@
+"""A step's rollouts: their order, their rewards, their old log-probs, their mini-batches."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import pytest
+import torch
+from torch import Tensor
+
+from kpo.advantage import group_advantages
+from kpo.policy import Policy
+from kpo.rollout.engine import Response
+from kpo.trainer.batch import (
+    Prompt,
+    PromptOrder,
+    Rollouts,
+    assess,
+    by_length,
+    make_rollouts,
+    mini_batches,
+    old_logprobs,
+)
+from tests.kpo.models import tiny_policy
+from tests.kpo.test_policy import plain
+from tests.kpo.trainer.runs import PROMPTS
+
+GROUP = 3
+TEXTS = ["e", "7\n", "ab", "", "eee e", "xyz{", "e\\", "12345", "a b c d", "q", "ee", "f"]
+
+
+def responses(policy: Policy) -> list[Response]:
+    """Responses of ragged lengths to four prompts; the engine's log-probs are all -1.5."""
+    rows = [[*policy.tokenizer(text)["input_ids"], policy.tokenizer.eos_token_id] for text in TEXTS]
+    return [Response(row, [-1.5] * len(row), "stop") for row in rows]
+
+
+def rewards() -> Tensor:
+    return torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 1.0], [0.0, 0.0, 0.0], [1.0, 0.0, 1.0]])
+
+
+def rollouts(policy: Policy, micro_batch: int = 5) -> Rollouts:
+    return make_rollouts(policy, PROMPTS[:4], responses(policy), rewards(), micro_batch)
+
+
+# The order of prompts
+
+
+@pytest.mark.parametrize("per_step", [1, 2, 4, 6, 9])
+def test_every_epoch_holds_every_prompt_once(per_step: int) -> None:
+    order = PromptOrder(PROMPTS, per_step, seed=0)
+    steps = 3 * len(PROMPTS)
+    ids = [prompt.id for step in range(steps) for prompt in order.batch(step)]
+    epochs = [ids[i : i + len(PROMPTS)] for i in range(0, len(ids), len(PROMPTS))]
+    assert len(epochs) == 3 * per_step
+    for epoch in epochs:
+        assert sorted(epoch) == sorted(prompt.id for prompt in PROMPTS)
+    assert len({tuple(epoch) for epoch in epochs}) > 1
+
+
+def test_the_order_depends_on_the_seed_and_not_on_what_was_asked_before() -> None:
+    many = [Prompt(str(i), [1], "") for i in range(50)]
+    forward = [PromptOrder(many, 4, seed=0).batch(step) for step in range(30)]
+    order = PromptOrder(many, 4, seed=0)
+    assert [order.batch(step) for step in reversed(range(30))] == forward[::-1]
+    assert PromptOrder(many, 4, seed=1).batch(0) != forward[0]
+
+
+# Micro-batches
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, 12, 100])
+def test_every_row_is_in_one_micro_batch(size: int) -> None:
+    made = responses(tiny_policy())
+    chosen = [11, 0, 3, 7, 4, 9, 2]
+    parts = list(by_length(made, chosen, size))
+    assert Counter(row for part in parts for row in part) == Counter(chosen)
+    assert all(len(part) == size for part in parts[:-1])
+    lengths = [len(made[row].tokens) for part in parts for row in part]
+    assert lengths == sorted(lengths)
+
+
+# Old log-probs
+
+
+def test_old_logprobs_are_the_models() -> None:
+    policy = tiny_policy()
+    made = responses(policy)
+    logprobs, mask, entropy = old_logprobs(policy, PROMPTS[:4], made, micro_batch=5)
+    entropies = []
+    for row, response in enumerate(made):
+        full = plain(policy, PROMPTS[row // GROUP].tokens, response.tokens)
+        expected = full.gather(1, torch.tensor(response.tokens)[:, None]).squeeze(1)
+        torch.testing.assert_close(logprobs[row, mask[row]], expected, rtol=0, atol=2e-5)
+        assert int(mask[row].sum()) == len(response.tokens)
+        entropies.append(-(full.exp() * full).sum(1))
+    assert bool((logprobs[~mask] == 0).all())
+    assert not logprobs.requires_grad
+    assert entropy == pytest.approx(float(torch.cat(entropies).mean()), rel=1e-4)
+
+
+@pytest.mark.parametrize("micro_batch", [1, 3, 7])
+def test_old_logprobs_do_not_depend_on_the_micro_batch(micro_batch: int) -> None:
+    policy = tiny_policy()
+    policy.model.double()  # so that rounding does not hide a difference
+    made = responses(policy)
+    whole, whole_mask, entropy = old_logprobs(policy, PROMPTS[:4], made, micro_batch=100)
+    parts, mask, part_entropy = old_logprobs(policy, PROMPTS[:4], made, micro_batch)
+    assert torch.equal(mask, whole_mask)
+    torch.testing.assert_close(parts, whole, rtol=0, atol=1e-6)
+    assert part_entropy == pytest.approx(entropy, rel=1e-6)
+
+
+def test_old_logprobs_are_computed_in_evaluation_mode() -> None:
+    policy = tiny_policy()
+    policy.model.train()
+    rollouts(policy)
+    assert not policy.model.training
+
+
+# Rewards and what follows
+
+
+def test_rewards_stand_with_their_prompts() -> None:
+    policy = tiny_policy()
+    seen: list[tuple[str, str]] = []
+
+    def reward(pairs: Sequence[tuple[str, str]]) -> list[bool]:
+        seen.extend(pairs)
+        return [i in (0, 4, 5, 11) for i in range(len(pairs))]
+
+    golds = [Prompt(p.id, p.tokens, f"gold {p.id}") for p in PROMPTS[:4]]
+    found = assess(policy, golds, responses(policy), reward)
+    assert found.tolist() == [[1, 0, 0], [0, 1, 1], [0, 0, 0], [0, 0, 1]]
+    assert found.dtype == torch.float32
+    assert seen == [(f"gold p{i // GROUP}", text) for i, text in enumerate(TEXTS)]
+
+
+def test_rollouts_hold_everything_in_group_order() -> None:
+    policy = tiny_policy()
+    made = rollouts(policy)
+    assert made.group == GROUP
+    assert torch.equal(made.advantages, group_advantages(rewards()))
+    assert [len(response.tokens) for response in made.responses] == made.mask.sum(1).tolist()
+    gap = (-1.5 - made.old_logprobs[made.mask]).abs()
+    torch.testing.assert_close(made.gap.sort().values, gap.sort().values)
+
+
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_mini_batches_are_whole_groups_and_cover_all(count: int) -> None:
+    parts = list(mini_batches(rollouts(tiny_policy()), count, seed=3))
+    assert len(parts) == count
+    assert sorted(row for part in parts for row in part) == list(range(12))
+    for part in parts:
+        assert len(part) == 12 // count
+        assert all(number == GROUP for number in Counter(row // GROUP for row in part).values())
+
+
+def test_the_order_of_mini_batches_depends_on_the_seed() -> None:
+    made = rollouts(tiny_policy())
+    orders = {str(list(mini_batches(made, 4, seed))) for seed in range(20)}
+    assert len(orders) > 5
+    assert list(mini_batches(made, 4, 1)) == list(mini_batches(made, 4, 1))

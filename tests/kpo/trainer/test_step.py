@@ -1,0 +1,175 @@
+"""One optimizer step: the gradient of the whole mini-batch, however it is cut."""
+
+import copy
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from kpo.diagnostics import RatioStatistics
+from kpo.objective import Objective, TokenBatch
+from kpo.policy import Policy
+from kpo.registry import make_objective
+from kpo.trainer.batch import Rollouts
+from kpo.trainer.step import StepMetrics, forward, update
+from tests.kpo.models import tiny_policy
+from tests.kpo.test_policy import plain
+from tests.kpo.trainer.test_batch import rollouts
+
+ROWS = [0, 1, 2, 9, 10, 11]
+LR = 0.5
+OBJECTIVES = {
+    "grpo": make_objective("grpo"),
+    "gmpo": make_objective("gmpo"),
+    "kpo": make_objective("kpo", q=1e-2, clip_low=0.05, clip_high=0.05),
+}
+
+
+def flat(policy: Policy) -> Tensor:
+    return torch.cat([p.detach().flatten() for p in policy.model.parameters()])
+
+
+def double_policy() -> Policy:
+    """In float64, so that rounding does not hide a difference."""
+    policy = tiny_policy()
+    policy.model.double()
+    return policy
+
+
+def step(
+    policy: Policy,
+    made: Rollouts,
+    objective: Objective,
+    *,
+    rows: list[int] | None = None,
+    micro_batch: int = 100,
+    clip_norm: float = math.inf,
+) -> tuple[Tensor, StepMetrics]:
+    """The gradient that a step of plain gradient descent took, and the step's metrics."""
+    before, metrics = flat(policy), StepMetrics()
+    update(
+        policy,
+        torch.optim.SGD(policy.model.parameters(), lr=LR),
+        objective,
+        made,
+        rows or ROWS,
+        micro_batch=micro_batch,
+        clip_norm=clip_norm,
+        metrics=metrics,
+    )
+    return (before - flat(policy)) / LR, metrics
+
+
+def moved(policy: Policy) -> Policy:
+    """The policy after an update or so: ratios are no longer 1."""
+    other = Policy(copy.deepcopy(policy.model), policy.tokenizer, policy.eos)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for p in other.model.parameters():
+            p.add_(torch.randn(p.shape, generator=generator, dtype=p.dtype), alpha=0.005)
+    return other
+
+
+def assert_close(found: Tensor, expected: Tensor, relative: float) -> None:
+    torch.testing.assert_close(found, expected, rtol=0, atol=relative * float(expected.abs().max()))
+
+
+@pytest.mark.parametrize("micro_batch", [1, 2, 4])
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_the_gradient_does_not_depend_on_the_micro_batch(name: str, micro_batch: int) -> None:
+    policy = double_policy()
+    made = rollouts(policy)
+    whole, metrics = step(moved(policy), made, OBJECTIVES[name])
+    parts, part_metrics = step(moved(policy), made, OBJECTIVES[name], micro_batch=micro_batch)
+    assert float(whole.abs().max()) > 1e-3
+    assert_close(parts, whole, 1e-6)
+    for key in ("loss", "clip_fraction", "grad_norm"):
+        assert part_metrics.summary()[key] == pytest.approx(metrics.summary()[key], 1e-5, 1e-6)
+
+
+def test_on_policy_the_step_is_the_mean_policy_gradient_of_the_responses() -> None:
+    """-1/N sum_i A_i mean_t grad log pi, from the model's full logits, a response at a time."""
+    policy = double_policy()
+    made = rollouts(policy)
+    loss = torch.zeros(())
+    for row in ROWS:
+        response = made.responses[row].tokens
+        full = plain(policy, made.prompts[row // made.group].tokens, response)
+        logprobs = full.gather(1, torch.tensor(response)[:, None])
+        loss = loss - made.advantages.flatten()[row] * logprobs.mean() / len(ROWS)
+    gradients = torch.autograd.grad(loss, list(policy.model.parameters()))
+    expected = torch.cat([gradient.flatten() for gradient in gradients])
+    found, metrics = step(policy, made, OBJECTIVES["grpo"], micro_batch=4)
+    assert_close(found, expected, 1e-5)
+    assert metrics.summary()["grad_norm"] == pytest.approx(float(expected.norm()), rel=1e-5)
+    assert metrics.counts["loss"] == len(ROWS)
+
+
+def test_twice_the_responses_are_not_twice_the_gradient() -> None:
+    policy = double_policy()
+    made = rollouts(policy)
+    once, _ = step(moved(policy), made, OBJECTIVES["grpo"])
+    twice, _ = step(moved(policy), made, OBJECTIVES["grpo"], rows=ROWS * 2, micro_batch=5)
+    assert_close(twice, once, 1e-6)
+
+
+def test_nothing_is_left_over_from_the_step_before() -> None:
+    policy = double_policy()
+    made = rollouts(policy)
+    fresh, _ = step(moved(policy), made, OBJECTIVES["grpo"])
+    used = moved(policy)
+    for parameter in used.model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    again, _ = step(used, made, OBJECTIVES["grpo"])
+    assert torch.equal(again, fresh)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 2.0])
+def test_the_gradient_is_clipped_to_a_norm(share: float) -> None:
+    policy = double_policy()
+    made = rollouts(policy)
+    whole, _ = step(moved(policy), made, OBJECTIVES["grpo"])
+    norm = float(whole.norm())
+    clipped, metrics = step(moved(policy), made, OBJECTIVES["grpo"], clip_norm=share * norm)
+    assert metrics.summary()["grad_norm"] == pytest.approx(norm, rel=1e-5)  # as it was
+    assert_close(clipped, whole * min(1.0, share), 1e-5)
+
+
+def test_the_model_is_in_training_mode() -> None:
+    policy = double_policy()
+    made = rollouts(policy)
+    step(policy, made, OBJECTIVES["grpo"])
+    assert policy.model.training
+
+
+def test_the_objectives_view_has_each_responses_own_numbers() -> None:
+    policy = tiny_policy()
+    made = rollouts(policy)
+    rows = [10, 1, 8]
+    batch = forward(policy, made, rows)
+    assert isinstance(batch, TokenBatch)
+    width = max(len(made.responses[row].tokens) for row in rows)
+    assert batch.mask.shape == (3, width)
+    assert torch.equal(batch.old_logprobs, made.old_logprobs[rows, :width])
+    assert torch.equal(batch.advantages, made.advantages.flatten()[rows])
+    assert torch.equal(batch.mask, made.mask[rows, :width])
+    torch.testing.assert_close(
+        batch.logprobs[batch.mask], batch.old_logprobs[batch.mask], rtol=0, atol=2e-5
+    )
+
+
+def test_metrics_are_means_over_all_that_was_added() -> None:
+    metrics = StepMetrics(ratios=RatioStatistics(seed=1))
+    metrics.add("a", torch.tensor(3.0), torch.tensor(2))
+    metrics.add("a", 1.0, 2)
+    metrics.add("b", 5.0)
+    metrics.add("b", 6.0)
+    metrics.add("none", 0.0, 0)
+    z = torch.zeros(1, 2)
+    metrics.ratios.add(
+        TokenBatch(z, z, torch.ones(1), torch.ones_like(z)), z, make_objective("grpo")
+    )
+    summary = metrics.summary()
+    assert (summary["a"], summary["b"], summary["none"]) == (1.0, 5.5, 0.0)
+    assert summary["ratio_raw_q50"] == 1.0
