@@ -5,7 +5,7 @@
         --out results/tiny/evals/gspo-s0/samples.jsonl
 
 Every sample has a seed of its own, from the evaluation's seed, the run, the problem and the
-sample's number. Responses are written as they come, so a run that was killed goes on where it stopped.
+sample's number. Responses are written as they come, so a run that was killed goes on from there.
 """
 
 from __future__ import annotations

@@ -94,7 +94,7 @@ def test_differences_are_paired_by_problem() -> None:
     paired = compare_rows(rows).p
     shuffled = compare_rows([[x[0][:, rng.permutation(60)]] for x in rows]).p
     place = all_pairs(4).index((3, 0))
-    assert paired[place] < 1e-3
+    assert paired[place] < 0.01
     assert shuffled[place] > 0.05
 
 

@@ -61,6 +61,7 @@ def test_grades_come_in_order_with_their_status(grader: Grader) -> None:
         ("5", boxed("7" * 2000)),
         ("x=5", boxed("5")),
         ("5", boxed("x=5") + boxed("x=6")),
+        ("5", boxed("{" * 20 + "5" + "}" * 20)),
     ]
     assert grader.grade(pairs) == [
         Grade(True, "ok", "5"),
@@ -75,6 +76,7 @@ def test_grades_come_in_order_with_their_status(grader: Grader) -> None:
         Grade(False, "error", "7" * grading.MAX_ANSWER_CHARS),
         Grade(True, "ok", "5"),
         Grade(False, "ok", "x=6"),
+        Grade(False, "error", "{" * 20 + "5" + "}" * 20),
     ]
 
 
