@@ -2,6 +2,8 @@
 #
 #   snakemake --cores all results/table1.csv
 #   snakemake --cores all results/table1.csv --configfile workflow/config/tiny-offpolicy.yaml
+import os
+
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version
 
@@ -14,7 +16,7 @@ if not workflow.configfiles:
     configfile: "workflow/config/tiny.yaml"
 
 
-CONFIG = str(workflow.configfiles[-1])
+CONFIG = os.path.relpath(workflow.configfiles[-1])
 try:
     EXPERIMENT = load_experiment(CONFIG)
 except ConfigError as error:

@@ -1,13 +1,20 @@
-"""Benchmarks: problems whose golds were checked before anything is sampled."""
+"""Benchmarks: problems whose golds are checked before anything is trained or sampled.
+
+    python -m evals.benchmarks --config workflow/config/tiny.yaml \\
+        --problems results/tiny/problems --out results/tiny/benchmarks.json
+"""
 
 from __future__ import annotations
 
+import argparse
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from evals.answers import normalise_gold
 from evals.grade import check_golds
+from kpo.cli import experiment_argument, fail, load_or_exit
 from kpo.config import Experiment
+from kpo.files import write_json
 from kpo.tasks.problems import DataError, Problem, choose_folder, content_hash, load_problems
 
 
@@ -18,6 +25,10 @@ class Benchmark:
     name: str
     problems: list[Problem]
     content: str
+
+    def record(self) -> dict[str, int | str]:
+        """What manifests say of it."""
+        return {"problems": len(self.problems), "content_sha256": self.content}
 
 
 def load_benchmarks(experiment: Experiment, folder: Path | None) -> list[Benchmark]:
@@ -42,3 +53,27 @@ def load_benchmarks(experiment: Experiment, folder: Path | None) -> list[Benchma
             raise DataError(str(error)) from error
         benchmarks.append(Benchmark(name, problems, content_hash(loaded)))
     return benchmarks
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m evals.benchmarks",
+        description="Load and check every benchmark of the experiment. Reads the experiment file"
+        " and the problems; writes a JSON file with the size and content hash of each.",
+    )
+    experiment_argument(parser)
+    parser.add_argument(
+        "--problems", type=Path, help="folder of JSONL problems; else as configured"
+    )
+    parser.add_argument("--out", type=Path, required=True, help="JSON file to write")
+    args = parser.parse_args()
+    try:
+        benchmarks = load_benchmarks(load_or_exit(args.config), args.problems)
+    except DataError as error:
+        fail(error)
+    write_json(args.out, {benchmark.name: benchmark.record() for benchmark in benchmarks})
+
+
+if __name__ == "__main__":
+    main()

@@ -21,7 +21,9 @@ towards S - 1. (With the base model: over its pairs with the M trained rows, (S 
 
 Holm (Scand. J. Stat. 6, 1979) corrects within two families for each metric, the overall column and
 all benchmarks together, over every pair that has a baseline in it. That is more than the table
-shows, and is what pays for picking the best baseline after looking.
+shows, and is what pays for picking the best baseline after looking. Of simulated tables without any
+true difference 1 to 2 % show one where seeds of all rows are alike, 5 % where those of one row are
+four times as far apart, and 8 % at twelve times, which is more than it should be.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ narrow: where seeds matter most they cover 83 % instead of 95 %. So the bootstra
 and Student's t pays for how few seeds and problems they come from. V_e is in both of the others;
 each gives up half of it:
 
-    V_1 = max(V_s - V_e / 2, 0)   V_2 = max(V_p - V_e / 2, 0)   V = V_1 + V_2
+    V_1 = max(V_s - V_e / 2, 0)   V_2 = max(V_p, V_e) - V_e / 2   V = V_1 + V_2
     h   = t_nu sqrt(V),  nu = V / (V_1 / (S - 1) + V_2 / (P - 1))
 
 nu is Satterthwaite's (Biometrics Bull. 2, 1946) with shares of V in place of their squares, which
@@ -166,7 +166,7 @@ def interval(levels: Levels, confidence: float = CONFIDENCE) -> tuple[Floats, Fl
     mean = levels.mean
     spread = Spread(
         np.maximum(levels.seed - levels.answer / 2, 0),
-        np.maximum(levels.problem - levels.answer / 2, 0),
+        np.maximum(levels.problem, levels.answer) - levels.answer / 2,
         levels.seed_df,
         levels.problem_df,
     )

@@ -91,9 +91,8 @@ def settings_text(row: Row) -> str:
     """A row's settings for readers; a filter by q and by memory in tokens."""
     parts = []
     if (q := row.settings.get("q")) is not None:
-        memory = row.settings.get("memory") or math.nan
-        tokens = f"{memory:.0f}" if memory >= 10 else number(memory, 2)
-        parts.append(f"q {number(q, 3)} (memory {tokens} tokens)")
+        memory = float(number(row.settings.get("memory"), 3))
+        parts.append(f"q {number(q, 3)} (memory {memory:.15g} tokens)")
     if row.objective:
         low, high = row.settings.get("clip_low"), row.settings.get("clip_high")
         parts.append("no clip" if low is None else f"clip {number(low, 3)} / {number(high, 3)}")

@@ -52,9 +52,7 @@ def protocol_record(
             "seed": settings.seed,
         },
         "engine": engine,
-        "data": {
-            b.name: {"problems": len(b.problems), "content_sha256": b.content} for b in benchmarks
-        },
+        "data": {benchmark.name: benchmark.record() for benchmark in benchmarks},
     }
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -49,8 +50,8 @@ class RatioStatistics:
         """All statistics of the step, flat."""
         result = {}
         for name, parts in self.tokens.items():
-            values = torch.cat(parts).double()
-            quantiles = torch.quantile(values, values.new_tensor(QUANTILES)).exp()
+            values = torch.cat(parts).double().cpu().numpy()
+            quantiles = np.exp(np.quantile(values, QUANTILES))
             for level, value in zip(QUANTILES, quantiles.tolist(), strict=True):
                 result[f"ratio_{name}_q{round(100 * level):02d}"] = value
         z = torch.cat(self.tokens["raw"]).double()

@@ -24,7 +24,7 @@ OBJECTIVES: dict[str, type[Any]] = {
 }
 
 
-def make_objective(name: str, **settings: float | None) -> Objective:
+def make_objective(name: str, /, **settings: float | None) -> Objective:
     """Build the objective `name` with its settings.
 
     Raises ValueError for an unknown name, a setting that the objective does not use, a value that

@@ -33,7 +33,7 @@ GRADING_WORKERS = 2
 def load_prompts(
     experiment: Experiment, policy: Policy, folder: Path | None
 ) -> tuple[list[Prompt], str]:
-    """Training prompts and the data's content hash. Raises DataError for a prompt too long."""
+    """Training prompts and the data's content hash. Raises DataError for what does not fit."""
     train, data = experiment.train, experiment.data
     folder = folder or choose_folder(data.train_folder, "KPO_TRAIN_PROBLEMS")
     problems = load_problems(train.problems, folder=folder, sources=data.sources)
@@ -41,6 +41,17 @@ def load_prompts(
     prompts = [
         Prompt(p.id, protocol.encode(policy.tokenizer, p.problem), p.answer) for p in problems
     ]
+    length = train.max_prompt_tokens + train.max_response_tokens
+    if length > (room := policy.model.config.max_position_embeddings):
+        raise DataError(
+            f"train.max_prompt_tokens + train.max_response_tokens is {length}, more than the"
+            f" model's {room} positions"
+        )
+    if train.epochs and train.epochs * len(prompts) < train.prompts:
+        raise DataError(
+            f"train.epochs ({train.epochs}) over {len(prompts)} problems is less than one step of"
+            f" train.prompts ({train.prompts})"
+        )
     for prompt in prompts:
         if len(prompt.tokens) > train.max_prompt_tokens:
             raise DataError(

@@ -41,7 +41,8 @@ class TransformersEngine:
         """See `RolloutEngine`."""
         import transformers  # noqa: PLC0415 - slow to import
 
-        return {"name": "transformers", "version": transformers.__version__}
+        dtype = str(self.policy.model.dtype).removeprefix("torch.")
+        return {"name": "transformers", "version": transformers.__version__, "dtype": dtype}
 
     @torch.inference_mode()
     def generate(

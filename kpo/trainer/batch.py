@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -56,6 +57,7 @@ class PromptOrder:
 
     def __init__(self, prompts: Sequence[Prompt], per_step: int, seed: int) -> None:
         self.prompts, self.per_step, self.seed = prompts, per_step, seed
+        self._order = lru_cache(maxsize=2)(self._shuffled)
 
     def batch(self, step: int) -> list[Prompt]:
         """Prompts of one step: a function of the step alone."""
@@ -64,7 +66,7 @@ class PromptOrder:
             self.prompts[self._order(i // len(self.prompts))[i % len(self.prompts)]] for i in places
         ]
 
-    def _order(self, epoch: int) -> list[int]:
+    def _shuffled(self, epoch: int) -> list[int]:
         order = list(range(len(self.prompts)))
         random.Random(derive_seed(self.seed, "order", epoch)).shuffle(order)
         return order

@@ -34,8 +34,8 @@ def adjusted(rows: Rows, baselines: list[int]) -> Floats:
     found = []
     for metric in ("avg", "pass"):
         x = [[scores(block, metric) for block in row] for row in rows]
-        tests = [compare_rows([[row[b]] for row in x], resamples=200) for b in range(len(x[0]))]
-        tests.append(compare_rows(x, resamples=200))
+        tests = [compare_rows([[row[b]] for row in x], resamples=100) for b in range(len(x[0]))]
+        tests.append(compare_rows(x, resamples=100))
         found += holm_families(tests, baselines)
     return np.concatenate(found)
 
@@ -47,7 +47,7 @@ def adjusted(rows: Rows, baselines: list[int]) -> Floats:
 )
 def test_at_most_5_percent_of_null_tables_show_a_difference(deviations: list[float]) -> None:
     rng = np.random.default_rng(0)
-    tables = (null_table(rng, deviations, (40, 60), base=True) for _ in range(400))
+    tables = (null_table(rng, deviations, (40, 60), base=True) for _ in range(300))
     alarms = [np.nanmin(adjusted(rows, [1, 2, 3])) <= 0.05 for rows in tables]
     assert np.mean(alarms) <= 0.05
 

@@ -135,9 +135,12 @@ def test_a_row_has_the_same_limits_alone_and_among_others() -> None:
 
 def test_2000_resamples_of_a_cell_take_less_than_a_second() -> None:
     x = World(problems=200).counts(np.random.default_rng(6), 1, 3) / SAMPLES
-    start = time.perf_counter()
-    interval(bootstrap_levels([x], resamples=2000))
-    assert time.perf_counter() - start < 1
+    seconds = []
+    for _ in range(3):  # the machine may be busy
+        start = time.perf_counter()
+        interval(bootstrap_levels([x], resamples=2000))
+        seconds.append(time.perf_counter() - start)
+    assert min(seconds) < 1
 
 
 @pytest.mark.parametrize("problems", [4, 50])
@@ -154,6 +157,12 @@ def test_problems_that_are_all_alike_are_no_certainty() -> None:
     low, high = interval(bootstrap_levels([np.full((1, 1, 10), 0.5)]))
     assert low[0] == pytest.approx(0.187, abs=1e-3)  # 5 of 10, Clopper and Pearson
     assert high[0] == pytest.approx(0.813, abs=1e-3)
+
+
+def test_problems_that_differ_less_than_answers_do_leave_the_answers_noise() -> None:
+    x = np.array([[[0, 1, 1, 0.5], [1, 0, 0, 0.5], [0.5, 0.5, 0.5, 0.6]]])  # seeds cancel out
+    low, high = interval(bootstrap_levels([x]))
+    assert high[0] - low[0] > 0.1
 
 
 def test_one_problem_has_no_interval() -> None:

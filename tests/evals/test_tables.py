@@ -223,7 +223,7 @@ def test_markdown_lines_up_marks_noise_and_says_how_it_was_made(root: Path) -> N
         assert len({len(line) for line in grid}) == 1
     rows = {line.split("|")[1].strip(): line for line in grids[0]}
     assert rows["KPO-clipped"].rstrip(" |").endswith("≈")
-    assert "≈" not in rows["KPO-unclipped"]
+    assert not rows["KPO-unclipped"].rstrip(" |").endswith("≈")
     assert "q 0.00758 (memory 12 tokens), clip 0.0003 / 0.0004" in rows["KPO-clipped"]
     assert "q 0.0001 (memory 101 tokens), no clip" in rows["KPO-unclipped"]
     assert "Training seeds: 0, 1, 2. Problems: aime24 6, gsm8k 9; 4 answers each." in text
@@ -290,7 +290,7 @@ def test_latex_is_escaped_and_balanced(root: Path) -> None:
     )
 
 
-Spoil = Callable[[Path], None]
+Spoil = Callable[[Path], object]
 
 
 def edit(change: Callable[[list[dict[str, Any]]], object]) -> Spoil:
@@ -303,7 +303,7 @@ def edit(change: Callable[[list[dict[str, Any]]], object]) -> Spoil:
 
 
 def set_protocol(value: object) -> Spoil:
-    return lambda run: (run / "manifest.json").write_text(json.dumps({"protocol": value})) and None
+    return lambda run: (run / "manifest.json").write_text(json.dumps({"protocol": value}))
 
 
 def cut(run: Path) -> None:
@@ -340,7 +340,7 @@ SPOILED: dict[str, tuple[Spoil, str]] = {
         "sample 1 of problem p1 is of benchmark 'aime', which is not among evaluate.benchmarks",
     ),
     "manifest missing": (lambda run: (run / "manifest.json").unlink(), "manifest.json is missing"),
-    "manifest cut": (lambda run: (run / "manifest.json").write_text("{") and None, "not readable"),
+    "manifest cut": (lambda run: (run / "manifest.json").write_text("{"), "not readable"),
     "no protocol": (set_protocol({}), "gspo-s1/manifest.json has no protocol"),
     "other protocol": (
         set_protocol(COLDER),

@@ -30,7 +30,7 @@ cuda-python>=13
 IN
 
 # Left out on the CPU: torchvision, torchaudio and torchcodec, as PyPI has only CUDA builds of them
-# and \`import vllm\` fails beside one; triton, a compiler for GPUs of one gigabyte.
+# and `import vllm` fails beside one; triton, a compiler for GPUs of one gigabyte.
 grep -v -E '^(#|torch==)' gpu.txt >"$work/shared"
 for name in torchvision torchaudio torchcodec triton; do
     echo "$name; python_version < '0'"

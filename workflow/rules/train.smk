@@ -1,4 +1,4 @@
-# Problems (where the experiment has a task of its own), base policy, one job per run.
+# Problems (where the experiment has a task of its own), checks, base policy, one job per run.
 
 
 rule problems:
@@ -15,6 +15,26 @@ rule problems:
         settings=EXPERIMENT.section("problems"),
     shell:
         "python -m kpo.tasks.chained_sums --config {params.config} --out {output} 2> {log}"
+
+
+rule benchmarks:
+    input:
+        problems=rules.problems.output if EXPERIMENT.task else [],
+    output:
+        f"{ROOT}/benchmarks.json",
+    conda:
+        "../../environment.yml"
+    log:
+        f"{ROOT}/logs/benchmarks.log",
+    benchmark:
+        f"{ROOT}/benchmarks/benchmarks.tsv"
+    params:
+        config=CONFIG,
+        settings=EXPERIMENT.section("evaluate"),
+        problems=problems_option,
+    shell:
+        "python -m evals.benchmarks --config {params.config} {params.problems} --out {output}"
+        " 2> {log}"
 
 
 rule base:
@@ -40,6 +60,7 @@ rule train:
     input:
         base=rules.base.output,
         problems=rules.problems.output if EXPERIMENT.task else [],
+        checked=ancient(rules.benchmarks.output),  # a bad gold stops the work before it starts
     output:
         model=directory(f"{ROOT}/runs/{{method}}-s{{seed}}/model"),
         metrics=f"{ROOT}/runs/{{method}}-s{{seed}}/metrics.jsonl",
