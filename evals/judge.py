@@ -32,6 +32,7 @@ MAX_DIGITS = 1_000_000
 SMALL, LARGE = -3, 6
 MAX_SET = 10  # members of the largest set whose orders are tried
 _OBJECTS = (sympy.Basic, sympy.MatrixBase)
+_NO_NUMBERS = (sympy.MatrixBase, sympy.Interval, sympy.Union, sympy.Tuple)
 
 _BOX_ONLY = LatexExtractionConfig(boxed_match_priority=0, try_extract_without_anchor=False)
 _AS_USUAL = (LatexExtractionConfig(), ExprExtractionConfig())
@@ -134,9 +135,7 @@ def _same(gold: Any, answer: Any) -> bool:
 def _different_kinds(number: Any, other: Any) -> bool:
     """A number against a matrix, interval or tuple: math-verify says no too, in 0.1 s."""
     is_number = isinstance(number, sympy.Expr) and not number.free_symbols
-    if isinstance(other, sympy.Tuple):
-        return is_number and len(other) > 1
-    return is_number and isinstance(other, sympy.MatrixBase | sympy.Interval | sympy.Union)
+    return is_number and isinstance(other, _NO_NUMBERS)
 
 
 def _same_differential_equation(gold: sympy.Eq, answer: sympy.Eq) -> bool:
@@ -162,15 +161,9 @@ def _same_elements(gold: list[Any], answer: list[Any]) -> bool:
 
     math-verify compares in sorted order, and sorts pi/6 + k pi differently from k pi + (1/6) pi.
     """
-    if len(gold) > MAX_SET:
-        return False
-    left = list(answer)
-    for element in gold:
-        match = next((o for o in left if equal(gold=element, prediction=o)), None)
-        if match is None:
-            return False
-        left.remove(match)
-    return True
+    return len(gold) <= MAX_SET and all(
+        any(equal(gold=g, prediction=a) for a in answer) for g in gold
+    )
 
 
 def _scaled(gold: Any, answer: Any) -> tuple[Any, Any] | None:
@@ -180,7 +173,8 @@ def _scaled(gold: Any, answer: Any) -> tuple[Any, Any] | None:
         return None
     if not isinstance(answer, sympy.Expr) or not answer.is_number:
         return None
-    if not (gold.has(sympy.Float) or (exponent < SMALL and answer.has(sympy.Float))):
+    written_out = gold.is_Integer  # 11111111100 is exact, 7 \times 10^{37} may be rounded
+    if not (gold.has(sympy.Float) or (answer.has(sympy.Float) and not written_out)):
         return None
     unit = sympy.Integer(10) ** exponent
     return sympy.N(gold, 20) / unit, sympy.N(answer, 20) / unit

@@ -185,9 +185,15 @@ def test_a_worker_that_dies_costs_only_its_own_answer() -> None:
 
 
 def test_memory_is_limited() -> None:
+    """The worker that came near its limit is replaced: its later answers would be errors too."""
+    requests = [Request("x+1", "(x+y+z)^{30}"), Request("x+1", "1+x"), Request("x+1", "x+2")]
     with WorkerPool(workers=1, timeout_s=60, memory_mb=90) as pool:
-        replies = pool.run([Request("x+1", "(x+y+z)^{30}"), Request("x+1", "1+x")])
-    assert replies == [Reply("error", reason="memory"), Reply("ok", True)]
+        replies = pool.run(requests)
+        limits = Path(f"/proc/{pool._alive[0].process.pid}/limits")
+        if limits.exists():
+            found = re.search(r"Max address space +(\d+)", limits.read_text())
+            assert found is not None and int(found[1]) == 90 * 2**20
+    assert replies == [Reply("error", reason="memory"), Reply("ok", True), Reply("ok", False)]
 
 
 def test_workers_that_cannot_start_are_an_error_with_a_reason() -> None:
