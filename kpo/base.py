@@ -109,6 +109,7 @@ def pretrained(settings: PretrainedPolicy) -> tuple[Any, Any, str]:
 
 def make_base(experiment: Experiment, out: Path) -> None:
     """Make the experiment's base policy and write it to the folder `out`, with its manifest."""
+    torch.set_num_threads(experiment.train.threads)
     manifest = Manifest.start(experiment, experiment.section("base"))
     if isinstance(experiment.policy, ScratchPolicy):
         policy = scratch_policy(experiment.policy, experiment.train.gpus)

@@ -38,3 +38,21 @@ rule table1:
         "results/table1.tsv"
     shell:
         "cp {input} results/ 2> {log}"
+
+
+# Not part of `all`: asked for by name, to keep an experiment's tables in the repository.
+rule reference:
+    input:
+        rules.tables.output,
+    output:
+        directory(f"results/reference/{EXPERIMENT.experiment}"),
+    conda:
+        "../../environment.yml"
+    log:
+        f"{ROOT}/logs/reference.log",
+    benchmark:
+        f"{ROOT}/benchmarks/reference.tsv"
+    params:
+        root=subpath(input[0], parent=True),
+    shell:
+        "python -m evals.reference --experiment {params.root} --out {output} 2> {log}"

@@ -49,7 +49,7 @@ rule base:
     params:
         config=CONFIG,
         settings=EXPERIMENT.section("base"),
-    threads: 2
+    threads: EXPERIMENT.train.threads
     resources:
         gpu=EXPERIMENT.train.gpus,
     shell:

@@ -1,0 +1,50 @@
+"""Keep an experiment's tables, with the manifests of everything behind them, as a reference.
+
+python -m evals.reference --experiment results/tiny --out results/reference/tiny
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from pathlib import Path
+
+from kpo.cli import fail
+from kpo.files import atomic_folder, write_json
+
+TABLES = ("table1.csv", "table1.md", "table1.tex", "differences.csv", "diagnostics.csv")
+MANIFESTS = ("base/manifest.json", "runs/*/manifest.json", "evals/*/manifest.json")
+
+
+def keep(experiment: Path, out: Path) -> None:
+    """Copy the tables and gather all manifests in one file. Raises FileNotFoundError."""
+    manifests = {
+        str(path.relative_to(experiment)): json.loads(path.read_text())
+        for pattern in MANIFESTS
+        for path in sorted(experiment.glob(pattern))
+    }
+    with atomic_folder(out) as folder:
+        for name in TABLES:
+            shutil.copyfile(experiment / name, folder / name)
+        write_json(folder / "manifests.json", manifests)
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m evals.reference",
+        description="Keep an experiment's tables and manifests. Reads results/<experiment>; writes"
+        " a folder with the tables and manifests.json.",
+    )
+    parser.add_argument("--experiment", type=Path, required=True, help="results/<name>, read")
+    parser.add_argument("--out", type=Path, required=True, help="folder to write")
+    args = parser.parse_args()
+    try:
+        keep(args.experiment, args.out)
+    except FileNotFoundError as error:
+        fail(f"{error.filename}: no such file; run the experiment first")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,56 @@
+"""The README keeps its word: its example works, its table is the reference, its paths exist."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+
+from kpo import objective
+from kpo.objective import TokenBatch
+
+REPO = Path(__file__).parents[1]
+README = (REPO / "README.md").read_text()
+
+
+def test_the_example_baseline_works_as_written() -> None:
+    code = re.search(r"```python\n(.*?)```", README, re.DOTALL)
+    assert code
+    lines = [line.removeprefix("   ") for line in code[1].splitlines()]
+    names = {"dataclass": dataclass, "__name__": "example", **vars(objective)}
+    exec("\n".join(lines), names)
+    logprobs = torch.tensor([[-1.0, -2.0, -0.5]], requires_grad=True)
+    batch = TokenBatch(logprobs, logprobs.detach(), torch.tensor([2.0]), torch.ones(1, 3))
+    output = names["HalfSequence"]()(batch)  # type: ignore[operator]
+    output.loss.backward()
+    assert logprobs.grad is not None
+    torch.testing.assert_close(logprobs.grad, torch.full((1, 3), -2 / 3))
+
+
+def test_the_table_is_that_of_the_reference_run() -> None:
+    reference = (REPO / "results/reference/tiny/table1.md").read_text()
+    table = [line for line in reference.split("\n## ")[0].splitlines() if line.startswith("|")]
+    assert len(table) == 10  # header, rule, base and seven methods
+    assert "\n".join(table) in README
+
+
+def test_every_config_is_described() -> None:
+    for path in (REPO / "workflow/config").glob("*.yaml"):
+        assert f"`{path.name}`" in README
+
+
+@pytest.mark.parametrize("command", ["make table1", "make test", "make bench", "make report"])
+def test_make_targets_exist(command: str) -> None:
+    assert command in README
+    target = command.split()[1]
+    assert re.search(rf"^{target}:", (REPO / "Makefile").read_text(), re.MULTILINE)
+
+
+def test_named_paths_exist() -> None:
+    for path in re.findall(r"`((?:kpo|baselines|evals|workflow|tests)/[\w./-]+)`", README):
+        assert (REPO / path).exists(), path
+    for module in re.findall(r"python -m ([\w.]+\w)", README):
+        assert (REPO / f"{module.replace('.', '/')}.py").is_file(), module
