@@ -41,7 +41,7 @@ def _last_box(text: str) -> tuple[int, int] | None:
             open_boxes.append((depth, token.end()))
         if is_box or token[0] == "{":
             depth += 1
-        elif token[0] == "}" and depth:
+        elif token[0] == "}":
             depth -= 1
             if open_boxes and open_boxes[-1][0] == depth:
                 last = (open_boxes.pop()[1], token.start())

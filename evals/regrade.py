@@ -71,7 +71,7 @@ def _opinion(sample: Sample, grade: GradeRow) -> Opinion:
         extracted=extracted,
         status=grade.status,
         graded=grade.correct,
-        regraded=bool(extracted) and agree(gold, extracted or ""),
+        regraded=agree(gold, extracted or ""),
     )
 
 

@@ -59,8 +59,10 @@ def read_runs(
     folder: Path, names: Sequence[str], benchmarks: Sequence[str], samples: int
 ) -> dict[str, Run]:
     """Read <folder>/<name>/{grades.jsonl,manifest.json} of every run, or raise TableError."""
-    protocols = {name: _protocol(folder / name / "manifest.json") for name in names}
+    manifests = {name: _manifest(folder / name / "manifest.json") for name in names}
+    protocols = {name: flatten(manifest["protocol"]) for name, manifest in manifests.items()}
     _check_protocols(protocols)
+    _check_distinct({name: m.get("responses_sha256") for name, m in manifests.items()})
     runs: dict[str, Run] = {}
     first: dict[Key, int] = {}
     for name in names:
@@ -147,8 +149,8 @@ def _diagnose(rows: list[GradeRow]) -> Diagnostics:
     )
 
 
-def _protocol(path: Path) -> dict[str, Any]:
-    """The manifest's protocol with dotted keys."""
+def _manifest(path: Path) -> dict[str, Any]:
+    """A run's manifest, which has a protocol."""
     if not path.is_file():
         raise TableError(f"{path} is missing, so the run's protocol is unknown.")
     try:
@@ -158,7 +160,21 @@ def _protocol(path: Path) -> dict[str, Any]:
     protocol = manifest.get("protocol") if isinstance(manifest, dict) else None
     if not isinstance(protocol, dict) or not protocol:
         raise TableError(f"{path} has no protocol.")
-    return flatten(protocol)
+    return manifest
+
+
+def _check_distinct(hashes: Mapping[str, str | None]) -> None:
+    """Raise TableError for two runs whose responses are the same to the letter."""
+    owner: dict[str, str] = {}
+    for run, content in hashes.items():
+        if content is None:
+            continue
+        if content in owner:
+            raise TableError(
+                f"runs {owner[content]} and {run} hold the same responses to the letter: one was"
+                " copied, or both were sampled from one model with one seed."
+            )
+        owner[content] = run
 
 
 def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

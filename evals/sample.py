@@ -186,9 +186,16 @@ def run(experiment: Experiment, name: str, model: Path, problems: Path | None, o
                 file.flush()
                 os.fsync(file.fileno())
                 bar.update(len(rows) // experiment.evaluate.samples)
+    responses = [[s.benchmark, s.id, s.sample, s.response] for s in read_samples(partial)]
     partial.replace(out)
     partial.with_suffix(".identity").unlink()
-    manifest.finish(out.with_name("manifest.json"), run=name, model=weights, protocol=protocol)
+    manifest.finish(
+        out.with_name("manifest.json"),
+        run=name,
+        model=weights,
+        responses_sha256=sha256_json(sorted(responses)),
+        protocol=protocol,
+    )
 
 
 def main() -> None:

@@ -25,8 +25,8 @@ from evals.sample_file import read_grades
 from tests.bench.bench_grade import BOMBS, GOLDS, make_items
 
 ROOT = Path(__file__).resolve().parents[2]
-# Neither screened nor finished: math-verify adds these terms one by one.
-SLOW = r"\sum_{n=1}^{10^{9}} n^{-n}"
+# A comparison that nothing screens and that math-verify does not finish: it expands the power.
+LINE, SLOW = "y=x+1", "y=(1+x+z)^{200}"
 
 
 def boxed(answer: str) -> str:
@@ -157,7 +157,7 @@ def test_a_comparison_is_made_once(grader: Grader, monkeypatch: pytest.MonkeyPat
 
 
 def test_a_timeout_costs_only_its_own_answer() -> None:
-    pairs = [("1/2", boxed("0.5")), ("5", boxed(SLOW)), ("x", boxed("y")), ("7", boxed(SLOW))]
+    pairs = [("1/2", boxed("0.5")), (LINE, boxed(SLOW)), ("x", boxed("y")), ("y=x", boxed(SLOW))]
     pairs += [("x+y", boxed("y+x"))]
     start = time.monotonic()
     grades = grade(pairs, workers=1, timeout_s=2.0)
@@ -176,7 +176,7 @@ def test_a_worker_that_dies_costs_only_its_own_answer() -> None:
         assert pool.run([Request("x", "x")]) == [Reply("ok", True)]
         (worker,) = pool._alive
         threading.Timer(0.5, os.killpg, (worker.process.pid, signal.SIGKILL)).start()
-        replies = pool.run([Request("5", SLOW), Request("x", "x"), Request("x", "y")])
+        replies = pool.run([Request(LINE, SLOW), Request("x", "x"), Request("x", "y")])
         assert [reply.status for reply in replies] == ["error", "ok", "ok"]
         assert "died" in replies[0].reason
         os.killpg(pool._alive[0].process.pid, signal.SIGKILL)
@@ -186,7 +186,7 @@ def test_a_worker_that_dies_costs_only_its_own_answer() -> None:
 
 def test_memory_is_limited() -> None:
     """The worker that came near its limit is replaced: its later answers would be errors too."""
-    requests = [Request("x+1", "(x+y+z)^{30}"), Request("x+1", "1+x"), Request("x+1", "x+2")]
+    requests = [Request(LINE, "y=(x+w+z)^{30}"), Request("x+1", "1+x"), Request("x+1", "x+2")]
     with WorkerPool(workers=1, timeout_s=60, memory_mb=90) as pool:
         replies = pool.run(requests)
         limits = Path(f"/proc/{pool._alive[0].process.pid}/limits")
@@ -272,6 +272,45 @@ def test_giants_are_refused_not_evaluated(giant: str) -> None:
 )
 def test_large_is_not_giant(gold: str, answer: str) -> None:
     assert judge(gold, answer)
+
+
+@pytest.mark.parametrize(
+    "other", ["[-2,7]", "(1,2) \\cup (3,4)", "(1,2,3)", r"\begin{pmatrix}1\end{pmatrix}"]
+)
+def test_a_number_is_not_compared_with_a_set(other: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """math-verify would need a tenth of a second to say no."""
+    compared: list[tuple[Any, Any]] = []
+    monkeypatch.setattr("evals.judge.verify", lambda g, a, **_: compared.append((g, a)))
+    assert not judge("4", other)
+    assert all(isinstance(gold, str) or isinstance(answer, str) for gold, answer in compared)
+
+
+@pytest.mark.parametrize(
+    ("gold", "answer", "same"),
+    [
+        ("p - q", "q - p", False),
+        (r"2\sqrt{3}", r"\sqrt{12}", True),
+        (r"\sin^2 x + \cos^2 x", "1", True),
+        (r"\frac{x^2-1}{x-1}", "x+1", True),
+        (r"\frac{20000}{\pi}", r"\frac{20000}{3}", False),
+        ("x^2", "x^3", False),
+        ("f(x)+1", "f(x)+2", False),
+        (r"\text{east}", "east", True),
+        (r"\text{east}", r"\text{west}", False),
+        ("0.333333", r"\frac{1}{3}", True),
+        (r"8 \%", "8", True),
+        (r"6 - 5i", r"-5i + 6", True),
+        (r"6 - 5i", r"6 + 5i", False),
+        ("ab", "ba", True),
+        (r"\sqrt{2}", "1.41421356", True),
+    ],
+)
+def test_the_short_cut_for_what_differs_is_math_verifys_verdict(
+    gold: str, answer: str, same: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert judge(gold, answer) == same
+    monkeypatch.setattr("evals.judge._differ_somewhere", lambda *_: False)
+    assert judge(gold, answer) == same
 
 
 def test_the_caller_imports_neither_torch_nor_sympy() -> None:
@@ -388,7 +427,7 @@ def is_running(pid: int) -> bool:
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL])
 def test_no_worker_outlives_the_parent(end: signal.Signals, tmp_path: Path) -> None:
     """After Ctrl-C at once, after a kill -9 when the kernel's alarm ends the worker."""
-    samples = write(tmp_path / "s.jsonl", [row(n, "5", boxed(SLOW + f"+{n}")) for n in range(9)])
+    samples = write(tmp_path / "s.jsonl", [row(n, LINE, boxed(SLOW + f"+{n}")) for n in range(9)])
     command = [sys.executable, "-m", "evals.grade", "--samples", str(samples)]
     command += ["--out", str(tmp_path / "out"), "--timeout-s", "2"]
     parent = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)

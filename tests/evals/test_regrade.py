@@ -155,6 +155,13 @@ def test_bombs_are_quick(bomb: str) -> None:
     assert time.monotonic() - start < 1
 
 
+def test_long_texts_are_compared_as_they_are() -> None:
+    essay = r"\dfrac{1}{2} " * 99
+    assert respell(essay) == r"\dfrac{1}{2}" * 99
+    assert agree(essay, essay)
+    assert not agree(essay, essay.replace("dfrac", "frac"))
+
+
 # The report
 
 

@@ -183,6 +183,7 @@ def test_the_manifest_says_under_which_protocol(run: Run, out: Path) -> None:
     manifest = json.loads((out.parent / "manifest.json").read_text())
     protocol = manifest["protocol"]
     assert manifest["run"] == "grpo-s0"
+    assert len(manifest["responses_sha256"]) == 64
     assert manifest["settings_sha256"]
     assert protocol["engine"] == {"name": "fake", "version": "1"}
     assert protocol["prompt"]["name"] == "plain"

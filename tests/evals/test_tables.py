@@ -306,6 +306,14 @@ def set_protocol(value: object) -> Spoil:
     return lambda run: (run / "manifest.json").write_text(json.dumps({"protocol": value}))
 
 
+def copy_responses(run: Path) -> None:
+    """The manifests of this run and of its neighbour name the same responses."""
+    for folder in (run, run.with_name("gspo-s0")):
+        manifest = json.loads((folder / "manifest.json").read_text())
+        manifest["responses_sha256"] = "abc"
+        (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
 def cut(run: Path) -> None:
     text = (run / "grades.jsonl").read_text()
     (run / "grades.jsonl").write_text(text[:-20])
@@ -339,6 +347,7 @@ SPOILED: dict[str, tuple[Spoil, str]] = {
         edit(lambda rows: rows[5].update(benchmark="aime")),
         "sample 1 of problem p1 is of benchmark 'aime', which is not among evaluate.benchmarks",
     ),
+    "responses copied": (copy_responses, "runs gspo-s0 and gspo-s1 hold the same responses"),
     "manifest missing": (lambda run: (run / "manifest.json").unlink(), "manifest.json is missing"),
     "manifest cut": (lambda run: (run / "manifest.json").write_text("{"), "not readable"),
     "no protocol": (set_protocol({}), "gspo-s1/manifest.json has no protocol"),

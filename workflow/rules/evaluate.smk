@@ -9,7 +9,7 @@ rule sample:
         samples=f"{ROOT}/evals/{{run}}/samples.jsonl",
         manifest=f"{ROOT}/evals/{{run}}/manifest.json",
     conda:
-        "../../environment.yml"
+        "kpo-suite"
     log:
         f"{ROOT}/logs/sample/{{run}}.log",
     benchmark:
@@ -32,7 +32,7 @@ rule grade:
     output:
         f"{ROOT}/evals/{{run}}/grades.jsonl",
     conda:
-        "../../environment.yml"
+        "kpo-suite"
     log:
         f"{ROOT}/logs/grade/{{run}}.log",
     benchmark:
