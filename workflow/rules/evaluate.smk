@@ -9,7 +9,7 @@ rule sample:
         samples=f"{ROOT}/evals/{{run}}/samples.jsonl",
         manifest=f"{ROOT}/evals/{{run}}/manifest.json",
     conda:
-        "kpo-suite"
+        "../../environment.yml"
     log:
         f"{ROOT}/logs/sample/{{run}}.log",
     benchmark:
@@ -32,7 +32,7 @@ rule grade:
     output:
         f"{ROOT}/evals/{{run}}/grades.jsonl",
     conda:
-        "kpo-suite"
+        "../../environment.yml"
     log:
         f"{ROOT}/logs/grade/{{run}}.log",
     benchmark:

@@ -11,7 +11,7 @@ rule tables:
         f"{ROOT}/diagnostics.csv",
         f"{ROOT}/differences.csv",
     conda:
-        "kpo-suite"
+        "../../environment.yml"
     log:
         f"{ROOT}/logs/tables.log",
     benchmark:
@@ -31,7 +31,7 @@ rule table1:
     output:
         expand("results/table1.{format}", format=FORMATS),
     conda:
-        "kpo-suite"
+        "../../environment.yml"
     log:
         "results/table1.log",
     benchmark:
@@ -47,7 +47,7 @@ rule reference:
     output:
         directory(f"results/reference/{EXPERIMENT.experiment}"),
     conda:
-        "kpo-suite"
+        "../../environment.yml"
     log:
         f"{ROOT}/logs/reference.log",
     benchmark:

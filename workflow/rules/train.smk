@@ -5,7 +5,7 @@ rule problems:
     output:
         directory(f"{ROOT}/problems"),
     conda:
-        "kpo-suite"
+        "../../environment.yml"
     log:
         f"{ROOT}/logs/problems.log",
     benchmark:
@@ -23,7 +23,7 @@ rule benchmarks:
     output:
         f"{ROOT}/benchmarks.json",
     conda:
-        "kpo-suite"
+        "../../environment.yml"
     log:
         f"{ROOT}/logs/benchmarks.log",
     benchmark:
@@ -41,7 +41,7 @@ rule base:
     output:
         directory(f"{ROOT}/base"),
     conda:
-        "kpo-suite"
+        "../../environment.yml"
     log:
         f"{ROOT}/logs/base.log",
     benchmark:
@@ -69,7 +69,7 @@ rule train:
         settings=f"{ROOT}/runs/{{method}}-s{{seed}}/config.yaml",
         manifest=f"{ROOT}/runs/{{method}}-s{{seed}}/manifest.json",
     conda:
-        "kpo-suite"
+        "../../environment.yml"
     log:
         f"{ROOT}/logs/train/{{method}}-s{{seed}}.log",
     benchmark:
