@@ -16,6 +16,11 @@ if not workflow.configfiles:
     configfile: "workflow/config/tiny.yaml"
 
 
+if len(workflow.configfiles) > 1 or workflow.config_settings.config:
+    raise WorkflowError(
+        "An experiment is one file: give one --configfile, and no --config. A file can name"
+        " another with `extends` and change some of its keys."
+    )
 CONFIG = os.path.relpath(workflow.configfiles[-1])
 try:
     EXPERIMENT = load_experiment(CONFIG)

@@ -203,6 +203,12 @@ def test_a_wrong_config_is_one_sentence_before_any_job(tmp_path: Path) -> None:
     assert not (tmp_path / "results/test").exists()
 
 
+def test_overrides_that_would_be_ignored_are_refused(tmp_path: Path) -> None:
+    run = Workspace(tmp_path).snakemake("--dry-run", "results/table1.csv", "--config", "steps=1")
+    assert run.returncode != 0
+    assert "An experiment is one file" in run.stdout
+
+
 def test_lint_is_clean() -> None:
     command = [sys.executable, "-m", "snakemake", "--lint"]
     run = subprocess.run(command, cwd=REPO, capture_output=True, text=True, check=False)
