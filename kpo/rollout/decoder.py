@@ -8,6 +8,7 @@ Both drop the rows of finished responses.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import torch
@@ -15,6 +16,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kpo.policy import head
+
+PREFILL_TOKENS = 1024
+"""Prompt tokens read at once: few enough for their activations to stay in the processor's cache."""
 
 
 class Decoder(Protocol):
@@ -82,6 +86,10 @@ class ModelDecoder:
 class FusedDecoder:
     """The Llama family as a function of its weights. Holds fused copies: rebuild after an update.
 
+    What can be folded into the weights is: the gains of the norms and the scale of the attention.
+    The two halves of queries and keys are interleaved, which their product does not notice, so that
+    the rotary embedding is one complex multiplication.
+
     Shapes: B rows, S new tokens, N cached tokens, H query heads, K key-value heads, D head size.
     """
 
@@ -89,131 +97,173 @@ class FusedDecoder:
 
     @classmethod
     def supports(cls, model: Any) -> bool:
-        """Whether the architecture is one that this forward pass reproduces."""
+        """Whether the architecture is one that this forward pass reproduces, in float32."""
         config = model.config
-        return config.model_type in cls.FAMILY and not getattr(config, "use_sliding_window", False)
+        sliding = getattr(config, "use_sliding_window", False)
+        return config.model_type in cls.FAMILY and not sliding and model.dtype == torch.float32
 
     def __init__(self, model: Any) -> None:
         config = model.config
-        self.base = model.get_decoder()
+        base = model.get_decoder()
+        self.rotary = base.rotary_emb
         self.eps = config.rms_norm_eps
         self.heads, self.kv_heads = config.num_attention_heads, config.num_key_value_heads
         self.head_dim = getattr(config, "head_dim", None) or config.hidden_size // self.heads
-        self.embedding = self.base.embed_tokens.weight.detach()
-        self.norm = self.base.norm.weight.detach()
-        self.head = _transposed(head(model))
-        self.layers = [_fuse(layer, self.heads, self.kv_heads) for layer in self.base.layers]
+        self.embedding = base.embed_tokens.weight.detach()
+        self.head = _fused([head(model)], base.norm.weight)
+        self.layers = [self._fuse(layer) for layer in base.layers]
 
     def prefill(self, ids: Tensor, mask: Tensor, max_new: int) -> Tensor:
         """See `Decoder`."""
         batch, length = ids.shape
-        shape = (batch, self.kv_heads, length + max_new, self.head_dim)
-        new = self.embedding.new_zeros
-        self.cache = [(new(shape), new(shape)) for _ in self.layers]
+        room = (length + max_new, self.head_dim)
+        new = self.embedding.new_empty
+        # Keys lie transposed, [B, K, D, N]: the product of one token's queries with them is faster.
+        self.cache = [
+            (new(batch, self.kv_heads, *room[::-1]), new(batch, self.kv_heads, *room))
+            for _ in self.layers
+        ]
         self.length = 0
-        self.start = (~mask).sum(1)  # padding on the left of each row
         positions = torch.arange(length + max_new, device=ids.device)[None]
-        cos, sin = self.base.rotary_emb(self.embedding, positions)
+        cos, sin = self.rotary(self.embedding, positions)
         half = self.head_dim // 2
-        self.cos, self.sin = cos[0], torch.cat([-sin[0, :, :half], sin[0, :, half:]], dim=-1)
-        self.bias = None
+        self.turn = torch.complex(cos[0, :, :half], sin[0, :, :half])  # by position [N, D / 2]
+        self.padding, self.bias, self.allowed = None, None, None
         if not bool(mask.all()):
-            self.bias = new(batch, 1, 1, length + max_new)
-            self.bias[..., :length].masked_fill_(
-                ~mask[:, None, None], torch.finfo(self.embedding.dtype).min
-            )
-        causal = torch.ones(length, length, dtype=torch.bool, device=ids.device).tril()
-        allowed = (causal & mask[:, None, :]) | torch.eye(
-            length, dtype=torch.bool, device=ids.device
-        )
-        return self._forward(ids, allowed[:, None])
+            self.padding = (~mask).sum(1)  # on the left of each row
+            self.bias = self.embedding.new_zeros(batch, 1, 1, length + max_new)
+            hidden = ~mask[:, None, None]
+            self.bias[..., :length].masked_fill_(hidden, torch.finfo(self.bias.dtype).min)
+            square = torch.ones(length, length, dtype=torch.bool, device=ids.device)
+            itself = torch.eye(length, dtype=torch.bool, device=ids.device)  # no row without a key
+            self.allowed = ((square.tril() & mask[:, None, :]) | itself)[:, None]
+        size = max(1, PREFILL_TOKENS // length)
+        parts = [slice(start, start + size) for start in range(0, batch, size)]
+        logits = torch.cat([self._forward(ids[rows], rows) for rows in parts])
+        self.length = length
+        return logits
 
     def step(self, tokens: Tensor) -> Tensor:
         """See `Decoder`."""
-        return self._forward(tokens[:, None], None)
+        logits = self._forward(tokens[:, None], slice(None))
+        self.length += 1
+        return logits
 
     def keep(self, rows: Tensor) -> None:
         """See `Decoder`."""
         self.cache = [(k[rows], v[rows]) for k, v in self.cache]
-        self.start = self.start[rows]
+        self.padding = None if self.padding is None else self.padding[rows]
         self.bias = None if self.bias is None else self.bias[rows]
 
-    def _forward(self, ids: Tensor, allowed: Tensor | None) -> Tensor:
+    def _forward(self, ids: Tensor, rows: slice) -> Tensor:
+        """Append tokens ids [B, S] to some rows of the batch; logits [B, V] of the next."""
         batch, new = ids.shape
-        positions = self.length + torch.arange(new, device=ids.device) - self.start[:, None]
-        positions = positions.clamp(min=0).flatten()
-        cos, sin = self.cos[positions, None], self.sin[positions, None]
+        turn = self._turn(batch, new, rows)
+        place, seen = slice(self.length, self.length + new), slice(0, self.length + new)
         h = self.embedding[ids.flatten()]
-        for layer, (keys, values) in zip(self.layers, self.cache, strict=True):
-            q, k, v = self._project(layer, h, cos, sin)
-            place = slice(self.length, self.length + new)
-            keys[:, :, place] = k.view(batch, new, self.kv_heads, -1).transpose(1, 2)
+        for layer, cache in zip(self.layers, self.cache, strict=True):
+            qkv = _linear(self._normed(h), layer["qkv"])
+            q, k, v = self._split(qkv.view(len(h), -1, self.head_dim), layer["norm_qk"], turn)
+            keys, values = cache[0][rows], cache[1][rows]
+            keys[..., place] = k.view(batch, new, self.kv_heads, -1).permute(0, 2, 3, 1)
             values[:, :, place] = v.view(batch, new, self.kv_heads, -1).transpose(1, 2)
-            seen = slice(0, self.length + new)
-            attended = self._attend(
-                q.view(batch, new, self.heads, -1), keys[:, :, seen], values[:, :, seen], allowed
-            )
-            h = h + _linear(attended.reshape(batch * new, -1), *layer["out"])
-            gate, up = _linear(self._normed(h, layer["norm_mlp"]), *layer["gate_up"]).chunk(2, -1)
-            h = h + _linear(F.silu(gate) * up, *layer["down"])
-        self.length += new
-        last = h.view(batch, new, -1)[:, -1]
-        return _linear(self._normed(last, self.norm), *self.head)
+            q = q.view(batch, new, self.heads, -1)
+            attended = self._attend(q, keys[..., seen], values[:, :, seen], rows)
+            if layer is self.layers[-1]:  # from here on only the last token counts
+                attended, h = attended[:, -1:], h.view(batch, new, -1)[:, -1]
+            h = _linear(attended.reshape(len(h), -1), layer["out"], add=h)
+            gate, up = _linear(self._normed(h), layer["gate_up"]).chunk(2, -1)
+            h = _linear(F.silu(gate, inplace=True).mul_(up), layer["down"], add=h)
+        return _linear(self._normed(h), self.head)
 
-    def _project(self, layer: dict[str, Any], h: Tensor, cos: Tensor, sin: Tensor) -> Any:
-        """Rotated queries and keys, and values: [B S, heads, D] each."""
-        qkv = _linear(self._normed(h, layer["norm_attention"]), *layer["qkv"])
-        qkv = qkv.view(len(h), self.heads + 2 * self.kv_heads, self.head_dim)
-        qk, v = qkv.split([self.heads + self.kv_heads, self.kv_heads], dim=1)
-        if layer["norm_qk"] is not None:
-            qk = self._normed(qk, layer["norm_qk"])
-        qk = qk * cos + qk.roll(self.head_dim // 2, -1) * sin
+    def _turn(self, batch: int, new: int, rows: slice) -> Tensor:
+        """Rotation of each new token, [B S or 1, 1, D / 2] complex."""
+        if self.padding is None and new == 1:
+            return self.turn[None, self.length, None]
+        positions = self.length + torch.arange(new, device=self.turn.device).expand(batch, -1)
+        if self.padding is not None:
+            positions = (positions - self.padding[rows, None]).clamp(min=0)
+        return self.turn[positions.flatten(), None]
+
+    def _split(self, qkv: Tensor, norm: Tensor | None, turn: Tensor) -> tuple[Tensor, ...]:
+        """Rotated queries and keys, and values, [B S, heads, D] each."""
+        qk, v = qkv[:, : -self.kv_heads], qkv[:, -self.kv_heads :]
+        if norm is not None:
+            qk = self._normed(qk).mul_(norm)
+        pairs = torch.view_as_complex(qk.unflatten(-1, (-1, 2)))
+        qk = torch.view_as_real(pairs * turn).flatten(-2)
         return qk[:, : self.heads], qk[:, self.heads :], v
 
-    def _attend(self, q: Tensor, keys: Tensor, values: Tensor, allowed: Tensor | None) -> Tensor:
-        """Attention of q [B, S, H, D] over keys, values [B, K, N, D]; allowed [B, 1, S, N]."""
-        if allowed is not None:
-            return F.scaled_dot_product_attention(
-                q.transpose(1, 2), keys, values, attn_mask=allowed, enable_gqa=True
-            ).transpose(1, 2)
+    def _attend(self, q: Tensor, keys: Tensor, values: Tensor, rows: slice) -> Tensor:
+        """Attention of q [B, S, H, D] over keys [B, K, D, N], values [B, K, N, D]: [B, S, H D]."""
+        if q.shape[1] > 1:
+            attended = F.scaled_dot_product_attention(
+                q.transpose(1, 2),
+                keys.transpose(-1, -2),
+                values,
+                attn_mask=None if self.allowed is None else self.allowed[rows],
+                is_causal=self.allowed is None,
+                scale=1.0,
+                enable_gqa=True,
+            )
+            return attended.transpose(1, 2).flatten(2)
         # One new token: the heads that share a key-value head are rows of one small product.
-        grouped = q.reshape(len(q), self.kv_heads, -1, self.head_dim)
-        scores = (grouped @ keys.transpose(-1, -2)) * self.head_dim**-0.5
+        scores = q.reshape(len(q), self.kv_heads, -1, self.head_dim) @ keys
         if self.bias is not None:
-            scores = scores + self.bias[..., : keys.shape[2]]
-        return torch.softmax(scores, dim=-1) @ values
+            scores += self.bias[rows, ..., : keys.shape[-1]]
+        return (torch.softmax(scores, dim=-1) @ values).view(len(q), 1, -1)
 
-    def _normed(self, x: Tensor, weight: Tensor) -> Tensor:
-        """RMS norm over the last dimension; weight [.., D]."""
-        return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + self.eps) * weight
+    def _normed(self, x: Tensor) -> Tensor:
+        """RMS norm over the last dimension, without its gain."""
+        square = torch.linalg.vector_norm(x, dim=-1, keepdim=True).square_()
+        return x * square.mul_(1 / x.shape[-1]).add_(self.eps).rsqrt_()
+
+    def _fuse(self, layer: Any) -> dict[str, Any]:
+        """The weights of one layer as the forward pass wants them."""
+        attention, mlp = layer.self_attn, layer.mlp
+        half = self.head_dim // 2
+        order = torch.arange(self.head_dim).view(2, half).t().flatten()  # 0, half, 1, half + 1, ...
+        scale = self.head_dim**-0.5
+        rotated = self.heads + self.kv_heads
+        weight, bias = _fused(
+            [attention.q_proj, attention.k_proj, attention.v_proj], layer.input_layernorm.weight
+        )
+        norm_qk = None
+        if hasattr(attention, "q_norm"):
+            q, k = attention.q_norm.weight.detach(), attention.k_norm.weight.detach()
+            norms = [(scale * q).expand(self.heads, -1), k.expand(self.kv_heads, -1)]
+            norm_qk = torch.cat(norms)[:, order.to(q.device)]
+            scale = 1.0
+        for part in [weight] if bias is None else [weight, bias]:
+            heads = part.view(*part.shape[:-1], -1, self.head_dim)
+            heads[..., :rotated, :] = heads[..., :rotated, order.to(part.device)]
+            heads[..., : self.heads, :] *= scale
+        return {
+            "qkv": (weight, bias),
+            "norm_qk": norm_qk,
+            "out": _fused([attention.o_proj]),
+            "gate_up": _fused([mlp.gate_proj, mlp.up_proj], layer.post_attention_layernorm.weight),
+            "down": _fused([mlp.down_proj]),
+        }
 
 
-def _transposed(linear: Any, *more: Any) -> tuple[Tensor, Tensor | None]:
-    """Weights of one or several linear layers, side by side, [in, out], and their bias."""
-    parts = (linear, *more)
-    weight = torch.cat([part.weight.detach() for part in parts]).t().contiguous()
-    if linear.bias is None:
-        return weight, None
-    return weight, torch.cat([part.bias.detach() for part in parts])
+Linear = tuple[Tensor, Tensor | None]
+"""Weight [in, out] and bias [out]."""
 
 
-def _linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+def _fused(parts: Sequence[Any], gain: Tensor | None = None) -> Linear:
+    """Linear layers side by side, with the gain [in] of the norm before them folded in; a copy."""
+    weight = torch.cat([part.weight.detach() for part in parts])
+    if gain is not None:
+        weight = weight * gain.detach()
+    bias = None if parts[0].bias is None else torch.cat([part.bias.detach() for part in parts])
+    return weight.t().contiguous(), bias
+
+
+def _linear(x: Tensor, linear: Linear, add: Tensor | None = None) -> Tensor:
+    """x W + b, plus `add` where given."""
+    weight, bias = linear
+    if add is not None:
+        x = torch.addmm(add, x, weight)
+        return x if bias is None else x + bias
     return x @ weight if bias is None else torch.addmm(bias, x, weight)
-
-
-def _fuse(layer: Any, heads: int, kv_heads: int) -> dict[str, Any]:
-    """The weights of one layer as the forward pass wants them."""
-    attention, mlp = layer.self_attn, layer.mlp
-    norm_qk = None
-    if hasattr(attention, "q_norm"):
-        q, k = attention.q_norm.weight.detach(), attention.k_norm.weight.detach()
-        norm_qk = torch.cat([q.expand(heads, -1), k.expand(kv_heads, -1)])
-    return {
-        "norm_attention": layer.input_layernorm.weight.detach(),
-        "qkv": _transposed(attention.q_proj, attention.k_proj, attention.v_proj),
-        "norm_qk": norm_qk,
-        "out": _transposed(attention.o_proj),
-        "norm_mlp": layer.post_attention_layernorm.weight.detach(),
-        "gate_up": _transposed(mlp.gate_proj, mlp.up_proj),
-        "down": _transposed(mlp.down_proj),
-    }

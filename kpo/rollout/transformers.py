@@ -67,36 +67,40 @@ class TransformersEngine:
             np.stack([np.random.default_rng(seed).random(sampling.max_tokens) for seed in seeds])
         ).to(device)
         eos = torch.tensor(sorted(self.policy.eos), device=device)
+        # State of the rows that are still in the decoder; `row` is their place in the batch.
+        row = torch.arange(len(prompts), device=device)
+        done = torch.zeros(len(prompts), dtype=torch.bool, device=device)
         tokens = torch.full((len(prompts), sampling.max_tokens), -1, device=device)
         logprobs = torch.zeros(tokens.shape, device=device)
-        alive = torch.arange(len(prompts), device=device)  # rows still in the decoder
-        done = torch.zeros(len(prompts), dtype=torch.bool, device=device)
+        finished: dict[int, Response] = {}
         logits = self.decoder.prefill(*pad_left(prompts, device), sampling.max_tokens)
         for t in range(sampling.max_tokens):
-            token, logprob = sample_tokens(logits.float(), uniforms[alive, t], sampling)
-            running = ~done[alive]
-            tokens[alive, t] = torch.where(running, token, -1)
-            logprobs[alive, t] = logprob
-            done[alive] |= torch.isin(token, eos)
-            running = ~done[alive]
-            left = int(running.sum())
+            token, logprob = sample_tokens(logits.float(), uniforms[:, t], sampling)
+            tokens[:, t] = token.masked_fill(done, -1)
+            logprobs[:, t] = logprob
+            done = done | torch.isin(token, eos)
+            left = len(done) - int(done.sum())
             if left == 0 or t + 1 == sampling.max_tokens:
                 break
-            if left <= (1 - DROP_SHARE) * len(alive):
-                keep = running.nonzero().squeeze(1)
-                alive, token = alive[keep], token[keep]
+            if left <= (1 - DROP_SHARE) * len(done):
+                finished.update(_responses(row[done], tokens[done], logprobs[done], done[done]))
+                keep = (~done).nonzero().squeeze(1)
+                row, done, uniforms = row[keep], done[keep], uniforms[keep]
+                tokens, logprobs, token = tokens[keep], logprobs[keep], token[keep]
                 self.decoder.keep(keep)
             logits = self.decoder.step(token)
-        return _responses(tokens, logprobs, done)
+        finished.update(_responses(row, tokens, logprobs, done))
+        return [finished[i] for i in range(len(prompts))]
 
 
-def _responses(tokens: Tensor, logprobs: Tensor, done: Tensor) -> list[Response]:
+def _responses(row: Tensor, tokens: Tensor, logprobs: Tensor, done: Tensor) -> dict[int, Response]:
+    """Responses by place; tokens [B, T] are -1 behind the end."""
     lengths = (tokens >= 0).sum(1).tolist()
-    rows = zip(tokens.tolist(), logprobs.tolist(), lengths, done.tolist(), strict=True)
-    return [
-        Response(ids[:n], values[:n], "stop" if stopped else "length")
-        for ids, values, n, stopped in rows
-    ]
+    columns = row.tolist(), tokens.tolist(), logprobs.tolist(), lengths, done.tolist()
+    return {
+        i: Response(ids[:n], values[:n], "stop" if stopped else "length")
+        for i, ids, values, n, stopped in zip(*columns, strict=True)
+    }
 
 
 def pad_left(prompts: Sequence[Sequence[int]], device: torch.device) -> tuple[Tensor, Tensor]:
@@ -123,10 +127,12 @@ def sample_tokens(logits: Tensor, uniform: Tensor, sampling: Sampling) -> tuple[
     if sampling.temperature == 0:
         token = logits.argmax(-1)
         return token, torch.zeros_like(uniform, dtype=torch.float32)
-    probs = torch.softmax(logits / sampling.temperature, dim=-1)
+    if sampling.temperature != 1:
+        logits = logits / sampling.temperature
+    probs = torch.softmax(logits, dim=-1)
     if sampling.top_p < 1:
         probs = _nucleus(probs, sampling.top_p)
-    cdf = probs.double().cumsum(-1)
+    cdf = probs.cumsum(-1, dtype=torch.float64)
     # The last entry may differ from 1 by rounding; scaling u keeps every token reachable, and
     # right=True never picks a token of probability 0.
     target = uniform[:, None] * cdf[:, -1:]
