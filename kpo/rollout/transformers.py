@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from kpo.policy import Policy
 from kpo.rollout.decoder import Decoder, make_decoder
@@ -26,10 +25,9 @@ DROP_SHARE = 0.25
 class TransformersEngine:
     """Samples from the policy's live weights; syncing refreshes the decoder's fused copies."""
 
-    def __init__(self, policy: Policy, *, batch: int = 256, progress: bool = False) -> None:
+    def __init__(self, policy: Policy, *, batch: int = 256) -> None:
         self.policy = policy
         self.batch = batch
-        self.progress = progress
         self.decoder: Decoder = make_decoder(policy.model)
 
     def sync_weights(self, policy: Policy) -> None:
@@ -51,8 +49,7 @@ class TransformersEngine:
         """See `RolloutEngine`."""
         rows = [(i, seeds[i] + j) for i in range(len(prompts)) for j in range(sampling.samples)]
         responses: list[Response] = []
-        starts = range(0, len(rows), self.batch)
-        for start in tqdm(starts, desc="sampling", disable=not self.progress):
+        for start in range(0, len(rows), self.batch):
             part = rows[start : start + self.batch]
             responses += self._sample([prompts[i] for i, _ in part], [s for _, s in part], sampling)
         k = sampling.samples

@@ -23,11 +23,8 @@ import vllm
 class VLLMEngine:
     """A vLLM engine for one architecture; nothing is taken from the model's generation config."""
 
-    def __init__(
-        self, folder: Path, *, max_tokens: int, dtype: str = "float32", progress: bool = False
-    ) -> None:
+    def __init__(self, folder: Path, *, max_tokens: int, dtype: str = "float32") -> None:
         self.stop = sorted(load_tokenizer(folder)[1])
-        self.progress = progress
         self.settings: dict[str, Any] = {
             "dtype": dtype,
             "max_model_len": max_tokens,
@@ -73,7 +70,7 @@ class VLLMEngine:
         outputs = self.llm.generate(
             [{"prompt_token_ids": list(prompt)} for prompt in prompts],
             params,
-            use_tqdm=self.progress,
+            use_tqdm=False,
         )
         return [[_response(sample) for sample in output.outputs] for output in outputs]
 
