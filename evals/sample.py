@@ -28,6 +28,7 @@ from kpo.config import Experiment
 from kpo.files import sha256_json
 from kpo.manifest import Manifest
 from kpo.policy import load_tokenizer, weights_hash
+from kpo.ranks import pick_device
 from kpo.rollout.engine import RolloutEngine, Sampling, make_engine
 from kpo.seeding import derive_seed
 from kpo.tasks.problems import DataError, Problem
@@ -164,7 +165,7 @@ def run(experiment: Experiment, name: str, model: Path, problems: Path | None, o
         model,
         max_tokens=longest + experiment.evaluate.max_response_tokens,
         dtype=experiment.evaluate.dtype,
-        gpus=experiment.evaluate.gpus,
+        device=pick_device(experiment.evaluate.gpus),
     )
     protocol = protocol_record(experiment, tokenizer, benchmarks, engine.describe())
     weights = weights_hash(model)

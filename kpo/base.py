@@ -20,7 +20,8 @@ from kpo.cli import experiment_argument, fail, load_or_exit
 from kpo.config import Experiment, PretrainedPolicy, ScratchPolicy, WarmUp
 from kpo.files import atomic_folder
 from kpo.manifest import Manifest
-from kpo.policy import Policy, pick_device, response_logprobs, save_model, weights_hash
+from kpo.policy import Policy, response_logprobs, save_model, weights_hash
+from kpo.ranks import pick_device
 from kpo.seeding import derive_seed
 from kpo.tasks.chained_sums import TIERS, draw
 from kpo.tasks.prompts import PROTOCOLS, PromptProtocol

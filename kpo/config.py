@@ -12,11 +12,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from kpo.config_train import OPERATIONAL, Train
 from kpo.config_values import (
-    Beta,
     Distinct,
+    Engine,
     ExperimentName,
     Finite,
     Gpus,
@@ -25,6 +26,7 @@ from kpo.config_values import (
     NonNegativeFloat,
     PositiveFloat,
     PositiveInt,
+    Section,
     Share,
     Text,
 )
@@ -36,14 +38,6 @@ from kpo.tasks.prompts import PROTOCOLS
 from kpo.tasks.sources import SOURCES, Source
 
 __all__ = ["ConfigError", "Experiment", "load_experiment"]
-
-Engine = Literal["transformers", "vllm"]
-
-
-class Section(BaseModel):
-    """A closed, immutable part of the experiment file."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class ChainedSums(Section):
@@ -104,43 +98,6 @@ class PretrainedPolicy(Section):
     model: str = Field(description="hub id, or a folder in Hugging Face format")
     revision: str | None = None
     wheel: Wheel | None = None
-
-
-class Train(Section):
-    """One RL run; every method of the experiment shares these settings."""
-
-    problems: str = Field(description="name of the training set")
-    engine: Engine = "transformers"
-    steps: PositiveInt | None = Field(None, description="rollout batches of mini_batches updates")
-    epochs: PositiveInt | None = Field(None, description="passes over the prompts, in their place")
-    prompts: PositiveInt = Field(32, description="prompts per step")
-    group: Annotated[int, Field(ge=2)] = Field(8, description="responses per prompt, G")
-    mini_batches: PositiveInt = Field(4, description="optimizer steps per rollout batch")
-    micro_batch: PositiveInt = Field(64, description="responses per forward pass")
-    staleness: Annotated[int, Field(ge=0)] = Field(0, description="age of the rollouts in steps")
-    max_prompt_tokens: PositiveInt
-    max_response_tokens: PositiveInt
-    lr: PositiveFloat
-    betas: Annotated[tuple[Beta, Beta], Field(strict=False)] = (0.9, 0.999)
-    weight_decay: NonNegativeFloat = 0.0
-    warm_up: Share = Field(0.05, description="share of the updates with a rising learning rate")
-    clip_norm: PositiveFloat = 1.0
-    dtype: Literal["float32", "bfloat16"] = "float32"
-    threads: PositiveInt = Field(1, description="CPU threads of a run")
-    gpus: Gpus = 0
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Train:
-        if (self.steps is None) == (self.epochs is None):
-            raise ValueError(
-                f"give either steps or epochs, got steps {self.steps} and epochs {self.epochs}"
-            )
-        if self.prompts % self.mini_batches:
-            raise ValueError(
-                f"mini_batches ({self.mini_batches}) must divide prompts ({self.prompts}), as a"
-                " mini-batch holds whole groups"
-            )
-        return self
 
 
 class Grading(Section):
@@ -282,6 +239,7 @@ class Experiment(Section):
         dump = self.model_dump(mode="json")
         section = {part: dump[part] for part in _STAGES[stage]}
         if stage == "train":
+            section["train"] = self.train.model_dump(mode="json", exclude=OPERATIONAL)
             section["data"] = self._data(self.data.train_folder, [self.train.problems])
         elif stage == "evaluate":
             section["data"] = self._data(self.data.benchmarks_folder, self.evaluate.benchmarks)

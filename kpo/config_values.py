@@ -7,9 +7,17 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+Engine = Literal["transformers", "vllm"]
+
+
+class Section(BaseModel):
+    """A closed, immutable part of the experiment file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 def _name(value: str) -> str:
@@ -50,4 +58,4 @@ Name = Annotated[str, AfterValidator(_name)]
 ExperimentName = Annotated[Name, AfterValidator(_experiment_name)]
 MethodName = Annotated[Name, AfterValidator(_method_name)]
 Distinct = AfterValidator(_distinct)
-Gpus = Annotated[int, Field(ge=0, le=1, description="0: on the CPU; 1: on one GPU")]
+Gpus = Annotated[int, Field(ge=0, le=8, description="of one machine; 0: on the CPU")]

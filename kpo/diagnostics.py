@@ -40,17 +40,24 @@ class RatioStatistics:
         z = token_log_ratio(batch).detach()
         shuffled = self._shuffle(batch)
         for name, values in (("raw", z), ("used", log_ratio)):
-            self.tokens[name].append(values[mask])
+            self.tokens[name].append(values[mask].cpu())
             self._count(f"switch_{name}", direction_switches(values, mask))
             self._count(f"switch_large_{name}", direction_switches(values, mask, LARGE))
         control = objective(shuffled).log_ratio
         self._count("switch_shuffled_used", direction_switches(control, mask))
 
+    def merge(self, other: RatioStatistics) -> None:
+        """Add what another rank collected."""
+        for name, parts in other.tokens.items():
+            self.tokens[name] += parts
+        for name, pair in other.switches.items():
+            self._count(name, pair)
+
     def summary(self) -> dict[str, float]:
         """All statistics of the step, flat."""
         result = {}
         for name, parts in self.tokens.items():
-            values = torch.cat(parts).double().cpu().numpy()
+            values = torch.cat(parts).double().numpy()
             quantiles = np.exp(np.quantile(values, QUANTILES))
             for level, value in zip(QUANTILES, quantiles.tolist(), strict=True):
                 result[f"ratio_{name}_q{round(100 * level):02d}"] = value
@@ -61,6 +68,7 @@ class RatioStatistics:
         return result
 
     def _count(self, name: str, pair: Tensor) -> None:
+        pair = pair.cpu()
         self.switches[name] = self.switches[name] + pair if name in self.switches else pair
 
     def _shuffle(self, batch: TokenBatch) -> TokenBatch:

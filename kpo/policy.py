@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,43 +11,96 @@ import torch
 from torch import Tensor, nn
 
 from kpo.files import sha256_file
+from kpo.head import token_logprobs, token_logprobs_and_entropies
+from kpo.packing import ATTENTION, Packed, pack, register
+
+register()
 
 
 @dataclass(frozen=True)
 class Policy:
-    """A causal language model with its tokenizer; `eos` are the ids that end a response."""
+    """A causal language model with its tokenizer; `eos` are the ids that end a response.
+
+    Raises ValueError for a model whose log-probs could not be computed as `Scorer` does.
+    """
 
     model: Any
     tokenizer: Any
     eos: frozenset[int]
+    scorer: Scorer = field(init=False)
+
+    def __post_init__(self) -> None:
+        check_architecture(self.model)
+        self.model.set_attn_implementation(ATTENTION)
+        object.__setattr__(self, "scorer", Scorer(self.model))
 
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
         return next(self.model.parameters()).device
 
-    @property
-    def pad(self) -> int:
-        """Id that fills up rows; never seen by a token that counts."""
-        return self.tokenizer.pad_token_id if self.tokenizer.pad_token_id is not None else 0
+
+class Scorer(nn.Module):
+    """Transformer and LM head as one module, the one that FSDP wraps: packed tokens to log-probs.
+
+    Its parameters are the model's own.
+    """
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, packed: Packed, *, entropy: bool = False) -> tuple[Tensor, Tensor | None]:
+        """Log-probs of the M response tokens and, if asked for, entropies, in nats; both [M]."""
+        nothing = packed.ids.new_empty(1, 1, 0, 0, dtype=torch.bool)  # no mask need be made
+        hidden = self.model.get_decoder()(
+            input_ids=packed.ids,
+            position_ids=packed.positions,
+            attention_mask=nothing,
+            use_cache=False,
+            packed=packed,
+        ).last_hidden_state[0]
+        # Only the positions that predict a response token reach the LM head.
+        hidden = hidden.index_select(0, packed.predicts)
+        weight = self.model.get_output_embeddings().weight
+        if entropy:
+            return token_logprobs_and_entropies(hidden, weight, packed.targets)
+        return token_logprobs(hidden, weight, packed.targets), None
 
 
-def pick_device(gpus: int) -> torch.device:
-    """The GPU that the experiment asks for, or the CPU. Raises RuntimeError if there is none."""
-    if gpus and not torch.cuda.is_available():
-        raise RuntimeError(f"the experiment asks for {gpus} GPU, but torch sees none")
-    return torch.device("cuda" if gpus else "cpu")
+def check_architecture(model: Any) -> None:
+    """Raise ValueError unless packed attention and the chunked LM head give the model's output."""
+    config = model.config
+    layers = set(getattr(config, "layer_types", None) or [])
+    faults = {
+        "caps its logits": getattr(config, "final_logit_softcapping", None),
+        "scales its logits": getattr(config, "logits_scaling", None)
+        or getattr(config, "logit_scale", None),
+        "has a bias at its LM head": model.get_output_embeddings().bias is not None,
+        "has layers other than full attention": layers - {"full_attention"},
+        "caps its attention scores": getattr(config, "attn_logit_softcapping", None),
+        "has an attention of its own": not getattr(model, "_supports_attention_backend", False),
+    }
+    for fault, present in faults.items():
+        if present:
+            raise ValueError(f"{config.model_type} {fault}: such models are not supported")
 
 
-def load_policy(path: Path, *, dtype: str = "float32", gpus: int = 0) -> Policy:
-    """Load a model folder in evaluation mode. Raises ValueError for a model that cannot serve."""
+def load_policy(
+    path: Path, *, dtype: str = "float32", device: str | torch.device = "cpu"
+) -> Policy:
+    """Load a model folder in evaluation mode. Raises ValueError for a model that cannot serve.
+
+    `dtype` is that of the weights, or `auto`: as they are stored.
+    """
     from transformers import AutoModelForCausalLM  # noqa: PLC0415 - slow to import
 
-    model = AutoModelForCausalLM.from_pretrained(path, dtype=getattr(torch, dtype))
-    if getattr(model.config, "final_logit_softcapping", None):
-        raise ValueError(f"{path}: models that cap their logits are not supported")
-    model.to(pick_device(gpus)).eval()
-    return Policy(model, *load_tokenizer(path))
+    model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype)
+    model.to(device).eval()
+    try:
+        return Policy(model, *load_tokenizer(path))
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 def load_tokenizer(path: Path) -> tuple[Any, frozenset[int]]:
@@ -71,9 +124,14 @@ def load_tokenizer(path: Path) -> tuple[Any, frozenset[int]]:
     return tokenizer, eos
 
 
-def save_model(model: Any, tokenizer: Any, path: Path) -> None:
-    """Write model (safetensors) and tokenizer in Hugging Face format into a folder."""
-    model.save_pretrained(path)
+def save_model(
+    model: Any, tokenizer: Any, path: Path, state: dict[str, Tensor] | None = None
+) -> None:
+    """Write model (safetensors) and tokenizer in Hugging Face format into a folder.
+
+    `state` are the weights to write; by default, the model's own.
+    """
+    model.save_pretrained(path, state_dict=state)
     tokenizer.save_pretrained(path)
 
 
@@ -82,50 +140,26 @@ def weights_hash(path: Path) -> str:
     return "+".join(sha256_file(file) for file in sorted(path.glob("*.safetensors")))
 
 
-def pad_rows(
-    rows: Sequence[Sequence[int]], pad: int, device: torch.device
-) -> tuple[Tensor, Tensor]:
-    """Rows as int64 [B, T] padded on the right, and the mask [B, T] of what is real."""
-    length = max(len(row) for row in rows)
-    ids = torch.full((len(rows), length), pad, dtype=torch.long)
-    for i, row in enumerate(rows):
-        ids[i, : len(row)] = torch.as_tensor(row, dtype=torch.long)
-    lengths = torch.tensor([len(row) for row in rows])
-    return ids.to(device), (torch.arange(length)[None] < lengths[:, None]).to(device)
-
-
 def response_logprobs(
-    policy: Policy, prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[int]]
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Log-probs and entropies of response tokens under the policy, at temperature 1.
+    policy: Policy,
+    prompts: Sequence[Sequence[int]],
+    responses: Sequence[Sequence[int]],
+    *,
+    entropy: bool = False,
+) -> tuple[Tensor, Tensor | None, Tensor]:
+    """Log-probs of response tokens under the policy, at temperature 1.
 
     Args:
         policy: the model; its current training mode and gradient mode are used.
         prompts: B token lists.
         responses: B token lists, each with at least one token.
+        entropy: ask for entropies, which gives up the gradient.
 
-    Returns: log pi(y_t | x, y_<t) [B, T] float32 in nats with gradient, the entropy of the
-    distribution at each token [B, T] in nats without, and the mask [B, T]; T is the longest
-    response. Padding stands on the right, where a causal model does not see it.
+    Returns: log pi(y_t | x, y_<t) [B, T] in nats, at least float32, with gradient; the entropy of
+    the distribution at each token [B, T] in nats, or None; and the mask [B, T]. T is the longest
+    response; values are 0 behind a response's end.
     """
-    device = policy.device
-    rows = [list(x) + list(y[:-1]) for x, y in zip(prompts, responses, strict=True)]
-    ids, _ = pad_rows(rows, policy.pad, device)
-    targets, mask = pad_rows(responses, policy.pad, device)
-    first = torch.tensor([len(x) - 1 for x in prompts], device=device)
-    hidden = policy.model.get_decoder()(input_ids=ids, use_cache=False).last_hidden_state
-    # Only the positions that predict a response token reach the LM head.
-    offsets = torch.arange(targets.shape[1], device=device)
-    position = (first[:, None] + offsets).clamp(max=ids.shape[1] - 1)
-    hidden = hidden.gather(1, position[:, :, None].expand(-1, -1, hidden.shape[-1]))
-    logits = head(policy.model)(hidden).float()
-    logprobs = torch.log_softmax(logits, dim=-1)
-    with torch.no_grad():
-        entropy = -(logprobs.exp() * logprobs).sum(-1)
-    return logprobs.gather(2, targets[:, :, None]).squeeze(2), entropy, mask
-
-
-def head(model: Any) -> nn.Module:
-    """The LM head."""
-    module: nn.Module = model.get_output_embeddings()
-    return module
+    packed = pack(prompts, responses, policy.device)
+    logprobs, entropies = policy.scorer(packed, entropy=entropy)
+    aligned = None if entropies is None else packed.align(entropies)
+    return packed.align(logprobs), aligned, packed.mask

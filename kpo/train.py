@@ -18,9 +18,11 @@ from kpo.cli import experiment_argument, fail, load_or_exit
 from kpo.config import Experiment
 from kpo.files import write_text
 from kpo.manifest import Manifest
-from kpo.policy import Policy, load_policy, save_model, weights_hash
+from kpo.policy import Policy, load_policy, weights_hash
+from kpo.ranks import Ranks, RanksError, join
 from kpo.registry import make_objective
-from kpo.rollout.engine import make_engine
+from kpo.rollout.engine import RolloutEngine, make_engine
+from kpo.sharding import save_sharded, shard
 from kpo.tasks.problems import DataError, choose_folder, content_hash, load_problems
 from kpo.tasks.prompts import PROTOCOLS
 from kpo.trainer.batch import Prompt
@@ -41,10 +43,9 @@ def load_prompts(
     prompts = [
         Prompt(p.id, protocol.encode(policy.tokenizer, p.problem), p.answer) for p in problems
     ]
-    length = train.max_prompt_tokens + train.max_response_tokens
-    if length > (room := policy.model.config.max_position_embeddings):
+    if train.longest > (room := policy.model.config.max_position_embeddings):
         raise DataError(
-            f"train.max_prompt_tokens + train.max_response_tokens is {length}, more than the"
+            f"train.max_prompt_tokens + train.max_response_tokens is {train.longest}, more than"
             f" model's {room} positions"
         )
     if train.epochs and train.epochs * len(prompts) < train.prompts:
@@ -61,33 +62,44 @@ def load_prompts(
     return prompts, content_hash(problems)
 
 
+def prepare(experiment: Experiment, base: Path, ranks: Ranks) -> tuple[Policy, RolloutEngine]:
+    """The policy as it is trained, and the engine that samples from it."""
+    train = experiment.train
+    shared = ranks.size == 1 and train.dtype == "float32"
+    policy = load_policy(base, dtype="float32" if shared else "auto")
+    engine = make_engine(
+        train.engine,
+        base,
+        max_tokens=train.longest,
+        dtype=train.dtype,
+        device=ranks.device,
+        policy=policy if shared else None,
+    )
+    policy = shard(policy, ranks, train.dtype)
+    if train.activation_checkpointing:
+        policy.model.gradient_checkpointing_enable({"use_reentrant": False})
+    return policy, engine
+
+
 def run(
     experiment: Experiment, method: str, seed: int, base: Path, problems: Path | None, out: Path
 ) -> None:
     """Train and write the run's folder; its files appear when the run is complete."""
-    torch.set_num_threads(experiment.train.threads)
+    train, limits = experiment.train, experiment.grading
+    torch.set_num_threads(train.threads)
+    ranks = join(gpus=train.gpus, ranks=train.ranks)
     settings = {**experiment.section("train", method), "seed": seed}
     manifest = Manifest.start(experiment, settings)
-    policy = load_policy(base, dtype=experiment.train.dtype, gpus=experiment.train.gpus)
+    policy, engine = prepare(experiment, base, ranks)
     prompts, data_hash = load_prompts(experiment, policy, problems)
-    length = experiment.train.max_prompt_tokens + experiment.train.max_response_tokens
-    engine = make_engine(
-        experiment.train.engine,
-        base,
-        max_tokens=length,
-        dtype=experiment.train.dtype,
-        gpus=experiment.train.gpus,
-        policy=policy,
-    )
     chosen = experiment.methods[method]
     partial = out / ".partial"
     shutil.rmtree(partial, ignore_errors=True)
-    limits = experiment.grading
     with (
         Grader(
             workers=GRADING_WORKERS, timeout_s=limits.timeout_s, memory_mb=limits.memory_mb
         ) as grader,
-        RunLog(partial) as log,
+        RunLog(partial if ranks.is_main else None) as log,
     ):
         Trainer(
             policy=policy,
@@ -95,11 +107,14 @@ def run(
             engine=engine,
             reward=lambda pairs: [grade.correct for grade in grader.grade(pairs)],
             prompts=prompts,
-            config=experiment.train,
+            config=train,
             seed=seed,
             log=log,
+            ranks=ranks,
         ).train()
-    save_model(policy.model, policy.tokenizer, partial / "model")
+    save_sharded(policy, partial / "model", ranks, train.dtype)
+    if not ranks.is_main:
+        return
     write_text(partial / "config.yaml", yaml.safe_dump(settings, sort_keys=False))
     manifest.finish(
         partial / "manifest.json",
@@ -109,6 +124,7 @@ def run(
         weights=weights_hash(partial / "model"),
         data=data_hash,
         engine=engine.describe(),
+        processes=ranks.size,
     )
     move_into_place(partial, out)
 
@@ -147,7 +163,7 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     try:
         run(experiment, args.method, args.seed, args.base, args.problems, args.out)
-    except DataError as error:
+    except (DataError, RanksError) as error:
         fail(error)
 
 

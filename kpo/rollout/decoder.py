@@ -15,8 +15,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kpo.policy import head
-
 PREFILL_TOKENS = 1024
 """Prompt tokens read at once: few enough for their activations to stay in the processor's cache."""
 
@@ -110,7 +108,7 @@ class FusedDecoder:
         self.heads, self.kv_heads = config.num_attention_heads, config.num_key_value_heads
         self.head_dim = getattr(config, "head_dim", None) or config.hidden_size // self.heads
         self.embedding = base.embed_tokens.weight.detach()
-        self.head = _fused([head(model)], base.norm.weight)
+        self.head = _fused([model.get_output_embeddings()], base.norm.weight)
         self.layers = [self._fuse(layer) for layer in base.layers]
 
     def prefill(self, ids: Tensor, mask: Tensor, max_new: int) -> Tensor:

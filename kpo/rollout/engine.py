@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+import torch
+
 from kpo.policy import Policy, load_policy
 
 
@@ -64,7 +66,13 @@ class RolloutEngine(Protocol):
 
 
 def make_engine(
-    name: str, folder: Path, *, max_tokens: int, dtype: str, gpus: int, policy: Policy | None = None
+    name: str,
+    folder: Path,
+    *,
+    max_tokens: int,
+    dtype: str,
+    device: torch.device,
+    policy: Policy | None = None,
 ) -> RolloutEngine:
     """Build an engine by name.
 
@@ -73,7 +81,7 @@ def make_engine(
         folder: Hugging Face folder of the model: its architecture and first weights.
         max_tokens: longest prompt plus response.
         dtype: of the weights.
-        gpus: 0 for the CPU.
+        device: where `transformers` samples; `vllm` knows by itself.
         policy: a policy that is loaded already, which `transformers` then samples from.
     """
     engine: RolloutEngine
@@ -84,7 +92,7 @@ def make_engine(
     elif name == "transformers":
         from kpo.rollout.transformers import TransformersEngine  # noqa: PLC0415 - slow to import
 
-        engine = TransformersEngine(policy or load_policy(folder, dtype=dtype, gpus=gpus))
+        engine = TransformersEngine(policy or load_policy(folder, dtype=dtype, device=device))
     else:
         raise ValueError(f"unknown engine {name!r}; there is transformers, vllm")
     return engine

@@ -17,13 +17,17 @@ from torch import Tensor
 from kpo.policy import Policy
 from kpo.rollout.decoder import Decoder, make_decoder
 from kpo.rollout.engine import Response, Sampling
+from kpo.sharding import gathered_weights, is_sharded
 
 DROP_SHARE = 0.25
 """Finished rows leave the batch when they are this share of it: each time copies the cache."""
 
 
 class TransformersEngine:
-    """Samples from the policy's live weights; syncing refreshes the decoder's fused copies."""
+    """Samples with a model of its own, or with the trainer's where that is not sharded.
+
+    Syncing refreshes the decoder's fused copies.
+    """
 
     def __init__(self, policy: Policy, *, batch: int = 256) -> None:
         self.policy = policy
@@ -32,8 +36,13 @@ class TransformersEngine:
 
     def sync_weights(self, policy: Policy) -> None:
         """See `RolloutEngine`."""
-        self.policy = policy
-        self.decoder = make_decoder(policy.model)
+        if is_sharded(policy):
+            own = self.policy.model.state_dict()
+            for name, weight in gathered_weights(policy.model):
+                own[name].copy_(weight)
+        else:
+            self.policy = policy
+        self.decoder = make_decoder(self.policy.model)
 
     def describe(self) -> dict[str, Any]:
         """See `RolloutEngine`."""

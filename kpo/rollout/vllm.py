@@ -9,6 +9,7 @@ from typing import Any
 
 from kpo.policy import Policy, load_tokenizer
 from kpo.rollout.engine import Response, Sampling
+from kpo.sharding import gathered_weights
 
 # vLLM reads these when it is imported. One process: weights can be handed over in memory.
 os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
@@ -45,7 +46,7 @@ class VLLMEngine:
 
     def sync_weights(self, policy: Policy) -> None:
         """See `RolloutEngine`."""
-        weights = iter(policy.model.state_dict().items())
+        weights = gathered_weights(policy.model)
         self.llm.collective_rpc("reload_weights", kwargs={"weights_iterator": weights})
         self.llm.reset_prefix_cache()
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from kpo.advantage import group_advantages
 from kpo.policy import Policy, response_logprobs
+from kpo.ranks import ALONE, Ranks
 from kpo.rollout.engine import Response
 from kpo.seeding import derive_seed
 
@@ -30,11 +31,11 @@ class Prompt:
 
 @dataclass(frozen=True)
 class Rollouts:
-    """N groups of G responses, group by group, in lists of N G.
+    """N groups of G responses, group by group, in lists of N G. Every rank holds all of them.
 
     `old_logprobs` [N G, T] are the trainer's own, under the weights that sampled the responses;
-    `rewards` and `advantages` are [N, G]; `entropy` is the mean over tokens, in nats; `gap` is
-    |engine's - trainer's log-prob| of every token, in nats.
+    `sampled_logprobs` [N G, T] are the engine's; `rewards` and `advantages` are [N, G]; `entropy`
+    is the mean over tokens, in nats.
     """
 
     prompts: list[Prompt]
@@ -42,14 +43,23 @@ class Rollouts:
     rewards: Tensor
     advantages: Tensor
     old_logprobs: Tensor
+    sampled_logprobs: Tensor
     mask: Tensor
     entropy: float
-    gap: Tensor
 
     @property
     def group(self) -> int:
         """G, responses per prompt."""
         return self.rewards.shape[1]
+
+    @property
+    def gap(self) -> Tensor:
+        """|engine's - trainer's log-prob| of every token, in nats."""
+        return (self.sampled_logprobs - self.old_logprobs)[self.mask].abs()
+
+    def lengths(self) -> list[int]:
+        """Tokens of each prompt with its response."""
+        return sequence_lengths(self.prompts, self.responses)
 
 
 class PromptOrder:
@@ -72,35 +82,62 @@ class PromptOrder:
         return order
 
 
-def by_length(responses: Sequence[Response], rows: Sequence[int], size: int) -> Iterator[list[int]]:
-    """Cut rows into micro-batches of at most `size`, alike in length to save padding."""
-    ordered = sorted(rows, key=lambda row: len(responses[row].tokens))
-    for start in range(0, len(ordered), size):
-        yield ordered[start : start + size]
+def sequence_lengths(prompts: Sequence[Prompt], responses: Sequence[Response]) -> list[int]:
+    """Tokens of each prompt with its response; responses stand in group order."""
+    group = len(responses) // len(prompts)
+    return [len(prompts[i // group].tokens) + len(r.tokens) for i, r in enumerate(responses)]
+
+
+def micro_batches(
+    lengths: Sequence[int], rows: Sequence[int], budget: int, ranks: Ranks
+) -> list[list[int]]:
+    """This rank's micro-batches of some rows, alike in length, of at most `budget` tokens each.
+
+    Every rank gets as many, as FSDP's ranks go forward and backward together: their number is made
+    a multiple of the ranks' by halving the largest.
+    """
+    parts: list[list[int]] = [[]]
+    for row in sorted(rows, key=lambda row: lengths[row]):
+        if parts[-1] and sum(lengths[i] for i in parts[-1]) + lengths[row] > budget:
+            parts.append([])
+        parts[-1].append(row)
+    while len(parts) % ranks.size:
+        divisible = [part for part in parts if len(part) > 1]
+        largest = max(divisible, key=lambda part: sum(lengths[i] for i in part))
+        i, half = parts.index(largest), len(largest) // 2
+        parts[i : i + 1] = [largest[:half], largest[half:]]
+    return parts[ranks.rank :: ranks.size]
 
 
 @torch.no_grad()
 def old_logprobs(
-    policy: Policy, prompts: Sequence[Prompt], responses: Sequence[Response], micro_batch: int
+    policy: Policy,
+    prompts: Sequence[Prompt],
+    responses: Sequence[Response],
+    budget: int,
+    ranks: Ranks = ALONE,
 ) -> tuple[Tensor, Tensor, float]:
-    """log pi_old [N G, T], the mask [N G, T], and the mean entropy in nats, under the policy."""
+    """log pi_old [N G, T], the mask [N G, T], and the mean entropy in nats, under the policy.
+
+    `budget` is the number of tokens of a forward pass; the work is divided among the ranks.
+    """
     policy.model.eval()
     group = len(responses) // len(prompts)
-    longest = max(len(response.tokens) for response in responses)
-    logprobs = torch.zeros(len(responses), longest, device=policy.device)
-    mask = torch.zeros(len(responses), longest, dtype=torch.bool, device=policy.device)
-    entropy = 0.0
-    for rows in by_length(responses, range(len(responses)), micro_batch):
-        values, entropies, real = response_logprobs(
+    counts = torch.tensor([len(response.tokens) for response in responses])
+    mask = (torch.arange(int(counts.max()))[None] < counts[:, None]).to(policy.device)
+    values = torch.zeros(2, *mask.shape, device=policy.device)  # log-probs and entropies
+    lengths = sequence_lengths(prompts, responses)
+    for rows in micro_batches(lengths, range(len(responses)), budget, ranks):
+        logprobs, entropies, _ = response_logprobs(
             policy,
             [prompts[row // group].tokens for row in rows],
             [responses[row].tokens for row in rows],
+            entropy=True,
         )
-        width = values.shape[1]
-        logprobs[rows, :width] = values.masked_fill(~real, 0)
-        mask[rows, :width] = real
-        entropy += float(entropies[real].sum())
-    return logprobs, mask, entropy / int(mask.sum())
+        assert entropies is not None
+        values[:, rows, : logprobs.shape[1]] = torch.stack([logprobs, entropies]).float()
+    old, entropy = ranks.sum(values)
+    return old, mask, float(entropy.sum(dtype=torch.float64) / mask.sum())
 
 
 def assess(
@@ -124,11 +161,12 @@ def make_rollouts(
     prompts: list[Prompt],
     responses: list[Response],
     rewards: Tensor,
-    micro_batch: int,
+    budget: int,
+    ranks: Ranks = ALONE,
 ) -> Rollouts:
     """Put advantages and the trainer's own old log-probs beside the responses."""
-    logprobs, mask, entropy = old_logprobs(policy, prompts, responses, micro_batch)
-    sampled = torch.zeros_like(logprobs)
+    logprobs, mask, entropy = old_logprobs(policy, prompts, responses, budget, ranks)
+    sampled = torch.zeros(logprobs.shape)
     for row, response in enumerate(responses):
         sampled[row, : len(response.logprobs)] = torch.tensor(response.logprobs)
     return Rollouts(
@@ -137,9 +175,9 @@ def make_rollouts(
         rewards=rewards,
         advantages=group_advantages(rewards),
         old_logprobs=logprobs,
+        sampled_logprobs=sampled.to(logprobs.device),
         mask=mask,
         entropy=entropy,
-        gap=(sampled - logprobs)[mask].abs(),
     )
 
 

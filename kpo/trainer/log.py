@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, TextIO
 
 from torch.utils.tensorboard import SummaryWriter
 
@@ -16,15 +16,18 @@ from torch.utils.tensorboard import SummaryWriter
 class RunLog:
     """Writes metrics.jsonl (reproducible) and timings.jsonl (not), a line a step, and events.
 
-    Seconds stand in a file of their own, so that two equal runs have equal metrics files.
+    Seconds stand in a file of their own, so that two equal runs have equal metrics files. Without a
+    folder, on ranks other than the main one, nothing is written.
     """
 
-    def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self.metrics = (folder / "metrics.jsonl").open("w")
-        self.timings = (folder / "timings.jsonl").open("w")
-        self.events = SummaryWriter(str(folder / "tensorboard"))
+    def __init__(self, folder: Path | None) -> None:
         self.seconds: dict[str, float] = {}
+        self.metrics: TextIO | None = None
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+            self.metrics = (folder / "metrics.jsonl").open("w")
+            self.timings = (folder / "timings.jsonl").open("w")
+            self.events = SummaryWriter(str(folder / "tensorboard"))
 
     def __enter__(self) -> Self:
         return self
@@ -35,9 +38,10 @@ class RunLog:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.metrics.close()
-        self.timings.close()
-        self.events.close()
+        if self.metrics is not None:
+            self.metrics.close()
+            self.timings.close()
+            self.events.close()
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
@@ -48,13 +52,15 @@ class RunLog:
 
     def step(self, step: int, metrics: dict[str, float]) -> None:
         """Write one step's metrics and the seconds of its phases."""
-        self.metrics.write(json.dumps({"step": step, **metrics}) + "\n")
         seconds = {name: round(value, 6) for name, value in self.seconds.items()}
+        self.seconds = {}
+        if self.metrics is None:
+            return
+        self.metrics.write(json.dumps({"step": step, **metrics}) + "\n")
         self.timings.write(json.dumps({"step": step, **seconds}) + "\n")
         self.metrics.flush()
         self.timings.flush()
         for name, value in metrics.items():
             self.events.add_scalar(name, value, step)
-        for name, value in self.seconds.items():
+        for name, value in seconds.items():
             self.events.add_scalar(f"seconds/{name}", value, step)
-        self.seconds = {}

@@ -15,10 +15,11 @@ from dataclasses import dataclass
 import torch
 from tqdm import tqdm
 
-from kpo.config import Train
+from kpo.config_train import Train
 from kpo.diagnostics import RatioStatistics
 from kpo.objective import Objective
 from kpo.policy import Policy
+from kpo.ranks import ALONE, Ranks
 from kpo.rollout.engine import RolloutEngine, Sampling
 from kpo.seeding import derive_seed
 from kpo.trainer.batch import (
@@ -32,7 +33,7 @@ from kpo.trainer.batch import (
 )
 from kpo.trainer.log import RunLog
 from kpo.trainer.schedule import warm_up_constant
-from kpo.trainer.step import StepMetrics, update
+from kpo.trainer.step import StepMetrics, Updater
 
 
 @dataclass
@@ -47,6 +48,7 @@ class Trainer:
     config: Train
     seed: int
     log: RunLog
+    ranks: Ranks = ALONE
 
     def __post_init__(self) -> None:
         c = self.config
@@ -56,6 +58,15 @@ class Trainer:
             betas=c.betas,
             weight_decay=c.weight_decay,
             fused=True,
+        )
+        self.updater = Updater(
+            policy=self.policy,
+            optimizer=self.optimizer,
+            objective=self.objective,
+            budget=c.max_tokens_per_microbatch,
+            clip_norm=c.clip_norm,
+            importance_cap=c.truncated_importance,
+            ranks=self.ranks,
         )
         self.steps = c.steps or (c.epochs or 0) * len(self.prompts) // c.prompts
         updates = self.steps * c.mini_batches
@@ -74,18 +85,36 @@ class Trainer:
 
     def rollout(self, step: int) -> Rollouts:
         """Sample and assess the responses of a step with the present weights."""
+        c = self.config
         prompts = self.order.batch(step)
         seeds = [derive_seed(self.seed, "rollout", step, i) for i in range(len(prompts))]
-        sampling = Sampling(samples=self.config.group, max_tokens=self.config.max_response_tokens)
+        mine = self.ranks.share(prompts)
+        sampling = Sampling(
+            samples=c.group,
+            max_tokens=c.max_response_tokens,
+            temperature=c.temperature,
+            top_p=c.top_p,
+        )
         with self.log.phase("sync"):
             self.engine.sync_weights(self.policy)
         with self.log.phase("rollout"):
-            groups = self.engine.generate([prompt.tokens for prompt in prompts], seeds, sampling)
+            groups = self.engine.generate(
+                [prompt.tokens for prompt in mine], self.ranks.share(seeds), sampling
+            )
         responses = [response for group in groups for response in group]
         with self.log.phase("reward"):
-            rewards = assess(self.policy, prompts, responses, self.reward)
+            rewards = assess(self.policy, mine, responses, self.reward)
         with self.log.phase("old_logprobs"):
-            return make_rollouts(self.policy, prompts, responses, rewards, self.config.micro_batch)
+            rollouts = make_rollouts(
+                self.policy,
+                prompts,
+                self.ranks.concatenate(responses),
+                torch.cat(self.ranks.gather(rewards)),
+                c.max_tokens_per_microbatch,
+                self.ranks,
+            )
+        check_gap(step, rollouts, c.max_rollout_gap)
+        return rollouts
 
     def learn(self, step: int, rollouts: Rollouts) -> None:
         """Take one optimizer step per mini-batch and log the step."""
@@ -93,19 +122,28 @@ class Trainer:
         order = derive_seed(self.seed, "mini-batches", step)
         with self.log.phase("update"):
             for rows in mini_batches(rollouts, self.config.mini_batches, order):
-                update(
-                    self.policy,
-                    self.optimizer,
-                    self.objective,
-                    rollouts,
-                    rows,
-                    micro_batch=self.config.micro_batch,
-                    clip_norm=self.config.clip_norm,
-                    metrics=metrics,
-                )
+                self.updater.update(rollouts, rows, metrics)
                 metrics.add("lr", self.schedule.get_last_lr()[0])
                 self.schedule.step()
-        self.log.step(step, {**describe(rollouts), **metrics.summary()})
+        first, *others = self.ranks.gather(metrics)
+        first.merge(others)
+        self.log.step(step, {**describe(rollouts), **first.summary()})
+
+
+class RolloutGapError(RuntimeError):
+    """The rollout engine does not sample from the trainer's policy."""
+
+
+def check_gap(step: int, rollouts: Rollouts, bound: float) -> None:
+    """Raise RolloutGapError where the engine's log-probs are too far from the trainer's."""
+    gap = float(rollouts.gap.mean())
+    if not gap <= bound:
+        raise RolloutGapError(
+            f"step {step}: the log-probs of the sampled tokens differ by {gap:.3g} nats in the mean"
+            f" between the rollout engine and the trainer, more than train.max_rollout_gap"
+            f" ({bound:g}): the engine has other weights, another precision or another"
+            " distribution than the trainer"
+        )
 
 
 def describe(rollouts: Rollouts) -> dict[str, float]:

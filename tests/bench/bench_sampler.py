@@ -36,7 +36,7 @@ def generate(policy: Policy, prompts: Tensor) -> int:
         top_p=1.0,
         top_k=0,
         eos_token_id=None,
-        pad_token_id=policy.pad,
+        pad_token_id=policy.tokenizer.pad_token_id,
     )
     return (output.shape[1] - prompts.shape[1]) * len(output)
 

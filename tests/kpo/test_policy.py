@@ -15,12 +15,11 @@ from kpo.policy import (
     Policy,
     load_policy,
     load_tokenizer,
-    pad_rows,
-    pick_device,
     response_logprobs,
     save_model,
     weights_hash,
 )
+from kpo.ranks import RanksError, pick_device
 from tests.kpo.models import FAMILIES, tiny_policy
 
 PROMPTS = [[5, 6, 7], [9], [4, 8, 15, 16, 23, 42, 50], [30, 31]]
@@ -50,10 +49,17 @@ def rows(values: Tensor, mask: Tensor) -> list[Tensor]:
 # Log-probs
 
 
+def scores(policy: Policy) -> tuple[Tensor, Tensor, Tensor]:
+    """Log-probs, entropies and mask."""
+    logprobs, entropy, mask = response_logprobs(policy, PROMPTS, RESPONSES, entropy=True)
+    assert entropy is not None
+    return logprobs, entropy, mask
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_logprobs_and_entropies_are_those_of_the_full_logits(family: str) -> None:
     policy = tiny_policy(family)
-    logprobs, entropy, mask = response_logprobs(policy, PROMPTS, RESPONSES)
+    logprobs, entropy, mask = scores(policy)
     assert logprobs.shape == entropy.shape == mask.shape == (4, 9)
     assert logprobs.dtype == entropy.dtype == torch.float32
     assert mask.sum(1).tolist() == LENGTHS
@@ -65,7 +71,7 @@ def test_logprobs_and_entropies_are_those_of_the_full_logits(family: str) -> Non
 
 
 def test_the_random_model_is_far_from_uniform() -> None:
-    logprobs, entropy, mask = response_logprobs(tiny_policy(), PROMPTS, RESPONSES)
+    logprobs, entropy, mask = scores(tiny_policy())
     assert float(logprobs[mask].detach().std()) > 1
     assert float(entropy[mask].min()) < 3 < float(entropy[mask].max()) < 4.6
 
@@ -86,49 +92,50 @@ def test_gradients_are_those_of_the_full_logits() -> None:
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5 * float(b.abs().max()))
 
 
-def test_the_entropy_carries_no_gradient() -> None:
-    logprobs, entropy, _ = response_logprobs(tiny_policy(), PROMPTS, RESPONSES)
+@pytest.mark.parametrize("chunk", [1, 96, 250])
+def test_the_lm_heads_chunks_do_not_matter(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    policy = tiny_policy()
+    expected, _, mask = response_logprobs(policy, PROMPTS, RESPONSES)
+    gradients = weighted_gradients(policy, rows(expected, mask))
+    monkeypatch.setattr("kpo.head.CHUNK_LOGITS", chunk)
+    found, _, _ = response_logprobs(policy, PROMPTS, RESPONSES)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+    for a, b in zip(weighted_gradients(policy, rows(found, mask)), gradients, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5 * float(b.abs().max()))
+
+
+def test_entropies_are_asked_for_and_come_without_gradient() -> None:
+    policy = tiny_policy()
+    logprobs, nothing, _ = response_logprobs(policy, PROMPTS, RESPONSES)
+    same, entropy, _ = scores(policy)
+    assert nothing is None
     assert logprobs.requires_grad
     assert not entropy.requires_grad
+    assert torch.equal(same, logprobs)
 
 
-def test_neither_the_batch_nor_the_padding_matters() -> None:
+def test_neither_the_batch_nor_the_order_matters() -> None:
     policy = tiny_policy()
     whole, _, mask = response_logprobs(policy, PROMPTS, RESPONSES)
-    policy.tokenizer.pad_token = "7"
-    other, _, _ = response_logprobs(policy, PROMPTS, RESPONSES)
-    assert torch.equal(whole[mask], other[mask])
+    back, _, back_mask = response_logprobs(policy, PROMPTS[::-1], RESPONSES[::-1])
     for i, row in enumerate(rows(whole, mask)):
         alone, _, _ = response_logprobs(policy, PROMPTS[i : i + 1], RESPONSES[i : i + 1])
         torch.testing.assert_close(alone[0], row, rtol=0, atol=2e-5)
+        torch.testing.assert_close(back[-1 - i][back_mask[-1 - i]], row, rtol=0, atol=2e-5)
 
 
-def test_masked_places_are_finite() -> None:
-    logprobs, entropy, _ = response_logprobs(tiny_policy(), PROMPTS, RESPONSES)
-    assert bool(logprobs.isfinite().all() & entropy.isfinite().all())
+def test_masked_places_are_zero() -> None:
+    logprobs, entropy, mask = scores(tiny_policy())
+    assert not bool(logprobs[~mask].any() | entropy[~mask].any())
 
 
 def test_a_model_in_bfloat16_gives_float32() -> None:
     policy = tiny_policy()
     expected, _, mask = response_logprobs(policy, PROMPTS, RESPONSES)
     policy.model.bfloat16()
-    logprobs, entropy, _ = response_logprobs(policy, PROMPTS, RESPONSES)
+    logprobs, entropy, _ = scores(policy)
     assert logprobs.dtype == entropy.dtype == torch.float32
     assert float((logprobs - expected)[mask].detach().abs().mean()) < 0.3
-
-
-def test_rows_are_padded_on_the_right() -> None:
-    ids, mask = pad_rows([[1, 2, 3], [4]], 9, torch.device("cpu"))
-    assert ids.tolist() == [[1, 2, 3], [4, 9, 9]]
-    assert mask.tolist() == [[True] * 3, [True, False, False]]
-    assert ids.dtype == torch.long
-
-
-@pytest.mark.parametrize(("token", "pad"), [(None, 0), ("<pad>", 0), ("<eos>", 1)])
-def test_a_tokenizer_without_padding(token: str | None, pad: int) -> None:
-    policy = tiny_policy()
-    policy.tokenizer.pad_token = token
-    assert policy.pad == pad
 
 
 # Models on disk
@@ -186,7 +193,7 @@ def test_a_model_without_an_end_token_is_refused(model: Path) -> None:
 
 def test_a_model_that_caps_its_logits_is_refused(model: Path) -> None:
     edit(model / "config.json", final_logit_softcapping=30.0)
-    with pytest.raises(ValueError, match="cap their logits"):
+    with pytest.raises(ValueError, match="qwen3 caps its logits"):
         load_policy(model)
 
 
@@ -202,7 +209,7 @@ def test_the_hash_is_of_the_weights_alone(model: Path, saved: Path, tmp_path: Pa
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_gpu_that_is_not_there() -> None:
     assert pick_device(0) == torch.device("cpu")
-    with pytest.raises(RuntimeError, match="asks for 1 GPU"):
+    with pytest.raises(RanksError, match="asks for 1 GPU"):
         pick_device(1)
 
 

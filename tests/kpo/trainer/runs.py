@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from kpo.config import Train
+from kpo.config_train import Train
 from kpo.policy import Policy
 from kpo.registry import make_objective
 from kpo.rollout.engine import RolloutEngine
@@ -41,7 +41,7 @@ def tiny_trainer(
         "prompts": 4,
         "group": 8,
         "mini_batches": 2,
-        "micro_batch": 16,
+        "max_tokens_per_microbatch": 240,
         "max_prompt_tokens": 8,
         "max_response_tokens": 12,
         "lr": 1e-3,

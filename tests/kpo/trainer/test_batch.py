@@ -9,14 +9,15 @@ from torch import Tensor
 
 from kpo.advantage import group_advantages
 from kpo.policy import Policy
+from kpo.ranks import Ranks
 from kpo.rollout.engine import Response
 from kpo.trainer.batch import (
     Prompt,
     PromptOrder,
     Rollouts,
     assess,
-    by_length,
     make_rollouts,
+    micro_batches,
     mini_batches,
     old_logprobs,
 )
@@ -38,8 +39,8 @@ def rewards() -> Tensor:
     return torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 1.0], [0.0, 0.0, 0.0], [1.0, 0.0, 1.0]])
 
 
-def rollouts(policy: Policy, micro_batch: int = 5) -> Rollouts:
-    return make_rollouts(policy, PROMPTS[:4], responses(policy), rewards(), micro_batch)
+def rollouts(policy: Policy, budget: int = 40) -> Rollouts:
+    return make_rollouts(policy, PROMPTS[:4], responses(policy), rewards(), budget)
 
 
 # The order of prompts
@@ -68,15 +69,26 @@ def test_the_order_depends_on_the_seed_and_not_on_what_was_asked_before() -> Non
 # Micro-batches
 
 
-@pytest.mark.parametrize("size", [1, 2, 5, 12, 100])
-def test_every_row_is_in_one_micro_batch(size: int) -> None:
-    made = responses(tiny_policy())
-    chosen = [11, 0, 3, 7, 4, 9, 2]
-    parts = list(by_length(made, chosen, size))
-    assert Counter(row for part in parts for row in part) == Counter(chosen)
-    assert all(len(part) == size for part in parts[:-1])
-    lengths = [len(made[row].tokens) for part in parts for row in part]
-    assert lengths == sorted(lengths)
+LENGTHS = [5, 90, 12, 33, 7, 64, 21, 8, 50, 11, 30, 9]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4])
+@pytest.mark.parametrize("budget", [90, 100, 150, 1000])
+def test_every_row_is_in_one_micro_batch_of_one_rank(budget: int, size: int) -> None:
+    rows = list(range(12))
+    plans = [micro_batches(LENGTHS, rows, budget, Ranks(rank, size)) for rank in range(size)]
+    assert len({len(plan) for plan in plans}) == 1  # all go forward together
+    assert sorted(row for plan in plans for part in plan for row in part) == rows
+    assert all(part and sum(LENGTHS[i] for i in part) <= budget for plan in plans for part in plan)
+
+
+def test_micro_batches_are_full_and_alike_in_length() -> None:
+    parts = micro_batches(LENGTHS, [11, 0, 3, 7, 4, 9, 2], 40, Ranks())
+    assert parts == [[0, 4, 7, 11, 9], [2], [3]]
+
+
+def test_a_row_above_the_budget_stands_alone() -> None:
+    assert micro_batches(LENGTHS, [0, 1, 2], 20, Ranks()) == [[0, 2], [1]]
 
 
 # Old log-probs
@@ -85,7 +97,7 @@ def test_every_row_is_in_one_micro_batch(size: int) -> None:
 def test_old_logprobs_are_the_models() -> None:
     policy = tiny_policy()
     made = responses(policy)
-    logprobs, mask, entropy = old_logprobs(policy, PROMPTS[:4], made, micro_batch=5)
+    logprobs, mask, entropy = old_logprobs(policy, PROMPTS[:4], made, budget=40)
     entropies = []
     for row, response in enumerate(made):
         full = plain(policy, PROMPTS[row // GROUP].tokens, response.tokens)
@@ -98,13 +110,13 @@ def test_old_logprobs_are_the_models() -> None:
     assert entropy == pytest.approx(float(torch.cat(entropies).detach().mean()), rel=1e-4)
 
 
-@pytest.mark.parametrize("micro_batch", [1, 3, 7])
-def test_old_logprobs_do_not_depend_on_the_micro_batch(micro_batch: int) -> None:
+@pytest.mark.parametrize("budget", [1, 20, 60])
+def test_old_logprobs_do_not_depend_on_the_micro_batch(budget: int) -> None:
     policy = tiny_policy()
     policy.model.double()  # so that rounding does not hide a difference
     made = responses(policy)
-    whole, whole_mask, entropy = old_logprobs(policy, PROMPTS[:4], made, micro_batch=100)
-    parts, mask, part_entropy = old_logprobs(policy, PROMPTS[:4], made, micro_batch)
+    whole, whole_mask, entropy = old_logprobs(policy, PROMPTS[:4], made, budget=1000)
+    parts, mask, part_entropy = old_logprobs(policy, PROMPTS[:4], made, budget)
     assert torch.equal(mask, whole_mask)
     torch.testing.assert_close(parts, whole, rtol=0, atol=1e-6)
     assert part_entropy == pytest.approx(entropy, rel=1e-6)

@@ -51,8 +51,8 @@ def test_seeds_change_the_run(tmp_path: Path) -> None:
 
 def test_the_micro_batch_does_not_matter(tmp_path: Path) -> None:
     ends = []
-    for micro_batch in (3, 32):
-        trainer = tiny_trainer(tmp_path / str(micro_batch), steps=2, micro_batch=micro_batch)
+    for budget in (40, 500):
+        trainer = tiny_trainer(tmp_path / str(budget), steps=2, max_tokens_per_microbatch=budget)
         trainer.train()
         ends.append(weights(trainer.policy))
     torch.testing.assert_close(*ends, atol=1e-5, rtol=0)

@@ -12,7 +12,7 @@ from kpo.objective import Objective, TokenBatch
 from kpo.policy import Policy
 from kpo.registry import make_objective
 from kpo.trainer.batch import Rollouts
-from kpo.trainer.step import StepMetrics, forward, update
+from kpo.trainer.step import StepMetrics, Updater
 from tests.kpo.models import tiny_policy
 from tests.kpo.test_policy import plain
 from tests.kpo.trainer.test_batch import rollouts
@@ -43,21 +43,15 @@ def step(
     objective: Objective,
     *,
     rows: list[int] | None = None,
-    micro_batch: int = 100,
+    budget: int = 1000,
     clip_norm: float = math.inf,
+    importance_cap: float | None = None,
 ) -> tuple[Tensor, StepMetrics]:
     """The gradient that a step of plain gradient descent took, and the step's metrics."""
     before, metrics = flat(policy), StepMetrics()
-    update(
-        policy,
-        torch.optim.SGD(policy.model.parameters(), lr=LR),
-        objective,
-        made,
-        rows or ROWS,
-        micro_batch=micro_batch,
-        clip_norm=clip_norm,
-        metrics=metrics,
-    )
+    optimizer = torch.optim.SGD(policy.model.parameters(), lr=LR)
+    updater = Updater(policy, optimizer, objective, budget, clip_norm, importance_cap)
+    updater.update(made, rows or ROWS, metrics)
     return (before - flat(policy)) / LR, metrics
 
 
@@ -75,13 +69,13 @@ def assert_close(found: Tensor, expected: Tensor, relative: float) -> None:
     torch.testing.assert_close(found, expected, rtol=0, atol=relative * float(expected.abs().max()))
 
 
-@pytest.mark.parametrize("micro_batch", [1, 2, 4])
+@pytest.mark.parametrize("budget", [1, 20, 30])
 @pytest.mark.parametrize("name", OBJECTIVES)
-def test_the_gradient_does_not_depend_on_the_micro_batch(name: str, micro_batch: int) -> None:
+def test_the_gradient_does_not_depend_on_the_micro_batch(name: str, budget: int) -> None:
     policy = double_policy()
     made = rollouts(policy)
     whole, metrics = step(moved(policy), made, OBJECTIVES[name])
-    parts, part_metrics = step(moved(policy), made, OBJECTIVES[name], micro_batch=micro_batch)
+    parts, part_metrics = step(moved(policy), made, OBJECTIVES[name], budget=budget)
     assert float(whole.abs().max()) > 1e-3
     assert_close(parts, whole, 1e-6)
     for key in ("loss", "clip_fraction", "grad_norm"):
@@ -100,7 +94,7 @@ def test_on_policy_the_step_is_the_mean_policy_gradient_of_the_responses() -> No
         loss = loss - made.advantages.flatten()[row] * logprobs.mean() / len(ROWS)
     gradients = torch.autograd.grad(loss, list(policy.model.parameters()))
     expected = torch.cat([gradient.flatten() for gradient in gradients])
-    found, metrics = step(policy, made, OBJECTIVES["grpo"], micro_batch=4)
+    found, metrics = step(policy, made, OBJECTIVES["grpo"], budget=30)
     assert_close(found, expected, 1e-5)
     assert metrics.summary()["grad_norm"] == pytest.approx(float(expected.norm()), rel=1e-5)
     assert metrics.counts["loss"] == len(ROWS)
@@ -110,7 +104,7 @@ def test_twice_the_responses_are_not_twice_the_gradient() -> None:
     policy = double_policy()
     made = rollouts(policy)
     once, _ = step(moved(policy), made, OBJECTIVES["grpo"])
-    twice, _ = step(moved(policy), made, OBJECTIVES["grpo"], rows=ROWS * 2, micro_batch=5)
+    twice, _ = step(moved(policy), made, OBJECTIVES["grpo"], rows=ROWS * 2, budget=35)
     assert_close(twice, once, 1e-6)
 
 
@@ -147,7 +141,8 @@ def test_the_objectives_view_has_each_responses_own_numbers() -> None:
     policy = tiny_policy()
     made = rollouts(policy)
     rows = [10, 1, 8]
-    batch = forward(policy, made, rows)
+    optimizer = torch.optim.SGD(policy.model.parameters(), lr=LR)
+    batch = Updater(policy, optimizer, OBJECTIVES["grpo"], 1000, 1.0).forward(made, rows)
     assert isinstance(batch, TokenBatch)
     width = max(len(made.responses[row].tokens) for row in rows)
     assert batch.mask.shape == (3, width)

@@ -1,0 +1,90 @@
+"""A policy's weights over the ranks, by FSDP2: each holds a part in float32 and computes with all.
+
+Weights are gathered layer by layer in the compute dtype; gradients are added up in float32 and
+summed, not averaged, over ranks, as the trainer has divided by the global number of responses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
+from torch.distributed.tensor import DTensor
+
+from kpo.policy import Policy, save_model
+from kpo.ranks import Ranks
+
+
+def shard(policy: Policy, ranks: Ranks, dtype: str) -> Policy:
+    """The policy as it is trained: masters in float32, computed in `dtype`, over all ranks.
+
+    One rank in float32 needs no FSDP and gets none. The policy's model is changed in place, layer
+    by layer, so that the float32 copy of no more than a layer exists beside the shards.
+    """
+    if ranks.size == 1 and dtype == "float32":
+        policy.model.float().to(ranks.device)
+        return policy
+    if not dist.is_initialized():  # one rank in half precision
+        dist.init_process_group(
+            "nccl" if ranks.device.type == "cuda" else "gloo",
+            store=dist.HashStore(),  # type: ignore[attr-defined]
+            rank=0,
+            world_size=1,
+        )
+    mesh = init_device_mesh(ranks.device.type, (ranks.size,))
+    precision = MixedPrecisionPolicy(
+        param_dtype=getattr(torch, dtype), reduce_dtype=torch.float32, cast_forward_inputs=False
+    )
+    for module in [*layers(policy.model), policy.scorer]:
+        module.float()
+        fully_shard(module, mesh=mesh, mp_policy=precision)
+    for module in policy.scorer.modules():
+        if isinstance(module, FSDPModule):
+            module.set_gradient_divide_factor(1.0)
+    policy.model.to(ranks.device)
+    return policy
+
+
+def is_sharded(policy: Policy) -> bool:
+    """Whether the weights are spread over ranks, or kept in another precision than computed in."""
+    return isinstance(policy.scorer, FSDPModule)
+
+
+def layers(model: Any) -> list[Any]:
+    """The transformer's layers, in order."""
+    return list(model.get_decoder().layers)
+
+
+def full(tensor: Tensor) -> Tensor:
+    """A weight as a whole on this rank; collective where it is sharded."""
+    tensor = tensor.detach()
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def gathered_weights(model: Any) -> Iterator[tuple[str, Tensor]]:
+    """Weights by name, one at a time and whole: no rank ever holds a second copy of the model.
+
+    Collective: all ranks must go through it together. Tied weights come once.
+    """
+    for name, parameter in model.named_parameters():
+        yield name, full(parameter)
+
+
+def save_sharded(policy: Policy, folder: Path, ranks: Ranks, dtype: str) -> None:
+    """Write the weights, whole and in `dtype`, and the tokenizer in Hugging Face format.
+
+    Collective; the main rank writes.
+    """
+    state = {}
+    for name, weight in gathered_weights(policy.model):
+        if ranks.is_main:
+            state[name] = weight.to("cpu", getattr(torch, dtype))
+    if ranks.is_main:
+        save_model(policy.model, policy.tokenizer, folder, state)
+    ranks.wait()
