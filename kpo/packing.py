@@ -1,9 +1,10 @@
 """Sequences without padding: several, one after the other, in one row of the transformer.
 
-A micro-batch of B (prompt, response) pairs becomes one row of N tokens. Everything in the
-transformer but attention works on single tokens; attention stays inside each sequence
-(`attention`, under the name ATTENTION in transformers' registry of attention functions). Log-probs
-go back to one row a response, [B, T], so that no objective and no filter crosses a response.
+A micro-batch of B (prompt, response) pairs becomes one row of N tokens in which a prompt that
+several responses share stands once. Everything in the transformer but attention works on single
+tokens; attention (`attention`, under the name ATTENTION in transformers' registry) gathers each
+sequence from the row and stays inside it. Log-probs go back to one row a response, [B, T], so that
+no objective and no filter crosses a response.
 """
 
 from __future__ import annotations
@@ -22,16 +23,33 @@ BUCKET_SLACK = 1.125
 
 
 @dataclass(frozen=True)
+class Gathered:
+    """B sequences as attention wants them, gathered from a row of N tokens.
+
+    Attributes:
+        index: [F] place in the row of each gathered token.
+        restore: [N] place among the gathered of (one copy of) each token of the row.
+        shapes: of the padded buckets (sequences, length) that the gathered tokens form; the places
+            behind a sequence's end repeat its last token, which causal attention does not notice.
+        starts: [B + 1] int32, where each sequence begins among gathered tokens without padding.
+        longest: length of the longest sequence.
+    """
+
+    index: Tensor
+    restore: Tensor
+    shapes: tuple[tuple[int, int], ...]
+    starts: Tensor
+    longest: int
+
+
+@dataclass(frozen=True)
 class Packed:
     """B sequences x y (without the last token of y) in one row; M response tokens in all.
 
     Attributes:
         ids, positions: [1, N] tokens and their places in their sequences.
-        starts: [B + 1] int32 where each sequence begins; the last entry is N.
-        longest: length of the longest sequence.
-        buckets: index of tokens [S, L] for sequences alike in length; the places behind a
-            sequence's end repeat its last token, which causal attention does not notice.
-        restore: [N] place of each token in the buckets, laid one after the other.
+        padded: the sequences in buckets alike in length.
+        dense: the sequences without padding, for kernels that know where each begins.
         predicts: [M] place in the row whose next token is a response token.
         targets: [M] those response tokens.
         mask: [B, T] where the response tokens stand, row by row.
@@ -39,10 +57,8 @@ class Packed:
 
     ids: Tensor
     positions: Tensor
-    starts: Tensor
-    longest: int
-    buckets: tuple[Tensor, ...]
-    restore: Tensor
+    padded: Gathered
+    dense: Gathered
     predicts: Tensor
     targets: Tensor
     mask: Tensor
@@ -57,30 +73,36 @@ def pack(
     prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[int]], device: torch.device
 ) -> Packed:
     """Lay B pairs of token lists, each with at least one token, one after the other."""
-    pairs = list(zip(prompts, responses, strict=True))
-    rows = [torch.tensor([*x, *y[:-1]]) for x, y in pairs]
-    lengths = torch.tensor([len(row) for row in rows])
-    starts = F.pad(lengths.cumsum(0), (1, 0))
-    buckets = [bucket_index(starts, lengths, rows) for rows in buckets_of(lengths.tolist())]
-    restore = torch.empty(int(starts[-1]), dtype=torch.long)
-    # Backwards, so that of the places that repeat a token the first, the real one, is kept.
-    flat = torch.cat([bucket.flatten() for bucket in buckets])
-    restore[flat.flip(0)] = torch.arange(len(flat)).flip(0)
-    firsts = [int(start) + len(x) - 1 for start, (x, _) in zip(starts, pairs, strict=False)]
-    counts = torch.tensor([len(y) for _, y in pairs])
+    ids: list[int] = []
+    positions: list[int] = []
+    places: dict[tuple[int, ...], range] = {}  # of the prompts
+    sequences, predicts = [], []
+    for x, y in zip(prompts, responses, strict=True):
+        if (prompt := tuple(x)) not in places:
+            places[prompt] = range(len(ids), len(ids) + len(x))
+            ids += x
+            positions += range(len(x))
+        own = range(len(ids), len(ids) + len(y) - 1)
+        ids += y[:-1]
+        positions += range(len(x), len(x) + len(y) - 1)
+        sequences.append(torch.tensor([*places[prompt], *own]))
+        predicts += [places[prompt][-1], *own]
+    counts = torch.tensor([len(y) for y in responses])
     return Packed(
-        ids=torch.cat(rows)[None].to(device),
-        positions=torch.cat([torch.arange(n) for n in lengths.tolist()])[None].to(device),
-        starts=starts.int().to(device),
-        longest=int(lengths.max()),
-        buckets=tuple(bucket.to(device) for bucket in buckets),
-        restore=restore.to(device),
-        predicts=torch.cat(
-            [first + torch.arange(len(y)) for first, (_, y) in zip(firsts, pairs, strict=True)]
-        ).to(device),
-        targets=torch.cat([torch.tensor(y) for _, y in pairs]).to(device),
+        ids=torch.tensor(ids, device=device)[None],
+        positions=torch.tensor(positions, device=device)[None],
+        padded=gather(sequences, list(buckets_of([len(s) for s in sequences])), len(ids), device),
+        dense=gather(sequences, [[i] for i in range(len(sequences))], len(ids), device),
+        predicts=torch.tensor(predicts, device=device),
+        targets=torch.tensor([token for y in responses for token in y], device=device),
         mask=(torch.arange(int(counts.max()))[None] < counts[:, None]).to(device),
     )
+
+
+def packed_tokens(prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[int]]) -> int:
+    """N, the length of the row that `pack` would make."""
+    shared = {tuple(prompt) for prompt in prompts}
+    return sum(len(prompt) for prompt in shared) + sum(len(y) - 1 for y in responses)
 
 
 def buckets_of(lengths: Sequence[int]) -> Iterator[list[int]]:
@@ -94,11 +116,29 @@ def buckets_of(lengths: Sequence[int]) -> Iterator[list[int]]:
     yield bucket
 
 
-def bucket_index(starts: Tensor, lengths: Tensor, rows: list[int]) -> Tensor:
-    """Places [S, L] in the row of the tokens of some sequences."""
-    index = torch.tensor(rows)
-    places = torch.arange(int(lengths[index].max()))[None]
-    return starts[index, None] + places.minimum(lengths[index, None] - 1)
+def gather(
+    sequences: Sequence[Tensor], buckets: Sequence[Sequence[int]], tokens: int, device: torch.device
+) -> Gathered:
+    """Sequences of places in a row of `tokens`, bucket by bucket, each padded to its longest."""
+    parts, shapes = [], []
+    for bucket in buckets:
+        longest = max(len(sequences[i]) for i in bucket)
+        for i in bucket:
+            last = sequences[i][-1:].expand(longest - len(sequences[i]))
+            parts += [sequences[i], last]
+        shapes.append((len(bucket), longest))
+    index = torch.cat(parts)
+    restore = torch.empty(tokens, dtype=torch.long)
+    # Backwards: of several copies, the first is kept, which is never a padding.
+    restore[index.flip(0)] = torch.arange(len(index)).flip(0)
+    lengths = torch.tensor([len(sequence) for sequence in sequences])
+    return Gathered(
+        index=index.to(device),
+        restore=restore.to(device),
+        shapes=tuple(shapes),
+        starts=F.pad(lengths.cumsum(0), (1, 0)).int().to(device),
+        longest=int(lengths.max()),
+    )
 
 
 def attention(
@@ -127,25 +167,27 @@ def attention(
         )
         return output
     scale = settings["scaling"]
-    q, k, v = (part[0].transpose(0, 1) for part in (query, key, value))  # [N, heads, D]
-    if q.is_cuda and q.dtype in (torch.bfloat16, torch.float16):
-        return _varlen(q, k, v, packed, scale)[None], None
-    parts = [_bucket(q, k, v, index, scale) for index in packed.buckets]
-    return torch.cat(parts).index_select(0, packed.restore)[None], None
+    kernel = query.is_cuda and query.dtype in (torch.bfloat16, torch.float16)
+    layout = packed.dense if kernel else packed.padded
+    q, k, v = (
+        part[0].transpose(0, 1).index_select(0, layout.index) for part in (query, key, value)
+    )  # [F, heads, D]
+    gathered = (_by_kernel if kernel else _by_bucket)(q, k, v, layout, scale)
+    return gathered.index_select(0, layout.restore)[None], None
 
 
-def _varlen(q: Tensor, k: Tensor, v: Tensor, packed: Packed, scale: float) -> Tensor:
-    """Flash attention over [N, heads, D]."""
+def _by_kernel(q: Tensor, k: Tensor, v: Tensor, layout: Gathered, scale: float) -> Tensor:
+    """Flash attention's variable-length kernel over [F, heads, D] without padding."""
     from torch.nn.attention.varlen import varlen_attn  # noqa: PLC0415 - only where it is used
 
     output = varlen_attn(
         q,
         k,
         v,
-        packed.starts,
-        packed.starts,
-        packed.longest,
-        packed.longest,
+        layout.starts,
+        layout.starts,
+        layout.longest,
+        layout.longest,
         scale=scale,
         window_size=(-1, 0),
         enable_gqa=q.shape[1] != k.shape[1],
@@ -154,22 +196,22 @@ def _varlen(q: Tensor, k: Tensor, v: Tensor, packed: Packed, scale: float) -> Te
     return output
 
 
-def _bucket(q: Tensor, k: Tensor, v: Tensor, index: Tensor, scale: float) -> Tensor:
-    """Padded attention of the sequences at index [S, L]: [S L, H, D]."""
-    flat = index.flatten()
-    query, key, value = (
-        part.index_select(0, flat).view(*index.shape, *part.shape[1:]).transpose(1, 2)
-        for part in (q, k, v)
-    )
-    output = F.scaled_dot_product_attention(
-        query,
-        key,
-        value,
-        is_causal=True,
-        scale=scale,
-        enable_gqa=q.shape[1] != k.shape[1],
-    )
-    return output.transpose(1, 2).flatten(0, 1)
+def _by_bucket(q: Tensor, k: Tensor, v: Tensor, layout: Gathered, scale: float) -> Tensor:
+    """Padded attention, a bucket at a time, over [F, heads, D]."""
+    outputs = []
+    sizes = [count * length for count, length in layout.shapes]
+    for shape, *parts in zip(layout.shapes, *(x.split(sizes) for x in (q, k, v)), strict=True):
+        query, key, value = (part.unflatten(0, shape).transpose(1, 2) for part in parts)
+        output = F.scaled_dot_product_attention(
+            query,
+            key,
+            value,
+            is_causal=True,
+            scale=scale,
+            enable_gqa=q.shape[1] != k.shape[1],
+        )
+        outputs.append(output.transpose(1, 2).flatten(0, 1))
+    return torch.cat(outputs)
 
 
 def register() -> None:

@@ -1,7 +1,7 @@
 """A policy's weights over the ranks, by FSDP2: each holds a part in float32 and computes with all.
 
-Weights are gathered layer by layer in the compute dtype; gradients are added up in float32 and
-summed, not averaged, over ranks, as the trainer has divided by the global number of responses.
+Weights are gathered layer by layer in the compute dtype; gradients are averaged over ranks, and
+added up, in float32.
 """
 
 from __future__ import annotations
@@ -44,9 +44,6 @@ def shard(policy: Policy, ranks: Ranks, dtype: str) -> Policy:
     for module in [*layers(policy.model), policy.scorer]:
         module.float()
         fully_shard(module, mesh=mesh, mp_policy=precision)
-    for module in policy.scorer.modules():
-        if isinstance(module, FSDPModule):
-            module.set_gradient_divide_factor(1.0)
     policy.model.to(ranks.device)
     return policy
 
@@ -86,5 +83,10 @@ def save_sharded(policy: Policy, folder: Path, ranks: Ranks, dtype: str) -> None
         if ranks.is_main:
             state[name] = weight.to("cpu", getattr(torch, dtype))
     if ranks.is_main:
-        save_model(policy.model, policy.tokenizer, folder, state)
+        from transformers import AutoModelForCausalLM  # noqa: PLC0415 - slow to import
+
+        with torch.device("meta"):  # the unsharded architecture, without weights
+            model = AutoModelForCausalLM.from_config(policy.model.config, dtype=dtype)
+        model.generation_config = policy.model.generation_config
+        save_model(model, policy.tokenizer, folder, state)
     ranks.wait()

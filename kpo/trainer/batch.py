@@ -57,10 +57,6 @@ class Rollouts:
         """|engine's - trainer's log-prob| of every token, in nats."""
         return (self.sampled_logprobs - self.old_logprobs)[self.mask].abs()
 
-    def lengths(self) -> list[int]:
-        """Tokens of each prompt with its response."""
-        return sequence_lengths(self.prompts, self.responses)
-
 
 class PromptOrder:
     """Training prompts in a seeded order, shuffled anew for every pass over them."""
@@ -82,30 +78,35 @@ class PromptOrder:
         return order
 
 
-def sequence_lengths(prompts: Sequence[Prompt], responses: Sequence[Response]) -> list[int]:
-    """Tokens of each prompt with its response; responses stand in group order."""
-    group = len(responses) // len(prompts)
-    return [len(prompts[i // group].tokens) + len(r.tokens) for i, r in enumerate(responses)]
-
-
 def micro_batches(
-    lengths: Sequence[int], rows: Sequence[int], budget: int, ranks: Ranks
+    prompts: Sequence[Prompt],
+    responses: Sequence[Response],
+    rows: Sequence[int],
+    budget: int,
+    ranks: Ranks = ALONE,
 ) -> list[list[int]]:
-    """This rank's micro-batches of some rows, alike in length, of at most `budget` tokens each.
+    """This rank's micro-batches of some rows, of at most `budget` packed tokens each.
 
-    Every rank gets as many, as FSDP's ranks go forward and backward together: their number is made
-    a multiple of the ranks' by halving the largest.
+    Responses stand in group order, and those to one prompt stay together as far as the budget
+    allows, as they share it. Every rank gets as many micro-batches, as FSDP's ranks go forward and
+    backward together: their number is made a multiple of the ranks' by halving the largest.
     """
-    parts: list[list[int]] = [[]]
-    for row in sorted(rows, key=lambda row: lengths[row]):
-        if parts[-1] and sum(lengths[i] for i in parts[-1]) + lengths[row] > budget:
-            parts.append([])
-        parts[-1].append(row)
+    group = len(responses) // len(prompts)
+
+    def tokens(part: list[int]) -> int:
+        shared = sum(len(prompts[i].tokens) for i in {row // group for row in part})
+        return shared + sum(len(responses[row].tokens) for row in part)
+
+    parts: list[list[int]] = []
+    for row in sorted(rows):
+        if parts and tokens([*parts[-1], row]) <= budget:
+            parts[-1].append(row)
+        else:
+            parts.append([row])
     while len(parts) % ranks.size:
-        divisible = [part for part in parts if len(part) > 1]
-        largest = max(divisible, key=lambda part: sum(lengths[i] for i in part))
-        i, half = parts.index(largest), len(largest) // 2
-        parts[i : i + 1] = [largest[:half], largest[half:]]
+        i = max(range(len(parts)), key=lambda i: (len(parts[i]) > 1, tokens(parts[i])))
+        half = len(parts[i]) // 2
+        parts[i : i + 1] = [parts[i][:half], parts[i][half:]]
     return parts[ranks.rank :: ranks.size]
 
 
@@ -126,8 +127,7 @@ def old_logprobs(
     counts = torch.tensor([len(response.tokens) for response in responses])
     mask = (torch.arange(int(counts.max()))[None] < counts[:, None]).to(policy.device)
     values = torch.zeros(2, *mask.shape, device=policy.device)  # log-probs and entropies
-    lengths = sequence_lengths(prompts, responses)
-    for rows in micro_batches(lengths, range(len(responses)), budget, ranks):
+    for rows in micro_batches(prompts, responses, range(len(responses)), budget, ranks):
         logprobs, entropies, _ = response_logprobs(
             policy,
             [prompts[row // group].tokens for row in rows],

@@ -69,10 +69,11 @@ class Updater:
         """
         self.policy.model.train()
         self.optimizer.zero_grad(set_to_none=True)
-        for part in micro_batches(rollouts.lengths(), rows, self.budget, self.ranks):
+        parts = micro_batches(rollouts.prompts, rollouts.responses, rows, self.budget, self.ranks)
+        for part in parts:
             batch = self.forward(rollouts, part)
             output = self.objective(batch)
-            (output.loss / len(rows)).backward()
+            (output.loss * self.ranks.size / len(rows)).backward()  # FSDP averages over ranks
             metrics.add("loss", output.loss.detach(), output.count)
             for name, (value, count) in output.metrics.items():
                 metrics.add(name, value, count)

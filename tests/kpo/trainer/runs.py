@@ -8,6 +8,7 @@ from typing import Any
 
 from kpo.config_train import Train
 from kpo.policy import Policy
+from kpo.ranks import ALONE, Ranks
 from kpo.registry import make_objective
 from kpo.rollout.engine import RolloutEngine
 from kpo.rollout.transformers import TransformersEngine
@@ -31,6 +32,7 @@ def tiny_trainer(
     engine: RolloutEngine | None = None,
     objective: str = "grpo",
     seed: int = 0,
+    ranks: Ranks = ALONE,
     **settings: Any,
 ) -> Trainer:
     """A trainer on a random model whose reward is a letter in the response."""
@@ -54,5 +56,6 @@ def tiny_trainer(
         prompts=PROMPTS,
         config=Train.model_validate({**base, **settings}),
         seed=seed,
-        log=RunLog(folder),
+        log=RunLog(folder if ranks.is_main else None),
+        ranks=ranks,
     )

@@ -69,26 +69,37 @@ def test_the_order_depends_on_the_seed_and_not_on_what_was_asked_before() -> Non
 # Micro-batches
 
 
-LENGTHS = [5, 90, 12, 33, 7, 64, 21, 8, 50, 11, 30, 9]
+COUNTS = [5, 90, 12, 33, 7, 64, 21, 8, 50, 11, 30, 9]
+MADE = [Response([2] * count, [], "stop") for count in COUNTS]
+LONG = [Prompt(str(i), [3] * (6 + i), "") for i in range(4)]  # three responses each
+
+
+def cost(part: list[int]) -> int:
+    """Packed tokens: each prompt once."""
+    return sum(6 + i for i in {row // 3 for row in part}) + sum(COUNTS[row] for row in part)
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 4])
-@pytest.mark.parametrize("budget", [90, 100, 150, 1000])
+@pytest.mark.parametrize("budget", [97, 120, 160, 1000])
 def test_every_row_is_in_one_micro_batch_of_one_rank(budget: int, size: int) -> None:
-    rows = list(range(12))
-    plans = [micro_batches(LENGTHS, rows, budget, Ranks(rank, size)) for rank in range(size)]
+    plans = [
+        micro_batches(LONG, MADE, range(12), budget, Ranks(rank, size)) for rank in range(size)
+    ]
     assert len({len(plan) for plan in plans}) == 1  # all go forward together
-    assert sorted(row for plan in plans for part in plan for row in part) == rows
-    assert all(part and sum(LENGTHS[i] for i in part) <= budget for plan in plans for part in plan)
+    assert sorted(row for plan in plans for part in plan for row in part) == list(range(12))
+    assert all(part and cost(part) <= budget for plan in plans for part in plan)
 
 
-def test_micro_batches_are_full_and_alike_in_length() -> None:
-    parts = micro_batches(LENGTHS, [11, 0, 3, 7, 4, 9, 2], 40, Ranks())
-    assert parts == [[0, 4, 7, 11, 9], [2], [3]]
+def test_micro_batches_are_full_and_keep_groups_together() -> None:
+    assert micro_batches(LONG, MADE, [11, 0, 3, 7, 4, 2, 6], 65) == [
+        [0, 2, 3],
+        [4, 6, 7],
+        [11],
+    ]
 
 
 def test_a_row_above_the_budget_stands_alone() -> None:
-    assert micro_batches(LENGTHS, [0, 1, 2], 20, Ranks()) == [[0, 2], [1]]
+    assert micro_batches(LONG, MADE, [0, 1, 2], 50) == [[0], [1], [2]]
 
 
 # Old log-probs

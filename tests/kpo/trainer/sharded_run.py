@@ -1,0 +1,34 @@
+"""A small training run under torchrun: `... sharded_run FOLDER SETTINGS` (JSON)."""
+
+import json
+import sys
+from pathlib import Path
+
+import torch
+
+from kpo.config_train import Train
+from kpo.ranks import join
+from kpo.rollout.transformers import TransformersEngine
+from kpo.sharding import save_sharded, shard
+from tests.kpo.models import tiny_policy
+from tests.kpo.trainer.runs import tiny_trainer
+
+
+def main() -> None:
+    folder, settings = Path(sys.argv[1]), json.loads(sys.argv[2])
+    torch.set_num_threads(1)
+    ranks = join(gpus=0, ranks=settings.pop("ranks"))
+    dtype = settings.get("dtype", Train.model_fields["dtype"].default)
+    engine = TransformersEngine(tiny_policy(seed=3))
+    policy = shard(tiny_policy(seed=3), ranks, dtype)
+    if settings.get("activation_checkpointing"):
+        policy.model.gradient_checkpointing_enable({"use_reentrant": False})
+    trainer = tiny_trainer(folder, policy=policy, engine=engine, ranks=ranks, **settings)
+    trainer.train()
+    masters = {str(weight.dtype) for weight in policy.model.parameters()}
+    (folder / f"masters-{ranks.rank}").write_text(" ".join(masters))
+    save_sharded(policy, folder / "model", ranks, dtype)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,80 @@
+"""Several ranks, half precision and activation checkpointing: the run of one rank in float32."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from kpo.policy import load_policy
+from kpo.ranks import Ranks, RanksError, join
+
+
+def run(folder: Path, **settings: Any) -> list[dict[str, float]]:
+    """Train under torchrun; the metrics, a step each."""
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
+    module = ["-m", "tests.kpo.trainer.sharded_run", str(folder), json.dumps(settings)]
+    done = subprocess.run(
+        [*launcher, str(settings["ranks"]), *module], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("alone")
+    run(folder, ranks=1)
+    return folder
+
+
+def metrics(folder: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return dict(load_policy(folder / "model").model.named_parameters())
+
+
+def test_two_ranks_with_checkpointing_train_as_one(alone: Path, tmp_path: Path) -> None:
+    two = run(tmp_path, ranks=2, activation_checkpointing=True, max_tokens_per_microbatch=60)
+    one = metrics(alone)
+    assert any(abs(step["loss"]) > 1e-4 for step in one)
+    for a, b in zip(one, two, strict=True):
+        for name in ("loss", "reward", "response_tokens", "entropy", "clip_fraction", "grad_norm"):
+            assert b[name] == pytest.approx(a[name], rel=1e-5, abs=1e-5), name
+    there, here = weights(alone), weights(tmp_path)
+    for name, weight in there.items():
+        torch.testing.assert_close(here[name], weight, rtol=0, atol=1e-4)
+
+
+def test_half_precision_computes_in_half_and_keeps_float32_masters(
+    alone: Path, tmp_path: Path
+) -> None:
+    half = run(tmp_path, ranks=2, dtype="bfloat16")
+    gaps = [step["rollout_gap_mean"] for step in half]
+    assert all(1e-4 < gap < 0.05 for gap in gaps)  # float32 would be below 1e-5
+    assert half[0]["grad_norm"] == pytest.approx(metrics(alone)[0]["grad_norm"], rel=0.05)
+    assert all(step["loss"] != 0 for step in half[1:])
+    assert (tmp_path / "masters-1").read_text() == "torch.float32"
+    stored = json.loads((tmp_path / "model" / "config.json").read_text())["dtype"]
+    assert stored == "bfloat16"
+
+
+def test_ranks_that_torchrun_did_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    with pytest.raises(RanksError, match=r"trains with 2 processes, but there is 1.*torchrun"):
+        join(gpus=0, ranks=2)
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    with pytest.raises(RanksError, match="with 1 processes, but there is 3"):
+        join(gpus=0, ranks=1)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 7])
+def test_shares_are_even_and_in_order(size: int) -> None:
+    shares = [Ranks(rank, size).share(range(16)) for rank in range(size)]
+    assert [i for share in shares for i in share] == list(range(16))
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1
