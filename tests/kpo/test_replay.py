@@ -1,0 +1,153 @@
+"""A replay finds the response, the token and the parameters that are not finite."""
+
+from __future__ import annotations
+
+import math
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from kpo import replay as module
+from kpo.config import load_experiment
+from kpo.objective import TokenBatch
+from kpo.policy import Policy, response_logprobs, save_model
+from kpo.registry import make_objective
+from kpo.replay import replay
+from kpo.trainer.failure import FailedBatch, save_failure
+from tests.kpo.models import tiny_policy
+
+CONFIG = "workflow/config/tiny.yaml"
+PROMPTS = [[5, 6, 7], [8, 9], [5, 6]]
+RESPONSES = [[10, 11, 12, 13], [14, 15], [16, 17, 18]]
+
+
+def batch_of(policy: Policy, shift: float = 0.1) -> FailedBatch:
+    """Responses whose log-ratio is `shift` at every token."""
+    with torch.no_grad():
+        logprobs, _, mask = response_logprobs(policy, PROMPTS, RESPONSES)
+    advantages = torch.tensor([1.0, -1.0, 0.5])
+    batch = TokenBatch(logprobs, logprobs - shift, advantages, mask)
+    return FailedBatch(["a", "a", "b"], PROMPTS, RESPONSES, batch)
+
+
+def test_a_finite_batch_is_replayed_as_the_objective_sees_it() -> None:
+    policy, objective = tiny_policy(), make_objective("gspo")
+    failed = batch_of(policy)
+    replayed = replay(policy, objective, [failed])
+    assert [(row.prompt, row.tokens, row.advantage) for row in replayed.rows] == [
+        ("a", 4, 1.0),
+        ("a", 2, -1.0),
+        ("b", 3, 0.5),
+    ]
+    for row in replayed.rows:
+        assert row.ratio == pytest.approx(0.1, abs=1e-5)
+        assert (row.old, row.stored, row.recomputed, row.loss) == (None, None, None, True)
+    assert (replayed.weights, replayed.gradients) == ([], [])
+    assert replayed.loss == pytest.approx(float(objective(failed.batch).loss) / 3, abs=1e-5)
+    gradient = [p.grad.clone() for p in policy.model.parameters()]
+    policy.model.zero_grad()
+    logprobs, _, mask = response_logprobs(policy, PROMPTS, RESPONSES)
+    whole = TokenBatch(logprobs, failed.batch.old_logprobs, failed.batch.advantages, mask)
+    (objective(whole).loss / 3).backward()
+    for ours, parameter in zip(gradient, policy.model.parameters(), strict=True):
+        torch.testing.assert_close(ours, parameter.grad, atol=1e-6, rtol=1e-4)
+
+
+def test_the_token_and_the_response_are_found() -> None:
+    policy = tiny_policy()
+    failed = batch_of(policy)
+    failed.batch.old_logprobs[2, 1] = math.nan
+    failed.batch.logprobs[0, 3] = -math.inf
+    failed.batch.logprobs[1, 3] = math.nan  # behind the response's end: no token
+    first, second, third = replay(policy, make_objective("grpo"), [failed]).rows
+    assert (first.old, first.stored, first.recomputed, first.loss) == (None, 3, None, True)
+    assert (second.old, second.stored, second.recomputed, second.loss) == (None, None, None, True)
+    assert (third.old, third.stored, third.recomputed, third.loss) == (1, None, None, False)
+    assert math.isnan(third.ratio)
+
+
+def test_an_infinite_ratio_spoils_the_gradient() -> None:
+    policy = tiny_policy()
+    failed = batch_of(policy, shift=200.0)  # exp overflows float32
+    replayed = replay(policy, make_objective("kpo", q=1.0, clip_low=None, clip_high=None), [failed])
+    assert [row.loss for row in replayed.rows] == [False] * 3
+    assert [row.recomputed for row in replayed.rows] == [None] * 3
+    assert "model.layers.0.self_attn.q_proj.weight" in replayed.gradients
+    assert replayed.weights == []
+
+
+def test_a_weight_that_is_not_finite_is_named() -> None:
+    policy = tiny_policy()
+    failed = batch_of(policy)
+    policy.model.model.layers[1].mlp.up_proj.weight.data[0, 0] = math.nan
+    replayed = replay(policy, make_objective("grpo"), [failed])
+    assert replayed.weights == ["model.layers.1.mlp.up_proj.weight"]
+    assert [row.recomputed for row in replayed.rows] == [0, 0, 0]
+
+
+def test_the_batches_of_all_ranks_are_one() -> None:
+    policy = tiny_policy()
+    failed = batch_of(policy)
+    twice = replay(policy, make_objective("grpo"), [failed, failed])
+    once = replay(policy, make_objective("grpo"), [failed])
+    assert twice.rows == once.rows * 2
+    assert twice.loss == pytest.approx(once.loss)
+
+
+def command(monkeypatch: pytest.MonkeyPatch, base: Path, failure: Path) -> None:
+    arguments = ["--config", CONFIG, "--method", "grpo", "--base", str(base)]
+    monkeypatch.setattr(sys, "argv", ["replay", *arguments, "--failure", str(failure)])
+    module.main()
+
+
+def test_the_command_prints_the_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base, policy = tiny_policy(seed=1), tiny_policy(seed=2)
+    save_model(base.model, base.tokenizer, tmp_path / "base")
+    failed = batch_of(policy)
+    failed.batch.old_logprobs[2, 1] = math.nan
+    settings = {**load_experiment(CONFIG).section("train", "grpo"), "seed": 0}
+    path = save_failure(
+        tmp_path, failed, step=5, what="loss", model=policy.model, settings=settings
+    )
+    command(monkeypatch, tmp_path / "base", path)
+    out, err = capsys.readouterr()
+    assert "warning" not in err
+    assert out.startswith("step 5: the loss was not finite")
+    rows = [line.split() for line in out.splitlines()]
+    assert ["a", "4", "1", "0.1", "-", "-", "-", "finite"] in rows  # the failure's weights
+    assert ["b", "3", "0.5", "nan", "1", "-", "-", "NOT", "FINITE"] in rows
+    assert "mean loss: nan" in out
+    assert "parameters with non-finite weights: none" in out
+
+
+def test_other_settings_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    policy = tiny_policy()
+    save_model(policy.model, policy.tokenizer, tmp_path / "base")
+    settings = load_experiment(CONFIG).section("train", "grpo")
+    settings["train"]["lr"] = 0.5
+    path = save_failure(
+        tmp_path, batch_of(policy), step=5, what="loss", model=policy.model, settings=settings
+    )
+    command(monkeypatch, tmp_path / "base", path)
+    assert "warning: the run had other settings: train.lr was 0.5" in capsys.readouterr().err
+
+
+def test_a_folder_without_a_failure_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        command(monkeypatch, tmp_path, tmp_path)
+    assert end.value.code == 2
+    assert "no failure of a run is saved here" in capsys.readouterr().err
+
+
+def test_a_batch_is_cut_into_its_responses() -> None:
+    failed = batch_of(tiny_policy())
+    widths = [batch.logprobs.shape for batch in module.response_batches(failed)]
+    assert widths == [(1, 4), (1, 2), (1, 3)]
