@@ -26,8 +26,11 @@ from kpo.sharding import save_sharded, shard
 from kpo.tasks.problems import DataError, choose_folder, content_hash, load_problems
 from kpo.tasks.prompts import PROTOCOLS
 from kpo.trainer.batch import Prompt
+from kpo.trainer.checkpoint import CheckpointError, Checkpoints
+from kpo.trainer.failure import NonFiniteError
 from kpo.trainer.log import RunLog
 from kpo.trainer.loop import Trainer
+from kpo.trainer.rollout_checks import RolloutGapError
 
 GRADING_WORKERS = 2
 
@@ -84,7 +87,10 @@ def prepare(experiment: Experiment, base: Path, ranks: Ranks) -> tuple[Policy, R
 def run(
     experiment: Experiment, method: str, seed: int, base: Path, problems: Path | None, out: Path
 ) -> None:
-    """Train and write the run's folder; its files appear when the run is complete."""
+    """Train and write the run's folder; its files appear when the run is complete.
+
+    A run that was interrupted goes on from its newest checkpoint.
+    """
     train, limits = experiment.train, experiment.grading
     torch.set_num_threads(train.threads)
     ranks = join(gpus=train.gpus, ranks=train.ranks)
@@ -94,7 +100,8 @@ def run(
     prompts, data_hash = load_prompts(experiment, policy, problems)
     chosen = experiment.methods[method]
     partial = out / ".partial"
-    shutil.rmtree(partial, ignore_errors=True)
+    if ranks.is_main:
+        shutil.rmtree(partial, ignore_errors=True)
     with (
         Grader(
             workers=GRADING_WORKERS, timeout_s=limits.timeout_s, memory_mb=limits.memory_mb
@@ -110,6 +117,7 @@ def run(
             config=train,
             seed=seed,
             log=log,
+            checkpoints=Checkpoints(out / ".checkpoints", settings, ranks=ranks),
             ranks=ranks,
         ).train()
     save_sharded(policy, partial / "model", ranks, train.dtype)
@@ -127,6 +135,7 @@ def run(
         processes=ranks.size,
     )
     move_into_place(partial, out)
+    shutil.rmtree(out / ".checkpoints", ignore_errors=True)
 
 
 def move_into_place(partial: Path, out: Path) -> None:
@@ -163,7 +172,7 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     try:
         run(experiment, args.method, args.seed, args.base, args.problems, args.out)
-    except (DataError, RanksError) as error:
+    except (DataError, RanksError, CheckpointError, NonFiniteError, RolloutGapError) as error:
         fail(error)
 
 

@@ -25,8 +25,8 @@ class RunLog:
         self.metrics: TextIO | None = None
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
-            self.metrics = (folder / "metrics.jsonl").open("w")
-            self.timings = (folder / "timings.jsonl").open("w")
+            self.metrics = (folder / "metrics.jsonl").open("w+")
+            self.timings = (folder / "timings.jsonl").open("w+")
             self.events = SummaryWriter(str(folder / "tensorboard"))
 
     def __enter__(self) -> Self:
@@ -49,6 +49,25 @@ class RunLog:
         start = time.perf_counter()
         yield
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+
+    def text(self) -> list[str]:
+        """What the two files hold, to be written again by `rewrite`."""
+        if self.metrics is None:
+            return []
+        texts = []
+        for file in (self.metrics, self.timings):
+            file.seek(0)
+            texts.append(file.read())
+        return texts
+
+    def rewrite(self, texts: list[str]) -> None:
+        """Put into an empty log what `text` gave, events included."""
+        if self.metrics is None:
+            return
+        metrics, timings = ([json.loads(line) for line in text.splitlines()] for text in texts)
+        for row, seconds in zip(metrics, timings, strict=True):
+            self.seconds = {k: v for k, v in seconds.items() if k != "step"}
+            self.step(row.pop("step"), row)
 
     def step(self, step: int, metrics: dict[str, float]) -> None:
         """Write one step's metrics and the seconds of its phases."""

@@ -8,9 +8,10 @@ batch was sampled n steps ago. The objective is the only thing in which methods 
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import NoReturn
 
 import torch
 from tqdm import tqdm
@@ -31,9 +32,15 @@ from kpo.trainer.batch import (
     make_rollouts,
     mini_batches,
 )
+from kpo.trainer.checkpoint import Checkpoints
+from kpo.trainer.failure import NonFiniteError, save_failure
 from kpo.trainer.log import RunLog
+from kpo.trainer.preemption import PREEMPTED_EXIT_CODE, Preemption
+from kpo.trainer.progress import Progress
+from kpo.trainer.rollout_checks import check_gap, describe
 from kpo.trainer.schedule import warm_up_constant
-from kpo.trainer.step import StepMetrics, Updater
+from kpo.trainer.step import NonFinite, StepMetrics, Updater
+from kpo.trainer.watchdog import Watchdog
 
 
 @dataclass
@@ -48,6 +55,7 @@ class Trainer:
     config: Train
     seed: int
     log: RunLog
+    checkpoints: Checkpoints
     ranks: Ranks = ALONE
 
     def __post_init__(self) -> None:
@@ -72,16 +80,35 @@ class Trainer:
         updates = self.steps * c.mini_batches
         self.schedule = warm_up_constant(self.optimizer, round(c.warm_up * updates))
         self.order = PromptOrder(self.prompts, c.prompts, self.seed)
+        self.watchdog = Watchdog(c.stall_s)
+        self.progress = Progress(
+            policy=self.policy,
+            optimizer=self.optimizer,
+            schedule=self.schedule,
+            order=self.order,
+            log=self.log,
+            checkpoints=self.checkpoints,
+        )
 
     def train(self) -> None:
-        """Run all steps; the rollouts of step s are of the weights before step s - staleness."""
-        waiting: deque[Rollouts] = deque()
-        sampled = 0
-        for step in tqdm(range(self.steps), desc="train", unit="step"):
-            while sampled < min(step + self.config.staleness + 1, self.steps):
-                waiting.append(self.rollout(sampled))
-                sampled += 1
-            self.learn(step, waiting.popleft())
+        """Run all steps; the rollouts of step s are of the weights before step s - staleness.
+
+        Goes on from the newest checkpoint. Raises SystemExit(PREEMPTED_EXIT_CODE) after SIGTERM.
+        """
+        done, waiting = self.progress.restore()
+        sampled = done + len(waiting)
+        steps = range(done, self.steps)
+        bar = tqdm(steps, "train", self.steps, initial=done, disable=not self.ranks.is_main)
+        with Preemption(self.ranks) as preemption:
+            for step in bar:
+                while sampled < min(step + self.config.staleness + 1, self.steps):
+                    self.leave_if(preemption, step, waiting)
+                    waiting.append(self.rollout(sampled))
+                    sampled += 1
+                self.leave_if(preemption, step, waiting)
+                self.learn(step, waiting.popleft())
+                if (step + 1) % self.config.checkpoint_every == 0:
+                    self.progress.save(step + 1, waiting)
 
     def rollout(self, step: int) -> Rollouts:
         """Sample and assess the responses of a step with the present weights."""
@@ -95,16 +122,16 @@ class Trainer:
             temperature=c.temperature,
             top_p=c.top_p,
         )
-        with self.log.phase("sync"):
+        with self.phase("sync"):
             self.engine.sync_weights(self.policy)
-        with self.log.phase("rollout"):
+        with self.phase("rollout"):
             groups = self.engine.generate(
                 [prompt.tokens for prompt in mine], self.ranks.share(seeds), sampling
             )
         responses = [response for group in groups for response in group]
-        with self.log.phase("reward"):
+        with self.phase("reward"):
             rewards = assess(self.policy, mine, responses, self.reward)
-        with self.log.phase("old_logprobs"):
+        with self.phase("old_logprobs"):
             rollouts = make_rollouts(
                 self.policy,
                 prompts,
@@ -120,43 +147,40 @@ class Trainer:
         """Take one optimizer step per mini-batch and log the step."""
         metrics = StepMetrics(ratios=RatioStatistics(derive_seed(self.seed, "shuffle", step)))
         order = derive_seed(self.seed, "mini-batches", step)
-        with self.log.phase("update"):
+        with self.phase("update"):
             for rows in mini_batches(rollouts, self.config.mini_batches, order):
-                self.updater.update(rollouts, rows, metrics)
+                try:
+                    self.updater.update(rollouts, rows, metrics)
+                except NonFinite as found:
+                    self.fail(step, found)
                 metrics.add("lr", self.schedule.get_last_lr()[0])
                 self.schedule.step()
+                self.watchdog.beat()
         first, *others = self.ranks.gather(metrics)
         first.merge(others)
         self.log.step(step, {**describe(rollouts), **first.summary()})
 
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Time a part of the step, and stop the run if it hangs."""
+        with self.log.phase(name), self.watchdog.watch(name):
+            yield
 
-class RolloutGapError(RuntimeError):
-    """The rollout engine does not sample from the trainer's policy."""
+    def leave_if(self, preemption: Preemption, step: int, waiting: Sequence[Rollouts]) -> None:
+        """Where the machine is wanted back, write a checkpoint and end the process."""
+        if preemption.requested():
+            self.progress.save(step, waiting)
+            raise SystemExit(PREEMPTED_EXIT_CODE)
 
-
-def check_gap(step: int, rollouts: Rollouts, bound: float) -> None:
-    """Raise RolloutGapError where the engine's log-probs are too far from the trainer's."""
-    gap = float(rollouts.gap.mean())
-    if not gap <= bound:
-        raise RolloutGapError(
-            f"step {step}: the log-probs of the sampled tokens differ by {gap:.3g} nats in the mean"
-            f" between the rollout engine and the trainer, more than train.max_rollout_gap"
-            f" ({bound:g}): the engine has other weights, another precision or another"
-            " distribution than the trainer"
+    def fail(self, step: int, found: NonFinite) -> NoReturn:
+        """Save what `python -m kpo.replay` needs, then raise NonFiniteError."""
+        path = save_failure(
+            self.checkpoints.folder.parent,
+            found.failed,
+            step=step,
+            what=found.what,
+            model=self.policy.model,
+            settings=self.checkpoints.settings,
+            ranks=self.ranks,
         )
-
-
-def describe(rollouts: Rollouts) -> dict[str, float]:
-    """What a step's rollouts looked like, before learning from them."""
-    lengths = [len(response.tokens) for response in rollouts.responses]
-    cut = sum(response.finish == "length" for response in rollouts.responses)
-    equal = (rollouts.rewards == rollouts.rewards[:, :1]).all(1)
-    return {
-        "reward": float(rollouts.rewards.mean()),
-        "response_tokens": sum(lengths) / len(lengths),
-        "truncated": cut / len(lengths),
-        "equal_groups": float(equal.float().mean()),
-        "entropy": rollouts.entropy,
-        "rollout_gap_mean": float(rollouts.gap.mean()),
-        "rollout_gap_max": float(rollouts.gap.max()),
-    }
+        raise NonFiniteError(step, found.what, found.failed.prompt_ids, path)

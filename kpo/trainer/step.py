@@ -8,14 +8,16 @@ from dataclasses import dataclass, field
 from typing import Self
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from kpo.diagnostics import RatioStatistics
-from kpo.objective import Objective, TokenBatch
+from kpo.objective import Objective, ObjectiveOutput, TokenBatch
 from kpo.policy import Policy, response_logprobs
 from kpo.ranks import ALONE, Ranks
 from kpo.sharding import full
 from kpo.trainer.batch import Rollouts, micro_batches
+from kpo.trainer.failure import FailedBatch
 
 
 @dataclass
@@ -44,6 +46,14 @@ class StepMetrics:
         return {**means, **self.ratios.summary()}
 
 
+class NonFinite(Exception):  # noqa: N818 - not an error yet: the trainer saves it first
+    """An optimizer step that was not taken: what is NaN or infinite, and this rank's batch."""
+
+    def __init__(self, what: str, failed: FailedBatch) -> None:
+        super().__init__(what)
+        self.what, self.failed = what, failed
+
+
 @dataclass(frozen=True)
 class Updater:
     """What every optimizer step of a run shares.
@@ -65,21 +75,30 @@ class Updater:
         """Minimise the objective's mean over the mini-batch `rows` by one optimizer step.
 
         The loss is divided once by the number of responses of the whole mini-batch, so the gradient
-        depends neither on how it is cut into micro-batches nor on the number of ranks.
+        depends neither on how it is cut into micro-batches nor on the number of ranks. Raises
+        NonFinite, on every rank and before the step is taken, if anything in it is not finite.
         """
         self.policy.model.train()
         self.optimizer.zero_grad(set_to_none=True)
         parts = micro_batches(rollouts.prompts, rollouts.responses, rows, self.budget, self.ranks)
+        seen: list[tuple[list[int], TokenBatch]] = []
+        fault = None
         for part in parts:
             batch = self.forward(rollouts, part)
             output = self.objective(batch)
+            if fault is None:  # what follows a fault is not suspect
+                fault = _fault(output)
+                seen = [*(seen if fault is None else []), (part, batch)]
             (output.loss * self.ranks.size / len(rows)).backward()  # FSDP averages over ranks
             metrics.add("loss", output.loss.detach(), output.count)
             for name, (value, count) in output.metrics.items():
                 metrics.add(name, value, count)
             metrics.ratios.add(batch, output.log_ratio, self.objective)
-        norm = torch.nn.utils.clip_grad_norm_(self.policy.model.parameters(), self.clip_norm)
-        metrics.add("grad_norm", full(norm) / self.ranks.size, 1 / self.ranks.size)
+        norm = full(torch.nn.utils.clip_grad_norm_(self.policy.model.parameters(), self.clip_norm))
+        faults = [*self.ranks.gather(fault), None if norm.isfinite() else "gradient"]
+        if any(faults):
+            raise NonFinite(next(filter(None, faults)), _failed(rollouts, seen))
+        metrics.add("grad_norm", norm / self.ranks.size, 1 / self.ranks.size)
         self.optimizer.step()
 
     def forward(self, rollouts: Rollouts, rows: list[int]) -> TokenBatch:
@@ -104,3 +123,33 @@ class Updater:
             advantages=rollouts.advantages.to(logprobs.device).flatten()[index],
             mask=mask,
         )
+
+
+def _failed(rollouts: Rollouts, seen: list[tuple[list[int], TokenBatch]]) -> FailedBatch:
+    """The suspect micro-batches as one."""
+    rows = [row for part, _ in seen for row in part]
+    prompts = [rollouts.prompts[row // rollouts.group] for row in rows]
+    width = max(batch.mask.shape[1] for _, batch in seen)
+
+    def aligned(name: str) -> Tensor:
+        tensors = [getattr(batch, name).detach() for _, batch in seen]
+        return torch.cat([F.pad(tensor, (0, width - tensor.shape[1])) for tensor in tensors])
+
+    return FailedBatch(
+        prompt_ids=[prompt.id for prompt in prompts],
+        prompts=[prompt.tokens for prompt in prompts],
+        responses=[rollouts.responses[row].tokens for row in rows],
+        batch=TokenBatch(
+            logprobs=aligned("logprobs"),
+            old_logprobs=aligned("old_logprobs"),
+            advantages=torch.cat([batch.advantages for _, batch in seen]),
+            mask=aligned("mask"),
+        ),
+    )
+
+
+def _fault(output: ObjectiveOutput) -> str | None:
+    """Which part of an objective's output is not finite."""
+    if not output.loss.isfinite():
+        return "loss"
+    return None if output.log_ratio.exp().isfinite().all() else "ratio"

@@ -13,6 +13,7 @@ from kpo.registry import make_objective
 from kpo.rollout.engine import RolloutEngine
 from kpo.rollout.transformers import TransformersEngine
 from kpo.trainer.batch import Prompt
+from kpo.trainer.checkpoint import Checkpoints
 from kpo.trainer.log import RunLog
 from kpo.trainer.loop import Trainer
 from tests.kpo.models import tiny_policy
@@ -57,5 +58,6 @@ def tiny_trainer(
         config=Train.model_validate({**base, **settings}),
         seed=seed,
         log=RunLog(folder if ranks.is_main else None),
+        checkpoints=Checkpoints(folder / "checkpoints", {"seed": seed}, ranks=ranks),
         ranks=ranks,
     )
