@@ -1,0 +1,161 @@
+"""Interrupted runs: whatever stops them, they end as if nothing had."""
+
+import os
+import random
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from kpo.policy import Policy
+from kpo.ranks import Ranks
+from kpo.rollout.transformers import TransformersEngine
+from kpo.sharding import full, shard
+from kpo.trainer.batch import Rollouts
+from kpo.trainer.loop import Trainer
+from kpo.trainer.preemption import PREEMPTED_EXIT_CODE
+from kpo.trainer.stored_rollouts import as_tensors, from_tensors
+from tests.kpo.models import tiny_policy
+from tests.kpo.processes import SERVER, on_ranks
+from tests.kpo.trainer.runs import PROMPTS, tiny_trainer
+from tests.kpo.trainer.test_batch import rollouts
+
+SETTINGS: dict[str, Any] = {"steps": 20, "staleness": 2, "checkpoint_every": 1, "warm_up": 0.3}
+
+
+def train(folder: Path) -> None:
+    """A run to its end, from where it stands."""
+    torch.set_num_threads(1)
+    trainer = tiny_trainer(folder, **SETTINGS)
+    trainer.train()
+    trainer.log.__exit__(None, None, None)
+    save_weights(trainer.policy, folder)
+
+
+def save_weights(policy: Policy, folder: Path) -> None:
+    weights = {name: full(p).contiguous() for name, p in policy.model.named_parameters()}
+    save_file(weights, folder / "end.safetensors")
+
+
+def start(folder: Path) -> Any:
+    """The run as a process; its metrics file is made anew."""
+    process = SERVER.Process(target=train, args=(folder,))
+    process.start()
+    return process
+
+
+def steps_done(folder: Path) -> int:
+    file = folder / "metrics.jsonl"
+    return len(file.read_text().splitlines()) if file.is_file() else 0
+
+
+def go_on(folder: Path) -> Any:
+    """Start the run, and come back when it has done a step more than it had."""
+    before = steps_done(folder)
+    (folder / "metrics.jsonl").unlink(missing_ok=True)
+    process = start(folder)
+    while process.is_alive() and steps_done(folder) <= before:
+        time.sleep(0.002)
+    return process
+
+
+def finish(folder: Path) -> None:
+    process = start(folder)
+    process.join()
+    assert process.exitcode == 0
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that nothing interrupted."""
+    folder = tmp_path_factory.mktemp("whole")
+    finish(folder)
+    return folder
+
+
+def assert_same_end(folder: Path, whole: Path) -> None:
+    for name in ("metrics.jsonl", "end.safetensors"):
+        assert (folder / name).read_bytes() == (whole / name).read_bytes()
+
+
+def test_killed_at_random_moments_the_run_ends_the_same(whole: Path, tmp_path: Path) -> None:
+    rng = random.Random(0)
+    kills = while_writing = 0
+    while kills < 12:
+        process = go_on(tmp_path)
+        if kills % 3 == 0:  # in the middle of a checkpoint's write
+            while process.is_alive() and not list((tmp_path / "checkpoints").glob("*.tmp")):
+                pass
+        else:
+            time.sleep(rng.uniform(0, 0.1))
+        alive = process.is_alive()
+        process.kill()
+        process.join()
+        if not alive:
+            break
+        kills += 1
+        while_writing += bool(list((tmp_path / "checkpoints").glob("*.tmp")))
+    assert kills >= 10
+    assert while_writing
+    finish(tmp_path)
+    assert_same_end(tmp_path, whole)
+
+
+def test_sigterm_saves_and_leaves_with_a_code_of_its_own(whole: Path, tmp_path: Path) -> None:
+    for _ in range(2):
+        process = go_on(tmp_path)
+        process.terminate()
+        process.join()
+        assert process.exitcode == PREEMPTED_EXIT_CODE != signal.SIGTERM
+    finish(tmp_path)
+    assert_same_end(tmp_path, whole)
+
+
+class Interrupted(Trainer):
+    """Its second rank receives SIGTERM in the third step."""
+
+    def learn(self, step: int, rollouts: Rollouts) -> None:
+        super().learn(step, rollouts)
+        if step == 2 and self.ranks.rank == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+def sharded(ranks: Ranks, folder: Path, interrupt: bool) -> int | None:
+    """Train two ranks to their end or the interruption; the exit code, and the weights in a file."""
+    engine = TransformersEngine(tiny_policy(seed=3))
+    policy = shard(tiny_policy(seed=3), ranks, "float32")
+    made = tiny_trainer(folder, policy=policy, engine=engine, ranks=ranks, steps=5, staleness=1)
+    fields = {name: getattr(made, name) for name in Trainer.__dataclass_fields__}
+    trainer = Interrupted(**fields) if interrupt else made
+    try:
+        trainer.train()
+    except SystemExit as left:
+        return left.code if isinstance(left.code, int) else None
+    weights = {name: full(p).contiguous() for name, p in policy.model.named_parameters()}
+    if ranks.is_main:
+        save_file(weights, folder / "end.safetensors")
+    return 0
+
+
+def test_two_ranks_leave_together_and_go_on_as_if_nothing_had_been(tmp_path: Path) -> None:
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    assert on_ranks(2, sharded, whole, False) == [0, 0]
+    assert on_ranks(2, sharded, parts, True) == [PREEMPTED_EXIT_CODE] * 2
+    assert on_ranks(2, sharded, parts, False) == [0, 0]
+    assert_same_end(parts, whole)
+
+
+def test_waiting_rollouts_come_back_as_they_were() -> None:
+    made = rollouts(tiny_policy())
+    stored = {name: tensor.clone() for name, tensor in as_tensors([made, made]).items()}
+    back = from_tensors(stored, lambda i: PROMPTS[i : i + 4], torch.device("cpu"))
+    assert [r.prompts for r in back] == [PROMPTS[0:4], PROMPTS[1:5]]
+    for name in ("rewards", "advantages", "old_logprobs", "sampled_logprobs", "mask"):
+        assert torch.equal(getattr(back[1], name), getattr(made, name))
+    assert [r.tokens for r in back[0].responses] == [r.tokens for r in made.responses]
+    assert [r.finish for r in back[0].responses] == [r.finish for r in made.responses]
+    assert back[0].entropy == made.entropy
