@@ -195,6 +195,7 @@ def run(experiment: Experiment, name: str, model: Path, problems: Path | None, o
         run=name,
         model=weights,
         responses_sha256=sha256_json(sorted(responses)),
+        data={benchmark.name: benchmark.origin for benchmark in benchmarks},
         protocol=protocol,
     )
 

@@ -35,7 +35,7 @@ from kpo.registry import make_objective
 from kpo.tasks.chained_sums import TIERS
 from kpo.tasks.problems import choose_folder, locate
 from kpo.tasks.prompts import PROTOCOLS
-from kpo.tasks.sources import SOURCES, Source
+from kpo.tasks.sources import SOURCES, Source, with_known
 
 __all__ = ["ConfigError", "Experiment", "load_experiment"]
 
@@ -128,7 +128,16 @@ class Data(Section):
 
     train_folder: Text | None = None
     benchmarks_folder: Text | None = None
-    sources: dict[Name, Source] = Field({}, description="further hub data sets, by name")
+    sources: dict[Name, Source] = Field(
+        {}, description="further hub data sets, by name, or changes to known ones"
+    )
+
+    @field_validator("sources", mode="before")
+    @classmethod
+    def _with_known(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        return {name: with_known(name, entry) for name, entry in value.items()}
 
 
 class Method(Section):

@@ -347,7 +347,7 @@ REFUSED_DATA: list[tuple[str, Any, str]] = [
         "data/sources/mine/hubb",
         "x",
         "data.sources.mine.hubb: unknown key (its value is 'x'); allowed: hub, split, subset,"
-        " revision, problem, answer, answer_form, sha256",
+        " revision, problem, instruction, answer, answer_form, sha256",
     ),
     ("data/sources/mine/hub", 3, "data.sources.mine.hub is 3, but must be a string"),
     (
