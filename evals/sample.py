@@ -140,7 +140,9 @@ def encode(
 ) -> dict[str, list[int]]:
     """Prompt tokens by problem id. Raises DataError for one that leaves no room in `limit`."""
     protocol = PROTOCOLS[experiment.prompt]
-    prompts = {p.id: protocol.encode(tokenizer, p.problem) for p in benchmark.problems}
+    prompts = {
+        p.id: protocol.encode(tokenizer, p.problem, "evaluation") for p in benchmark.problems
+    }
     room = limit - experiment.evaluate.max_response_tokens
     for problem, tokens in prompts.items():
         if len(tokens) > room:

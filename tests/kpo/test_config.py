@@ -94,7 +94,8 @@ def test_every_committed_config_loads(path: Path) -> None:
 
 
 def test_there_are_committed_configs() -> None:
-    assert {"tiny", "tiny-offpolicy", "paper", "real-smoke"} <= {path.stem for path in COMMITTED}
+    expected = {"tiny", "tiny-offpolicy", "paper", "paper-official", "real-smoke"}
+    assert expected <= {path.stem for path in COMMITTED}
 
 
 def test_an_experiment_holds_what_the_file_says(tmp_path: Path) -> None:
@@ -220,7 +221,7 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("task/test", 50_000, "task.test is 50000, but must be at most 10000"),
     ("policy/kind", "x", "policy.kind is 'x', but must be one of 'scratch', 'pretrained'"),
     ("policy/warm_up/slip", -0.1, "policy.warm_up.slip is -0.1, but must be at least 0"),
-    ("prompt", "chat", "prompt is 'chat', but must be one of plain, boxed"),
+    ("prompt", "chat", "prompt is 'chat', but must be one of plain, boxed, official"),
     ("seeds", [], "seeds is [], but must not be empty"),
     ("seeds", [3, -1], "seeds[1] is -1, but must be at least 0"),
     ("seeds", [3, 0, 3], "seeds is [3, 0, 3], but must not repeat a value, as it does 3"),
