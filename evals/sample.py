@@ -22,6 +22,7 @@ from tqdm import tqdm
 from transformers import AutoConfig
 
 from evals.benchmarks import Benchmark, load_benchmarks
+from evals.repeats import RepeatError, refuse_repeats
 from evals.sample_file import BadRowError, read_samples
 from kpo.cli import experiment_argument, fail, load_or_exit
 from kpo.config import Experiment
@@ -29,10 +30,13 @@ from kpo.files import sha256_json
 from kpo.manifest import Manifest
 from kpo.policy import load_tokenizer, weights_hash
 from kpo.ranks import pick_device
-from kpo.rollout.engine import RolloutEngine, Sampling, make_engine
+from kpo.rollout.engine import NEUTRAL, RolloutEngine, Sampling, make_engine
 from kpo.seeding import derive_seed
 from kpo.tasks.problems import DataError, Problem
 from kpo.tasks.prompts import PROTOCOLS
+
+SEED_RULE = "first 8 bytes of sha256(seed/run/benchmark/problem), shifted right by 2, + sample"
+"""What `derive_seed` and the engines make of them."""
 
 REQUESTS_PER_CALL = 1024
 """Responses sampled between two writes to the file."""
@@ -49,8 +53,10 @@ def protocol_record(
             "samples": settings.samples,
             "temperature": settings.temperature,
             "top_p": settings.top_p,
+            **NEUTRAL,
             "max_response_tokens": settings.max_response_tokens,
             "seed": settings.seed,
+            "seed_rule": SEED_RULE,
         },
         "engine": engine,
         "data": {benchmark.name: benchmark.record() for benchmark in benchmarks},
@@ -66,7 +72,10 @@ def sample_benchmark(
     engine: RolloutEngine,
     done: set[str],
 ) -> Iterator[list[dict[str, Any]]]:
-    """Rows of samples.jsonl, call by call, for the problems that are not done yet."""
+    """Rows of samples.jsonl, call by call, for the problems that are not done yet.
+
+    Raises RepeatError for samples that repeat beyond chance.
+    """
     settings = experiment.evaluate
     sampling = Sampling(
         samples=settings.samples,
@@ -79,11 +88,11 @@ def sample_benchmark(
     size = max(1, REQUESTS_PER_CALL // settings.samples)
     for start in range(0, len(waiting), size):
         part = waiting[start : start + size]
-        groups = engine.generate(
-            [prompts[problem.id] for problem in part],
-            [derive_seed(settings.seed, run, benchmark.name, p.id) for p in part],
-            sampling,
-        )
+        asked = [prompts[problem.id] for problem in part]
+        seeds = [derive_seed(settings.seed, run, benchmark.name, p.id) for p in part]
+        groups = engine.generate(asked, seeds, sampling)
+        names = [f"{benchmark.name} {problem.id}" for problem in part]
+        refuse_repeats(names, asked, seeds, groups, sampling, engine)
         yield [
             row
             for problem, group in zip(part, groups, strict=True)
@@ -155,7 +164,8 @@ def encode(
 
 def run(experiment: Experiment, name: str, model: Path, problems: Path | None, out: Path) -> None:
     """Sample everything and write samples.jsonl and, last, the manifest beside it."""
-    torch.set_num_threads(experiment.evaluate.threads)
+    settings = experiment.evaluate
+    torch.set_num_threads(settings.threads)
     manifest = Manifest.start(experiment, experiment.section("evaluate"))
     benchmarks = load_benchmarks(experiment, problems)
     tokenizer, _ = load_tokenizer(model)
@@ -163,18 +173,20 @@ def run(experiment: Experiment, name: str, model: Path, problems: Path | None, o
     prompts = {b.name: encode(experiment, tokenizer, limit, b) for b in benchmarks}
     longest = max(len(tokens) for group in prompts.values() for tokens in group.values())
     engine = make_engine(
-        experiment.evaluate.engine,
+        settings.engine,
         model,
-        max_tokens=longest + experiment.evaluate.max_response_tokens,
-        dtype=experiment.evaluate.dtype,
-        device=pick_device(experiment.evaluate.gpus),
+        max_tokens=longest + settings.max_response_tokens,
+        dtype=settings.dtype,
+        device=pick_device(settings.gpus),
+        tensor_parallel=max(settings.gpus, 1),
+        gpu_memory=settings.gpu_memory if settings.gpus else None,
     )
     protocol = protocol_record(experiment, tokenizer, benchmarks, engine.describe())
     weights = weights_hash(model)
     partial = out.with_name(f".{out.name}.partial")
     partial.parent.mkdir(parents=True, exist_ok=True)
     identity = sha256_json([protocol, weights, name])
-    done = resume(partial, identity, experiment.evaluate.samples)
+    done = resume(partial, identity, settings.samples)
     total = sum(len(b.problems) for b in benchmarks)
     with (
         partial.open("a") as file,
@@ -188,7 +200,7 @@ def run(experiment: Experiment, name: str, model: Path, problems: Path | None, o
                 file.write("".join(json.dumps(row) + "\n" for row in rows))
                 file.flush()
                 os.fsync(file.fileno())
-                bar.update(len(rows) // experiment.evaluate.samples)
+                bar.update(len(rows) // settings.samples)
     responses = [[s.benchmark, s.id, s.sample, s.response] for s in read_samples(partial)]
     partial.replace(out)
     partial.with_suffix(".identity").unlink()
@@ -198,6 +210,11 @@ def run(experiment: Experiment, name: str, model: Path, problems: Path | None, o
         model=weights,
         responses_sha256=sha256_json(sorted(responses)),
         data={benchmark.name: benchmark.origin for benchmark in benchmarks},
+        resources={
+            "threads": settings.threads,
+            "gpus": settings.gpus,
+            "gpu_memory": settings.gpu_memory if settings.gpus else None,
+        },
         protocol=protocol,
     )
 
@@ -223,7 +240,7 @@ def main() -> None:
         fail(f"--model {args.model}: no such folder")
     try:
         run(experiment, args.run, args.model, args.problems, args.out)
-    except (DataError, BadRowError) as error:
+    except (DataError, BadRowError, RepeatError) as error:
         fail(error)
 
 

@@ -120,7 +120,25 @@ class Evaluate(Section):
     seed: int = 0
     dtype: Literal["float32", "bfloat16"] = "float32"
     threads: PositiveInt = 1
-    gpus: Gpus = 0
+    gpus: Annotated[int, Field(ge=0, le=8)] = Field(
+        0, description="0: on the CPU; n: the model lies over n GPUs (vLLM's tensor parallelism)"
+    )
+    gpu_memory: Annotated[float, Field(gt=0, le=1), Finite] = Field(
+        0.9, description="share of a GPU's memory that vLLM takes"
+    )
+
+    @model_validator(mode="after")
+    def _fit_for_the_engine(self) -> Evaluate:
+        if self.engine != "vllm" and self.gpus > 1:
+            raise ValueError(
+                f"gpus is {self.gpus}, but engine {self.engine} uses at most 1; vllm uses more"
+            )
+        if "gpu_memory" in self.model_fields_set and (self.engine != "vllm" or not self.gpus):
+            raise ValueError(
+                f"gpu_memory ({self.gpu_memory}) has no use without engine vllm on a GPU (engine is"
+                f" {self.engine}, gpus {self.gpus}); drop it"
+            )
+        return self
 
 
 class Data(Section):

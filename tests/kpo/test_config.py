@@ -212,6 +212,8 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("train/warm_up", float("nan"), "train.warm_up is nan, but must be a finite number"),
     ("train/betas", [0.9, 1.0], "train.betas[1] is 1.0, but must be less than 1"),
     ("train/gpus", 2, "train.gpus is 2, but must be at most 1"),
+    ("evaluate/gpus", 9, "evaluate.gpus is 9, but must be at most 8"),
+    ("evaluate/gpu_memory", 1.1, "evaluate.gpu_memory is 1.1, but must be at most 1"),
     ("train/dtype", "fp8", "train.dtype is 'fp8', but must be 'float32' or 'bfloat16'"),
     ("evaluate/engine", "x", "evaluate.engine is 'x', but must be 'transformers' or 'vllm'"),
     ("evaluate/temperature", -1, "evaluate.temperature is -1, but must be at least 0"),
@@ -252,6 +254,17 @@ REFUSED: list[tuple[str, Any, str]] = [
         "train/steps",
         DROP,
         "train: give either steps or epochs, got steps None and epochs None",
+    ),
+    (
+        "evaluate",
+        {**SCRATCH["evaluate"], "engine": "transformers", "gpus": 2},
+        "evaluate: gpus is 2, but engine transformers uses at most 1; vllm uses more",
+    ),
+    (
+        "evaluate/gpu_memory",
+        0.5,
+        "evaluate: gpu_memory (0.5) has no use without engine vllm on a GPU (engine is vllm, gpus"
+        " 0); drop it",
     ),
     ("policy/kv_heads", 2, "policy: kv_heads (2) must divide heads (3)"),
     (
