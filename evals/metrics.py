@@ -188,7 +188,7 @@ class Spread:
 
     seed: Floats
     problem: Floats
-    seed_df: float
+    seed_df: float | Floats
     problem_df: Floats
 
     @property
