@@ -97,12 +97,12 @@ def test_gpus_are_tensor_parallel_and_their_memory_is_no_part_of_the_protocol(
     gpus: int,
     given: dict[str, float],
 ) -> None:
-    from kpo.rollout import vllm as module  # noqa: PLC0415 - slow to import
+    from kpo.rollout.vllm import VLLMEngine  # noqa: PLC0415 - slow to import
 
     asked: dict[str, object] = {}
-    monkeypatch.setattr(module.vllm, "LLM", lambda **settings: asked.update(settings))
+    monkeypatch.setattr("vllm.LLM", lambda **settings: asked.update(settings))
     save_model(policy.model, policy.tokenizer, tmp_path)
-    engine = module.VLLMEngine(tmp_path, max_tokens=48, gpus=gpus, gpu_memory=0.5)
+    engine = VLLMEngine(tmp_path, max_tokens=48, gpus=gpus, gpu_memory=0.5)
     assert {key: asked.get(key) for key in given} == given
     assert ("gpu_memory_utilization" in asked) == ("gpu_memory_utilization" in given)
     assert "gpu_memory_utilization" not in engine.describe()
