@@ -38,6 +38,8 @@ from kpo.tasks.prompts import PROTOCOLS
 SEED_RULE = "first 8 bytes of sha256(seed/run/benchmark/problem), shifted right by 2, + sample"
 """What `derive_seed` and the engines make of them."""
 
+Key = tuple[str, str]  # benchmark, problem
+
 REQUESTS_PER_CALL = 1024
 """Responses sampled between two writes to the file."""
 
@@ -63,16 +65,15 @@ def protocol_record(
     }
 
 
-def sample_benchmark(
+def sample(
     experiment: Experiment,
     run: str,
-    benchmark: Benchmark,
-    prompts: dict[str, list[int]],
+    waiting: list[tuple[str, Problem]],
+    prompts: dict[Key, list[int]],
     tokenizer: Any,
     engine: RolloutEngine,
-    done: set[str],
 ) -> Iterator[list[dict[str, Any]]]:
-    """Rows of samples.jsonl, call by call, for the problems that are not done yet.
+    """Rows of samples.jsonl, call by call, for the (benchmark, problem) that are waiting.
 
     Raises RepeatError for samples that repeat beyond chance.
     """
@@ -84,19 +85,18 @@ def sample_benchmark(
         top_p=settings.top_p,
         logprobs=False,
     )
-    waiting = [problem for problem in benchmark.problems if problem.id not in done]
     size = max(1, REQUESTS_PER_CALL // settings.samples)
     for start in range(0, len(waiting), size):
         part = waiting[start : start + size]
-        asked = [prompts[problem.id] for problem in part]
-        seeds = [derive_seed(settings.seed, run, benchmark.name, p.id) for p in part]
+        asked = [prompts[name, problem.id] for name, problem in part]
+        seeds = [derive_seed(settings.seed, run, name, problem.id) for name, problem in part]
         groups = engine.generate(asked, seeds, sampling)
-        names = [f"{benchmark.name} {problem.id}" for problem in part]
+        names = [f"{name} {problem.id}" for name, problem in part]
         refuse_repeats(names, asked, seeds, groups, sampling, engine)
         yield [
             row
-            for problem, group in zip(part, groups, strict=True)
-            for row in _rows(benchmark.name, problem, group, tokenizer)
+            for (name, problem), group in zip(part, groups, strict=True)
+            for row in _rows(name, problem, group, tokenizer)
         ]
 
 
@@ -118,7 +118,7 @@ def _rows(
     ]
 
 
-def resume(partial: Path, identity: str, samples: int) -> set[tuple[str, str]]:
+def resume(partial: Path, identity: str, samples: int) -> set[Key]:
     """(benchmark, id) of problems whose samples `partial` already holds; drops a torn last line.
 
     A file of another model or other settings is started anew.
@@ -130,7 +130,7 @@ def resume(partial: Path, identity: str, samples: int) -> set[tuple[str, str]]:
         return set()
     whole = partial.read_bytes().rpartition(b"\n")[0]
     partial.write_bytes(whole + b"\n" if whole else b"")
-    counts: dict[tuple[str, str], int] = {}
+    counts: dict[Key, int] = {}
     for row in read_samples(partial):
         counts[row.benchmark, row.id] = counts.get((row.benchmark, row.id), 0) + 1
     done = {key for key, count in counts.items() if count == samples}
@@ -139,27 +139,31 @@ def resume(partial: Path, identity: str, samples: int) -> set[tuple[str, str]]:
     return done
 
 
-def _key(line: str) -> tuple[str, str]:
+def _key(line: str) -> Key:
     row = json.loads(line)
     return row["benchmark"], row["id"]
 
 
 def encode(
-    experiment: Experiment, tokenizer: Any, limit: int, benchmark: Benchmark
-) -> dict[str, list[int]]:
-    """Prompt tokens by problem id. Raises DataError for one that leaves no room in `limit`."""
+    experiment: Experiment, tokenizer: Any, limit: int, benchmarks: list[Benchmark]
+) -> dict[Key, list[int]]:
+    """Prompt tokens of every problem. Raises DataError for one that leaves no room in `limit`."""
     protocol = PROTOCOLS[experiment.prompt]
-    prompts = {
-        p.id: protocol.encode(tokenizer, p.problem, "evaluation") for p in benchmark.problems
-    }
     room = limit - experiment.evaluate.max_response_tokens
-    for problem, tokens in prompts.items():
+    prompts = {}
+    for benchmark, problem in _all(benchmarks):
+        tokens = protocol.encode(tokenizer, problem.problem, "evaluation")
         if len(tokens) > room:
             raise DataError(
-                f"{benchmark.name}: the prompt of {problem} has {len(tokens)} tokens; with"
+                f"{benchmark}: the prompt of {problem.id} has {len(tokens)} tokens; with"
                 f" evaluate.max_response_tokens the model has room for {room}"
             )
+        prompts[benchmark, problem.id] = tokens
     return prompts
+
+
+def _all(benchmarks: list[Benchmark]) -> Iterator[tuple[str, Problem]]:
+    return ((b.name, problem) for b in benchmarks for problem in b.problems)
 
 
 def run(experiment: Experiment, name: str, model: Path, problems: Path | None, out: Path) -> None:
@@ -170,12 +174,11 @@ def run(experiment: Experiment, name: str, model: Path, problems: Path | None, o
     benchmarks = load_benchmarks(experiment, problems)
     tokenizer, _ = load_tokenizer(model)
     limit = AutoConfig.from_pretrained(model).max_position_embeddings
-    prompts = {b.name: encode(experiment, tokenizer, limit, b) for b in benchmarks}
-    longest = max(len(tokens) for group in prompts.values() for tokens in group.values())
+    prompts = encode(experiment, tokenizer, limit, benchmarks)
     engine = make_engine(
         settings.engine,
         model,
-        max_tokens=longest + settings.max_response_tokens,
+        max_tokens=max(map(len, prompts.values())) + settings.max_response_tokens,
         dtype=settings.dtype,
         device=pick_device(settings.gpus),
         tensor_parallel=max(settings.gpus, 1),
@@ -187,20 +190,16 @@ def run(experiment: Experiment, name: str, model: Path, problems: Path | None, o
     partial.parent.mkdir(parents=True, exist_ok=True)
     identity = sha256_json([protocol, weights, name])
     done = resume(partial, identity, settings.samples)
-    total = sum(len(b.problems) for b in benchmarks)
+    waiting = [(b, problem) for b, problem in _all(benchmarks) if (b, problem.id) not in done]
     with (
         partial.open("a") as file,
-        tqdm(total=total, initial=len(done), desc="sample", unit="problem") as bar,
+        tqdm(total=len(prompts), initial=len(done), desc="sample", unit="problem") as bar,
     ):
-        for benchmark in benchmarks:
-            finished = {i for name_, i in done if name_ == benchmark.name}
-            for rows in sample_benchmark(
-                experiment, name, benchmark, prompts[benchmark.name], tokenizer, engine, finished
-            ):
-                file.write("".join(json.dumps(row) + "\n" for row in rows))
-                file.flush()
-                os.fsync(file.fileno())
-                bar.update(len(rows) // settings.samples)
+        for rows in sample(experiment, name, waiting, prompts, tokenizer, engine):
+            file.write("".join(json.dumps(row) + "\n" for row in rows))
+            file.flush()
+            os.fsync(file.fileno())
+            bar.update(len(rows) // settings.samples)
     responses = [[s.benchmark, s.id, s.sample, s.response] for s in read_samples(partial)]
     partial.replace(out)
     partial.with_suffix(".identity").unlink()
