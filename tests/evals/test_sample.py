@@ -9,7 +9,7 @@ import pytest
 
 from evals import sample
 from evals.repeats import RepeatError
-from evals.sample_file import read_samples
+from evals.sample_file import BadRowError, read_samples
 from kpo.config import Experiment
 from kpo.policy import save_model
 from kpo.rollout.engine import Response, Sampling
@@ -268,6 +268,18 @@ def test_a_torn_file_loses_only_its_last_problem(run: Run, out: Path, cut: int) 
     again, rows = run()
     assert rows == expected
     assert again.asked == engine.asked[whole * SAMPLES :]
+
+
+def test_a_line_that_is_broken_in_the_middle_is_named_and_nothing_is_lost(
+    run: Run, out: Path
+) -> None:
+    run(calls=2)
+    lines = partial(out).read_text().splitlines(keepends=True)
+    lines[1] = lines[1][:40] + "\n"
+    partial(out).write_text("".join(lines))
+    with pytest.raises(BadRowError, match=r"samples\.jsonl\.partial, line 2 is not a whole JSON"):
+        run()
+    assert partial(out).read_text() == "".join(lines)
 
 
 @pytest.mark.parametrize(
