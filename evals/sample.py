@@ -35,8 +35,8 @@ from kpo.seeding import derive_seed
 from kpo.tasks.problems import DataError, Problem
 from kpo.tasks.prompts import PROTOCOLS
 
-SEED_RULE = "first 8 bytes of sha256(seed/run/benchmark/problem), shifted right by 2, + sample"
-"""What `derive_seed` and the engines make of them."""
+SEED_RULE = "sha256(seed/run/benchmark/problem) + sample"
+"""A response's seed, for manifests; `derive_seed` says which bits of the digest."""
 
 Key = tuple[str, str]  # benchmark, problem
 
