@@ -120,9 +120,7 @@ class Evaluate(Section):
     seed: int = 0
     dtype: Literal["float32", "bfloat16"] = "float32"
     threads: PositiveInt = 1
-    gpus: Annotated[int, Field(ge=0, le=8)] = Field(
-        0, description="0: on the CPU; n: the model lies over n GPUs (vLLM's tensor parallelism)"
-    )
+    gpus: Gpus = Field(0, description="0: on the CPU; n: vLLM lays the model over n GPUs")
     gpu_memory: Annotated[float, Field(gt=0, le=1), Finite] = Field(
         0.9, description="share of a GPU's memory that vLLM takes"
     )

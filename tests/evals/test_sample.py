@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from evals import sample
 from evals.repeats import RepeatError
@@ -170,8 +171,9 @@ def test_the_sampling_is_the_configured_one(run: Run, model: Path) -> None:
         "arguments": ("transformers", model),
         "max_tokens": longest + 20,
         "dtype": "bfloat16",
-        "gpus": 0,
-        "gpu_memory": 0.9,
+        "device": torch.device("cpu"),
+        "tensor_parallel": 1,
+        "gpu_memory": None,
     }
 
 

@@ -211,7 +211,7 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("train/warm_up", 1.5, "train.warm_up is 1.5, but must be at most 1"),
     ("train/warm_up", float("nan"), "train.warm_up is nan, but must be a finite number"),
     ("train/betas", [0.9, 1.0], "train.betas[1] is 1.0, but must be less than 1"),
-    ("train/gpus", 2, "train.gpus is 2, but must be at most 1"),
+    ("train/gpus", 9, "train.gpus is 9, but must be at most 8"),
     ("evaluate/gpus", 9, "evaluate.gpus is 9, but must be at most 8"),
     ("evaluate/gpu_memory", 1.1, "evaluate.gpu_memory is 1.1, but must be at most 1"),
     ("train/dtype", "fp8", "train.dtype is 'fp8', but must be 'float32' or 'bfloat16'"),

@@ -82,28 +82,16 @@ def test_two_training_steps_on_vllm_rollouts(engine: RolloutEngine, tmp_path: Pa
     assert [[r.tokens for r in g] for g in before] != [[r.tokens for r in g] for g in after]
 
 
-@pytest.mark.parametrize(
-    ("gpus", "given"),
-    [
-        (0, {"tensor_parallel_size": 1}),
-        (1, {"tensor_parallel_size": 1, "gpu_memory_utilization": 0.5}),
-        (4, {"tensor_parallel_size": 4, "gpu_memory_utilization": 0.5}),
-    ],
-)
-def test_gpus_are_tensor_parallel_and_their_memory_is_no_part_of_the_protocol(
-    policy: Policy,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    gpus: int,
-    given: dict[str, float],
+@pytest.mark.parametrize("memory", [None, 0.5])
+def test_memory_and_tensor_parallel_size_reach_vllm_and_memory_is_no_part_of_the_protocol(
+    policy: Policy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, memory: float | None
 ) -> None:
     from kpo.rollout.vllm import VLLMEngine  # noqa: PLC0415 - slow to import
 
     asked: dict[str, object] = {}
     monkeypatch.setattr("vllm.LLM", lambda **settings: asked.update(settings))
     save_model(policy.model, policy.tokenizer, tmp_path)
-    engine = VLLMEngine(tmp_path, max_tokens=48, gpus=gpus, gpu_memory=0.5)
-    assert {key: asked.get(key) for key in given} == given
-    assert ("gpu_memory_utilization" in asked) == ("gpu_memory_utilization" in given)
+    engine = VLLMEngine(tmp_path, max_tokens=48, tensor_parallel=4, gpu_memory=memory)
+    assert asked["tensor_parallel_size"] == engine.describe()["tensor_parallel_size"] == 4
+    assert asked.get("gpu_memory_utilization") == memory
     assert "gpu_memory_utilization" not in engine.describe()
-    assert engine.describe()["tensor_parallel_size"] == given["tensor_parallel_size"]
