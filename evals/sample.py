@@ -29,7 +29,7 @@ from kpo.config import Experiment
 from kpo.files import sha256_json
 from kpo.manifest import Manifest
 from kpo.policy import load_tokenizer, weights_hash
-from kpo.ranks import pick_device
+from kpo.ranks import RanksError, pick_device
 from kpo.rollout.engine import NEUTRAL, RolloutEngine, Sampling, make_engine
 from kpo.seeding import derive_seed
 from kpo.tasks.problems import DataError, Problem
@@ -239,7 +239,7 @@ def main() -> None:
         fail(f"--model {args.model}: no such folder")
     try:
         run(experiment, args.run, args.model, args.problems, args.out)
-    except (DataError, BadRowError, RepeatError) as error:
+    except (DataError, BadRowError, RepeatError, RanksError) as error:
         fail(error)
 
 
