@@ -1,4 +1,4 @@
-"""Answers as text: find the boxed one, clean it, and put each benchmark's golds into plain LaTeX.
+"""Answers as text: find the one that counts, clean it, put each benchmark's golds into plain LaTeX.
 
 `clean` is done to every gold and every boxed answer before they are compared; it only respells
 (`90°` as `90^\\circ`, `4.5e33` as `4.5 \\times 10^{33}`), so that math-verify reads what was meant.
@@ -26,6 +26,22 @@ def extract_boxed(text: str) -> str | None:
     if span is None:
         return None
     return _open_boxes(text[slice(*span)]).strip()
+
+
+def extract_boxed_or_hashes(text: str) -> str | None:
+    """What `extract_boxed` finds, or else the line behind the last `####`, or None."""
+    boxed = extract_boxed(text)
+    if boxed is not None:
+        return boxed
+    _, mark, rest = text.rpartition("####")
+    return rest.strip().partition("\n")[0].strip() if mark else None
+
+
+EXTRACTORS: dict[str, Callable[[str], str | None]] = {
+    "boxed": extract_boxed,
+    "boxed-or-hashes": extract_boxed_or_hashes,
+}
+"""Where a response's answer is, by the name that prompt protocols have for it."""
 
 
 def _last_box(text: str) -> tuple[int, int] | None:

@@ -2,6 +2,8 @@
 
     python -m evals.benchmarks --config workflow/config/tiny.yaml \\
         --problems results/tiny/problems --out results/tiny/benchmarks.json
+
+With --compare-hub it also loads every benchmark from the hub and says where the two differ.
 """
 
 from __future__ import annotations
@@ -15,7 +17,15 @@ from evals.grade import check_golds
 from kpo.cli import experiment_argument, fail, load_or_exit
 from kpo.config import Experiment
 from kpo.files import write_json
-from kpo.tasks.problems import DataError, Problem, choose_folder, content_hash, load_problems
+from kpo.tasks.problems import (
+    DataError,
+    Problem,
+    choose_folder,
+    content_hash,
+    load_problem_set,
+    locate,
+)
+from kpo.tasks.sources import Source
 
 
 @dataclass(frozen=True)
@@ -25,9 +35,10 @@ class Benchmark:
     name: str
     problems: list[Problem]
     content: str
+    origin: dict[str, str | None]
 
     def record(self) -> dict[str, int | str]:
-        """What manifests say of it."""
+        """What must be equal for two evaluations to be on the same problems."""
         return {"problems": len(self.problems), "content_sha256": self.content}
 
 
@@ -40,19 +51,50 @@ def load_benchmarks(experiment: Experiment, folder: Path | None) -> list[Benchma
     folder = folder or choose_folder(experiment.data.benchmarks_folder, "KPO_BENCHMARKS")
     benchmarks = []
     for name in experiment.evaluate.benchmarks:
-        loaded = load_problems(
+        loaded = load_problem_set(
             name,
             folder=folder,
             sources=experiment.data.sources,
             limit=experiment.evaluate.limit,
         )
-        problems = [replace(p, answer=normalise_gold(name, p.answer)) for p in loaded]
+        problems = [replace(p, answer=normalise_gold(name, p.answer)) for p in loaded.problems]
         try:
             check_golds([(f"{name} {p.id}", p.answer) for p in problems])
         except ValueError as error:
             raise DataError(str(error)) from error
-        benchmarks.append(Benchmark(name, problems, content_hash(loaded)))
+        content = content_hash(loaded.problems)
+        benchmarks.append(Benchmark(name, problems, content, loaded.origin))
     return benchmarks
+
+
+def compare_with_hub(experiment: Experiment, folder: Path | None) -> list[str]:
+    """A sentence for every benchmark whose rows in the folder are not the hub's, naming a row.
+
+    Raises DataError where no folder is configured, and where either cannot be read.
+    """
+    folder = folder or choose_folder(experiment.data.benchmarks_folder, "KPO_BENCHMARKS")
+    if folder is None:
+        raise DataError("--compare-hub: no folder of JSONL files is named, so there is one side")
+    sources = experiment.data.sources
+    differences = []
+    for name in experiment.evaluate.benchmarks:
+        known = locate(name, folder=None, sources=sources)
+        assert isinstance(known, Source)
+        any_rows = {**sources, name: known.model_copy(update={"sha256": None})}
+        here = load_problem_set(name, folder=folder)
+        there = load_problem_set(name, folder=None, sources=any_rows)
+        if content_hash(here.problems) != content_hash(there.problems):
+            differences.append(f"{name}: {_first_difference(here.problems, there.problems)}")
+    return differences
+
+
+def _first_difference(here: list[Problem], there: list[Problem]) -> str:
+    for a, b in zip(here, there, strict=False):
+        if a.problem != b.problem:
+            return f"the problem of {a.id} is another than that of {b.id} on the hub"
+        if a.answer != b.answer:
+            return f"the gold of {a.id} is {a.answer!r}, on the hub {b.answer!r}"
+    return f"{len(here)} problems, on the hub {len(there)}"
 
 
 def main() -> None:
@@ -60,19 +102,28 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m evals.benchmarks",
         description="Load and check every benchmark of the experiment. Reads the experiment file"
-        " and the problems; writes a JSON file with the size and content hash of each.",
+        " and the problems; writes a JSON file with the size, content hash and origin of each.",
     )
     experiment_argument(parser)
     parser.add_argument(
         "--problems", type=Path, help="folder of JSONL problems; else as configured"
     )
     parser.add_argument("--out", type=Path, required=True, help="JSON file to write")
+    parser.add_argument(
+        "--compare-hub",
+        action="store_true",
+        help="also load the whole benchmarks from the hub, and fail where the rows differ",
+    )
     args = parser.parse_args()
+    experiment = load_or_exit(args.config)
     try:
-        benchmarks = load_benchmarks(load_or_exit(args.config), args.problems)
+        benchmarks = load_benchmarks(experiment, args.problems)
+        differences = compare_with_hub(experiment, args.problems) if args.compare_hub else []
     except DataError as error:
         fail(error)
-    write_json(args.out, {benchmark.name: benchmark.record() for benchmark in benchmarks})
+    if differences:
+        fail("the folder and the hub differ: " + "; ".join(differences))
+    write_json(args.out, {b.name: {**b.record(), "origin": b.origin} for b in benchmarks})
 
 
 if __name__ == "__main__":

@@ -22,8 +22,8 @@ towards S - 1. (With the base model: over its pairs with the M trained rows, (S 
 Holm (Scand. J. Stat. 6, 1979) corrects within two families for each metric, the overall column and
 all benchmarks together, over every pair that has a baseline in it. That is more than the table
 shows, and is what pays for picking the best baseline after looking. Of simulated tables without any
-true difference 1 to 2 % show one where seeds of all rows are alike, 5 % where those of one row are
-four times as far apart, and 8 % at twelve times, which is more than it should be.
+true difference (3,000 each) 1 % show one where the seeds of all rows are alike, 2 % where those of
+one row are four times as far apart, and 5 % at twelve times.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ Pair = tuple[int, int]
 
 @dataclass(frozen=True)
 class Tests:
-    """Differences row - reference in one column; every array is [pairs], as shares (not %).
+    """Differences row - reference in one column; every array is [..., pairs], as shares (not %).
 
     p is nan where neither row has a second seed: how much a rerun would change is not known then.
     """
@@ -65,48 +65,56 @@ def all_pairs(rows: int) -> list[Pair]:
 def compare_rows(
     rows: Sequence[Sequence[Floats]], *, resamples: int = RESAMPLES, seed: int = 0
 ) -> Tests:
-    """Test every pair of rows; rows[r]: a [seeds, problems] array of scores for each benchmark.
+    """Test every pair of rows; rows[r]: an array of scores [..., seeds, problems] a benchmark.
 
     Several benchmarks give the macro-average. Trained rows have the same seeds in the same order.
+    Leading dimensions are tables of their own.
     """
     pairs = all_pairs(len(rows))
-    result = Tests(pairs, *(np.full(len(pairs), np.nan) for _ in range(5)))
-    trained = [row[0].shape[0] > 1 for row in rows]
+    tables = rows[0][0].shape[:-2]
+    result = Tests(pairs, *(np.full((*tables, len(pairs)), np.nan) for _ in range(5)))
+    trained = [row[0].shape[-2] > 1 for row in rows]
     for kind in (2, 1, 0):  # trained rows in the pair
         members = [n for n, (i, j) in enumerate(pairs) if trained[i] + trained[j] == kind]
         if not members:
             continue
         scores = [
-            np.stack([rows[pairs[n][0]][b] - rows[pairs[n][1]][b] for n in members])
+            np.stack([rows[pairs[n][0]][b] - rows[pairs[n][1]][b] for n in members], axis=-3)
             for b in range(len(rows[0]))
         ]
         independent = sum(trained) - (kind == 2)
         for field, values in _test_group(scores, independent, resamples, seed).items():
-            getattr(result, field)[members] = values
+            getattr(result, field)[..., members] = values
     return result
 
 
 def _test_group(
     scores: Sequence[Floats], independent: int, resamples: int, seed: int
 ) -> dict[str, Floats]:
-    """Tests of pairs whose seed variances are pooled; scores: as `bootstrap_levels` takes them."""
-    levels = bootstrap_levels(scores, resamples=resamples, seed=seed)
-    S, own = levels.seeds, levels.seed
-    V_seed = np.maximum(np.maximum(own, own.mean()), levels.answer)
+    """Tests of pairs whose seed variances are pooled; scores: [..., pairs, seeds, problems]."""
+    shape = scores[0].shape[:-2]
+    flat = [x.reshape(-1, *x.shape[-2:]) for x in scores]
+    levels = bootstrap_levels(flat, resamples=resamples, seed=seed)
+    mean, own, problem, answer, problem_df = (
+        x.reshape(shape)
+        for x in (levels.mean, levels.seed, levels.problem, levels.answer, levels.problem_df)
+    )
+    S, pairs = levels.seeds, shape[-1]
+    V_seed = np.maximum(np.maximum(own, own.mean(-1, keepdims=True)), answer)
     # Where nothing varies at all, the smallest thing that could: one problem in one seed.
     V_seed = np.where(V_seed > 0, V_seed, 1 / (S * levels.effective_problems) ** 2)
-    squares = len(own) * (own**2).sum()
-    nu = (S - 1) * independent * (own.sum() ** 2 / squares if squares > 0 else 1)
+    total, squares = own.sum(-1, keepdims=True), pairs * (own**2).sum(-1, keepdims=True)
+    evenness = np.divide(total**2, squares, out=np.ones_like(total), where=squares > 0)
     spread = Spread(
         V_seed if S > 1 else np.zeros_like(own),
-        np.maximum(levels.problem - levels.answer, 0) if S > 1 else levels.problem,
-        max(nu, S - 1, 1),
-        levels.problem_df,
+        np.maximum(problem - answer, 0) if S > 1 else problem,
+        np.maximum((S - 1) * independent * evenness, max(S - 1, 1)),
+        problem_df,
     )
     h = spread.half_width(LEVEL)
-    found = {"mean": levels.mean, "low": levels.mean - h, "high": levels.mean + h}
+    found = {"mean": mean, "low": mean - h, "high": mean + h}
     if S > 1:
-        found["p"] = spread.p_value(levels.mean)
+        found["p"] = spread.p_value(mean)
         found["detectable"] = h + spread.half_width(2 * (1 - POWER))  # that of a one-sided test
     return found
 

@@ -1,12 +1,13 @@
-"""Grade boxed answers with math-verify, in processes that can be killed.
+"""Grade answers with math-verify, in processes that can be killed.
 
     python -m evals.grade --samples samples.jsonl --out grades.jsonl
 
-Only a boxed answer counts: the last balanced `\\boxed{...}` (or `\\fbox{...}`) of a response.
+What counts as the answer is what the prompt protocol's rule finds (`evals.answers.EXTRACTORS`):
+`boxed`, the last balanced `\\boxed{...}` (or `\\fbox{...}`) of a response, or `boxed-or-hashes`.
 `Grade.status` says how a grade came about; whatever is not `ok` is wrong, and is counted apart:
 
     ok         compared with the gold
-    no_answer  no balanced box, or an empty one
+    no_answer  the rule finds none, or an empty one
     timeout    the comparison ran past its deadline, or would: a power like `9^{9^{9^{9}}}` that no
                computer finishes is recognised and refused at once
     error      the answer is longer than MAX_ANSWER_CHARS or nests deeper than MAX_ANSWER_DEPTH, or
@@ -31,7 +32,7 @@ from typing import Literal, Self
 
 from tqdm import tqdm
 
-from evals.answers import bracket_depth, clean, extract_boxed, normalise_gold
+from evals.answers import EXTRACTORS, bracket_depth, clean, normalise_gold
 from evals.grade_pool import Reply, Request, WorkerPool
 from evals.sample_file import BadRowError, GradeRow, Sample, read_samples, write_grades
 
@@ -50,7 +51,7 @@ _NUMBER = re.compile(rf"({_WHOLE})|(-?)\\[dt]?frac\{{({_WHOLE})\}}\{{([1-9][0-9]
 
 @dataclass(frozen=True)
 class Grade:
-    """`extracted` is the text of the box (its first MAX_ANSWER_CHARS), None without one."""
+    """`extracted` is the answer's text (its first MAX_ANSWER_CHARS), None without one."""
 
     correct: bool
     status: Status
@@ -62,9 +63,18 @@ class Grader:
 
     timeout_s: wall-clock seconds that one comparison may take.
     memory_mb: address space of a worker, MiB (math-verify itself takes 75).
+    answers: a key of EXTRACTORS.
     """
 
-    def __init__(self, *, workers: int = 2, timeout_s: float = 5.0, memory_mb: int = 2048) -> None:
+    def __init__(
+        self,
+        *,
+        workers: int = 2,
+        timeout_s: float = 5.0,
+        memory_mb: int = 2048,
+        answers: str = "boxed",
+    ) -> None:
+        self._extract = EXTRACTORS[answers]
         self._pool = WorkerPool(workers=workers, timeout_s=timeout_s, memory_mb=memory_mb)
 
     def __enter__(self) -> Self:
@@ -90,7 +100,7 @@ class Grader:
         _check_types(pairs)
         grades: list[Grade | None] = []
         waiting: dict[Request, list[int]] = {}
-        extracted = [extract_boxed(response) for _, response in pairs]
+        extracted = [self._extract(response) for _, response in pairs]
         for index, ((gold, _), answer) in enumerate(zip(pairs, extracted, strict=True)):
             known = _without_worker(gold.strip(), answer)
             grades.append(known if isinstance(known, Grade) else None)
@@ -201,14 +211,25 @@ def grade_samples(samples: Sequence[Sample], grader: Grader, progress: bool) -> 
     ]
 
 
+def answers_argument(parser: argparse.ArgumentParser) -> None:
+    """Add --answers."""
+    parser.add_argument(
+        "--answers",
+        choices=EXTRACTORS,
+        default="boxed",
+        help="what counts as an answer: the last box, or also the line behind the last ####"
+        " where there is no box (default %(default)s)",
+    )
+
+
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m evals.grade",
-        description="Grades stored responses by their last boxed answer.",
+        description="Grades the answers of stored responses.",
         epilog="Reads --samples, one JSON object a line: benchmark, id, sample, answer (the "
         "gold, LaTeX without the box), response, tokens, finish (stop or length). Writes --out, "
         "in the same order: benchmark, id, sample, correct, status (ok, no_answer, timeout or "
-        "error), extracted (the box's text or null), tokens, finish. A bad line stops it with "
+        "error), extracted (the answer's text or null), tokens, finish. A bad line stops it with "
         "exit code 2 and nothing written.",
     )
     parser.add_argument("--samples", type=Path, required=True, help="samples.jsonl to read")
@@ -220,6 +241,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--memory-mb", type=int, default=2048, help="for one process (default %(default)s)"
     )
+    answers_argument(parser)
     return parser.parse_args(argv)
 
 
@@ -232,6 +254,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             workers=arguments.workers,
             timeout_s=arguments.timeout_s,
             memory_mb=arguments.memory_mb,
+            answers=arguments.answers,
         )
     except (BadRowError, ValueError) as error:
         print(f"evals.grade: {error}", file=sys.stderr)

@@ -18,7 +18,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from evals.answers import extract_boxed, normalise_gold
+from evals.answers import EXTRACTORS, normalise_gold
+from evals.grade import answers_argument
 from evals.sample_file import (
     BadRowError,
     GradeRow,
@@ -35,7 +36,7 @@ SHOWN_ROWS = 200  # distinct disagreements per benchmark in the report; the CSV 
 
 @dataclass(frozen=True)
 class Opinion:
-    """One response as both graders see it. `extracted` is None without a box."""
+    """One response as both graders see it. `extracted` is None without an answer."""
 
     benchmark: str
     id: str
@@ -47,8 +48,13 @@ class Opinion:
     regraded: bool
 
 
-def second_opinions(samples: Sequence[Sample], grades: Sequence[GradeRow]) -> list[Opinion]:
-    """Regrade every sample. Raises BadRowError if samples and grades are not of the same rows."""
+def second_opinions(
+    samples: Sequence[Sample], grades: Sequence[GradeRow], answers: str = "boxed"
+) -> list[Opinion]:
+    """Regrade every sample, finding its answer as in grading.
+
+    Raises BadRowError if samples and grades are not of the same rows.
+    """
     by_key = {grade.key: grade for grade in grades}
     missing = [s.key for s in samples if s.key not in by_key]
     extra = set(by_key) - {s.key for s in samples}
@@ -59,11 +65,11 @@ def second_opinions(samples: Sequence[Sample], grades: Sequence[GradeRow]) -> li
             f"grade and {len(extra)} grades no sample, for example sample {example[2]} of "
             f"{example[0]} {example[1]}."
         )
-    return [_opinion(sample, by_key[sample.key]) for sample in samples]
+    extract = EXTRACTORS[answers]
+    return [_opinion(s, by_key[s.key], extract(s.response)) for s in samples]
 
 
-def _opinion(sample: Sample, grade: GradeRow) -> Opinion:
-    extracted = extract_boxed(sample.response)
+def _opinion(sample: Sample, grade: GradeRow, extracted: str | None) -> Opinion:
     gold = normalise_gold(sample.benchmark, sample.answer)
     return Opinion(
         *sample.key,
@@ -172,6 +178,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--grades", type=Path, required=True, help="grades.jsonl to read")
     parser.add_argument("--out", type=Path, required=True, help="Markdown report to write")
     parser.add_argument("--csv", type=Path, help="CSV of the disagreements to write")
+    answers_argument(parser)
     return parser.parse_args(argv)
 
 
@@ -179,7 +186,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Command line; returns the exit code."""
     arguments = _arguments(argv)
     try:
-        opinions = second_opinions(read_samples(arguments.samples), read_grades(arguments.grades))
+        opinions = second_opinions(
+            read_samples(arguments.samples), read_grades(arguments.grades), arguments.answers
+        )
     except BadRowError as error:
         print(f"evals.regrade: {error}", file=sys.stderr)
         return 2

@@ -22,17 +22,23 @@ from tqdm import tqdm
 from transformers import AutoConfig
 
 from evals.benchmarks import Benchmark, load_benchmarks
+from evals.repeats import RepeatError, refuse_repeats
 from evals.sample_file import BadRowError, read_samples
 from kpo.cli import experiment_argument, fail, load_or_exit
 from kpo.config import Experiment
 from kpo.files import sha256_json
 from kpo.manifest import Manifest
 from kpo.policy import load_tokenizer, weights_hash
-from kpo.ranks import pick_device
-from kpo.rollout.engine import RolloutEngine, Sampling, make_engine
+from kpo.ranks import RanksError, pick_device
+from kpo.rollout.engine import NEUTRAL, RolloutEngine, Sampling, make_engine
 from kpo.seeding import derive_seed
 from kpo.tasks.problems import DataError, Problem
 from kpo.tasks.prompts import PROTOCOLS
+
+SEED_RULE = "sha256(seed/run/benchmark/problem) + sample"
+"""A response's seed, for manifests; `derive_seed` says which bits of the digest."""
+
+Key = tuple[str, str]  # benchmark, problem
 
 REQUESTS_PER_CALL = 1024
 """Responses sampled between two writes to the file."""
@@ -49,24 +55,28 @@ def protocol_record(
             "samples": settings.samples,
             "temperature": settings.temperature,
             "top_p": settings.top_p,
+            **NEUTRAL,
             "max_response_tokens": settings.max_response_tokens,
             "seed": settings.seed,
+            "seed_rule": SEED_RULE,
         },
         "engine": engine,
         "data": {benchmark.name: benchmark.record() for benchmark in benchmarks},
     }
 
 
-def sample_benchmark(
+def sample(
     experiment: Experiment,
     run: str,
-    benchmark: Benchmark,
-    prompts: dict[str, list[int]],
+    waiting: list[tuple[str, Problem]],
+    prompts: dict[Key, list[int]],
     tokenizer: Any,
     engine: RolloutEngine,
-    done: set[str],
 ) -> Iterator[list[dict[str, Any]]]:
-    """Rows of samples.jsonl, call by call, for the problems that are not done yet."""
+    """Rows of samples.jsonl, call by call, for the (benchmark, problem) that are waiting.
+
+    Raises RepeatError for samples that repeat beyond chance.
+    """
     settings = experiment.evaluate
     sampling = Sampling(
         samples=settings.samples,
@@ -75,19 +85,18 @@ def sample_benchmark(
         top_p=settings.top_p,
         logprobs=False,
     )
-    waiting = [problem for problem in benchmark.problems if problem.id not in done]
     size = max(1, REQUESTS_PER_CALL // settings.samples)
     for start in range(0, len(waiting), size):
         part = waiting[start : start + size]
-        groups = engine.generate(
-            [prompts[problem.id] for problem in part],
-            [derive_seed(settings.seed, run, benchmark.name, p.id) for p in part],
-            sampling,
-        )
+        asked = [prompts[name, problem.id] for name, problem in part]
+        seeds = [derive_seed(settings.seed, run, name, problem.id) for name, problem in part]
+        groups = engine.generate(asked, seeds, sampling)
+        names = [f"{name} {problem.id}" for name, problem in part]
+        refuse_repeats(names, asked, seeds, groups, sampling, engine)
         yield [
             row
-            for problem, group in zip(part, groups, strict=True)
-            for row in _rows(benchmark.name, problem, group, tokenizer)
+            for (name, problem), group in zip(part, groups, strict=True)
+            for row in _rows(name, problem, group, tokenizer)
         ]
 
 
@@ -109,7 +118,7 @@ def _rows(
     ]
 
 
-def resume(partial: Path, identity: str, samples: int) -> set[tuple[str, str]]:
+def resume(partial: Path, identity: str, samples: int) -> set[Key]:
     """(benchmark, id) of problems whose samples `partial` already holds; drops a torn last line.
 
     A file of another model or other settings is started anew.
@@ -121,7 +130,7 @@ def resume(partial: Path, identity: str, samples: int) -> set[tuple[str, str]]:
         return set()
     whole = partial.read_bytes().rpartition(b"\n")[0]
     partial.write_bytes(whole + b"\n" if whole else b"")
-    counts: dict[tuple[str, str], int] = {}
+    counts: dict[Key, int] = {}
     for row in read_samples(partial):
         counts[row.benchmark, row.id] = counts.get((row.benchmark, row.id), 0) + 1
     done = {key for key, count in counts.items() if count == samples}
@@ -130,63 +139,67 @@ def resume(partial: Path, identity: str, samples: int) -> set[tuple[str, str]]:
     return done
 
 
-def _key(line: str) -> tuple[str, str]:
+def _key(line: str) -> Key:
     row = json.loads(line)
     return row["benchmark"], row["id"]
 
 
 def encode(
-    experiment: Experiment, tokenizer: Any, limit: int, benchmark: Benchmark
-) -> dict[str, list[int]]:
-    """Prompt tokens by problem id. Raises DataError for one that leaves no room in `limit`."""
+    experiment: Experiment, tokenizer: Any, limit: int, benchmarks: list[Benchmark]
+) -> dict[Key, list[int]]:
+    """Prompt tokens of every problem. Raises DataError for one that leaves no room in `limit`."""
     protocol = PROTOCOLS[experiment.prompt]
-    prompts = {p.id: protocol.encode(tokenizer, p.problem) for p in benchmark.problems}
     room = limit - experiment.evaluate.max_response_tokens
-    for problem, tokens in prompts.items():
+    prompts = {}
+    for benchmark, problem in _all(benchmarks):
+        tokens = protocol.encode(tokenizer, problem.problem, "evaluation")
         if len(tokens) > room:
             raise DataError(
-                f"{benchmark.name}: the prompt of {problem} has {len(tokens)} tokens; with"
+                f"{benchmark}: the prompt of {problem.id} has {len(tokens)} tokens; with"
                 f" evaluate.max_response_tokens the model has room for {room}"
             )
+        prompts[benchmark, problem.id] = tokens
     return prompts
+
+
+def _all(benchmarks: list[Benchmark]) -> Iterator[tuple[str, Problem]]:
+    return ((b.name, problem) for b in benchmarks for problem in b.problems)
 
 
 def run(experiment: Experiment, name: str, model: Path, problems: Path | None, out: Path) -> None:
     """Sample everything and write samples.jsonl and, last, the manifest beside it."""
-    torch.set_num_threads(experiment.evaluate.threads)
+    settings = experiment.evaluate
+    torch.set_num_threads(settings.threads)
     manifest = Manifest.start(experiment, experiment.section("evaluate"))
     benchmarks = load_benchmarks(experiment, problems)
     tokenizer, _ = load_tokenizer(model)
     limit = AutoConfig.from_pretrained(model).max_position_embeddings
-    prompts = {b.name: encode(experiment, tokenizer, limit, b) for b in benchmarks}
-    longest = max(len(tokens) for group in prompts.values() for tokens in group.values())
+    prompts = encode(experiment, tokenizer, limit, benchmarks)
     engine = make_engine(
-        experiment.evaluate.engine,
+        settings.engine,
         model,
-        max_tokens=longest + experiment.evaluate.max_response_tokens,
-        dtype=experiment.evaluate.dtype,
-        device=pick_device(experiment.evaluate.gpus),
+        max_tokens=max(map(len, prompts.values())) + settings.max_response_tokens,
+        dtype=settings.dtype,
+        device=pick_device(settings.gpus),
+        tensor_parallel=max(settings.gpus, 1),
+        gpu_memory=settings.gpu_memory if settings.gpus else None,
     )
     protocol = protocol_record(experiment, tokenizer, benchmarks, engine.describe())
     weights = weights_hash(model)
     partial = out.with_name(f".{out.name}.partial")
     partial.parent.mkdir(parents=True, exist_ok=True)
     identity = sha256_json([protocol, weights, name])
-    done = resume(partial, identity, experiment.evaluate.samples)
-    total = sum(len(b.problems) for b in benchmarks)
+    done = resume(partial, identity, settings.samples)
+    waiting = [(b, problem) for b, problem in _all(benchmarks) if (b, problem.id) not in done]
     with (
         partial.open("a") as file,
-        tqdm(total=total, initial=len(done), desc="sample", unit="problem") as bar,
+        tqdm(total=len(prompts), initial=len(done), desc="sample", unit="problem") as bar,
     ):
-        for benchmark in benchmarks:
-            finished = {i for name_, i in done if name_ == benchmark.name}
-            for rows in sample_benchmark(
-                experiment, name, benchmark, prompts[benchmark.name], tokenizer, engine, finished
-            ):
-                file.write("".join(json.dumps(row) + "\n" for row in rows))
-                file.flush()
-                os.fsync(file.fileno())
-                bar.update(len(rows) // experiment.evaluate.samples)
+        for rows in sample(experiment, name, waiting, prompts, tokenizer, engine):
+            file.write("".join(json.dumps(row) + "\n" for row in rows))
+            file.flush()
+            os.fsync(file.fileno())
+            bar.update(len(rows) // settings.samples)
     responses = [[s.benchmark, s.id, s.sample, s.response] for s in read_samples(partial)]
     partial.replace(out)
     partial.with_suffix(".identity").unlink()
@@ -195,6 +208,12 @@ def run(experiment: Experiment, name: str, model: Path, problems: Path | None, o
         run=name,
         model=weights,
         responses_sha256=sha256_json(sorted(responses)),
+        data={benchmark.name: benchmark.origin for benchmark in benchmarks},
+        resources={
+            "threads": settings.threads,
+            "gpus": settings.gpus,
+            "gpu_memory": settings.gpu_memory if settings.gpus else None,
+        },
         protocol=protocol,
     )
 
@@ -220,7 +239,7 @@ def main() -> None:
         fail(f"--model {args.model}: no such folder")
     try:
         run(experiment, args.run, args.model, args.problems, args.out)
-    except (DataError, BadRowError) as error:
+    except (DataError, BadRowError, RepeatError, RanksError) as error:
         fail(error)
 
 

@@ -71,7 +71,7 @@ def warm_up(policy: Policy, settings: WarmUp, protocol: PromptProtocol) -> None:
     policy.model.train()
     for _ in tqdm(range(settings.steps), desc="warm-up", unit="step"):
         problems = [draw(rng, rng.choice(tiers), held_out=False) for _ in range(settings.batch)]
-        prompts = [protocol.encode(policy.tokenizer, problem.text) for problem in problems]
+        prompts = [protocol.encode(policy.tokenizer, p.text, "training") for p in problems]
         worked = [problem.worked(rng, settings.slip) for problem in problems]
         responses = [
             [*ids, policy.tokenizer.eos_token_id] for ids in policy.tokenizer(worked)["input_ids"]

@@ -35,7 +35,7 @@ from kpo.registry import make_objective
 from kpo.tasks.chained_sums import TIERS
 from kpo.tasks.problems import choose_folder, locate
 from kpo.tasks.prompts import PROTOCOLS
-from kpo.tasks.sources import SOURCES, Source
+from kpo.tasks.sources import SOURCES, Source, with_known
 
 __all__ = ["ConfigError", "Experiment", "load_experiment"]
 
@@ -120,7 +120,23 @@ class Evaluate(Section):
     seed: int = 0
     dtype: Literal["float32", "bfloat16"] = "float32"
     threads: PositiveInt = 1
-    gpus: Gpus = 0
+    gpus: Gpus = Field(0, description="0: on the CPU; n: vLLM lays the model over n GPUs")
+    gpu_memory: Annotated[float, Field(gt=0, le=1), Finite] = Field(
+        0.9, description="share of a GPU's memory that vLLM takes"
+    )
+
+    @model_validator(mode="after")
+    def _fit_for_the_engine(self) -> Evaluate:
+        if self.engine != "vllm" and self.gpus > 1:
+            raise ValueError(
+                f"gpus is {self.gpus}, but engine {self.engine} uses at most 1; vllm uses more"
+            )
+        if "gpu_memory" in self.model_fields_set and (self.engine != "vllm" or not self.gpus):
+            raise ValueError(
+                f"gpu_memory ({self.gpu_memory}) has no use without engine vllm on a GPU (engine is"
+                f" {self.engine}, gpus {self.gpus}); drop it"
+            )
+        return self
 
 
 class Data(Section):
@@ -128,7 +144,16 @@ class Data(Section):
 
     train_folder: Text | None = None
     benchmarks_folder: Text | None = None
-    sources: dict[Name, Source] = Field({}, description="further hub data sets, by name")
+    sources: dict[Name, Source] = Field(
+        {}, description="further hub data sets, by name, or changes to known ones"
+    )
+
+    @field_validator("sources", mode="before")
+    @classmethod
+    def _with_known(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        return {name: with_known(name, entry) for name, entry in value.items()}
 
 
 class Method(Section):

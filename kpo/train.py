@@ -44,7 +44,8 @@ def load_prompts(
     problems = load_problems(train.problems, folder=folder, sources=data.sources)
     protocol = PROTOCOLS[experiment.prompt]
     prompts = [
-        Prompt(p.id, protocol.encode(policy.tokenizer, p.problem), p.answer) for p in problems
+        Prompt(p.id, protocol.encode(policy.tokenizer, p.problem, "training"), p.answer)
+        for p in problems
     ]
     if train.longest > (room := policy.model.config.max_position_embeddings):
         raise DataError(
@@ -104,7 +105,10 @@ def run(
         shutil.rmtree(partial, ignore_errors=True)
     with (
         Grader(
-            workers=GRADING_WORKERS, timeout_s=limits.timeout_s, memory_mb=limits.memory_mb
+            workers=GRADING_WORKERS,
+            timeout_s=limits.timeout_s,
+            memory_mb=limits.memory_mb,
+            answers=PROTOCOLS[experiment.prompt].answers,
         ) as grader,
         RunLog(partial if ranks.is_main else None) as log,
     ):

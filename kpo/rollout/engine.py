@@ -11,6 +11,18 @@ import torch
 
 from kpo.policy import Policy, load_policy
 
+NEUTRAL = {
+    "top_k": 0,
+    "min_p": 0.0,
+    "repetition_penalty": 1.0,
+    "presence_penalty": 0.0,
+    "frequency_penalty": 0.0,
+}
+"""The values at which further sampling parameters do nothing; every engine samples with these.
+
+Spelled out so that no engine's own default decides, and manifests can say it.
+"""
+
 
 @dataclass(frozen=True)
 class Sampling:
@@ -72,6 +84,8 @@ def make_engine(
     max_tokens: int,
     dtype: str,
     device: torch.device,
+    tensor_parallel: int = 1,
+    gpu_memory: float | None = None,
     policy: Policy | None = None,
 ) -> RolloutEngine:
     """Build an engine by name.
@@ -82,13 +96,21 @@ def make_engine(
         max_tokens: longest prompt plus response.
         dtype: of the weights.
         device: where `transformers` samples; `vllm` knows by itself.
+        tensor_parallel: GPUs that `vllm` lays the model over.
+        gpu_memory: share of each GPU's memory that `vllm` takes; None for its own default.
         policy: a policy that is loaded already, which `transformers` then samples from.
     """
     engine: RolloutEngine
     if name == "vllm":
         from kpo.rollout.vllm import VLLMEngine  # noqa: PLC0415 - slow to import
 
-        engine = VLLMEngine(folder, max_tokens=max_tokens, dtype=dtype)
+        engine = VLLMEngine(
+            folder,
+            max_tokens=max_tokens,
+            dtype=dtype,
+            tensor_parallel=tensor_parallel,
+            gpu_memory=gpu_memory,
+        )
     elif name == "transformers":
         from kpo.rollout.transformers import TransformersEngine  # noqa: PLC0415 - slow to import
 

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from kpo.policy import Policy, load_tokenizer
-from kpo.rollout.engine import Response, Sampling
+from kpo.rollout.engine import NEUTRAL, Response, Sampling
 from kpo.sharding import gathered_weights
 
-# vLLM reads these when it is imported. One process: weights can be handed over in memory.
+# vLLM reads these when it is imported. One process: weights can be handed over in memory. Several
+# GPUs have a worker process each, started anew: this one may have touched CUDA, and no fork may.
 os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
+os.environ.setdefault("VLLM_WORKER_MULTIPROC_METHOD", "spawn")
 os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")  # GiB; the GPU build ignores it
 os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")  # threads as OMP_NUM_THREADS says
 os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
@@ -22,9 +24,22 @@ import vllm
 
 
 class VLLMEngine:
-    """A vLLM engine for one architecture; nothing is taken from the model's generation config."""
+    """A vLLM engine for one architecture; nothing is taken from the model's generation config.
 
-    def __init__(self, folder: Path, *, max_tokens: int, dtype: str = "float32") -> None:
+    tensor_parallel: GPUs that the model lies over. gpu_memory: share of each GPU's memory to take
+    for weights and cache, None for vLLM's default; it decides how many requests run at a time, not
+    what is sampled, and is not part of what `describe` tells.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        max_tokens: int,
+        dtype: str = "float32",
+        tensor_parallel: int = 1,
+        gpu_memory: float | None = None,
+    ) -> None:
         self.stop = sorted(load_tokenizer(folder)[1])
         self.settings: dict[str, Any] = {
             "dtype": dtype,
@@ -36,9 +51,11 @@ class VLLMEngine:
             "enable_prefix_caching": False,  # a cached prefix could outlive the weights it is of
             "generation_config": "vllm",
             "logprobs_mode": "processed_logprobs",
+            "tensor_parallel_size": tensor_parallel,
             "seed": 0,
         }
-        self.llm = vllm.LLM(model=str(folder), **self.settings)
+        memory = {} if gpu_memory is None else {"gpu_memory_utilization": gpu_memory}
+        self.llm = vllm.LLM(model=str(folder), **self.settings, **memory)
 
     def describe(self) -> dict[str, Any]:
         """See `RolloutEngine`."""
@@ -59,7 +76,7 @@ class VLLMEngine:
                 n=sampling.samples,
                 temperature=sampling.temperature,
                 top_p=sampling.top_p,
-                top_k=0,
+                **NEUTRAL,
                 max_tokens=sampling.max_tokens,
                 seed=seed,
                 stop_token_ids=self.stop,

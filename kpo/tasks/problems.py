@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,6 +27,18 @@ class Problem:
     id: str
     problem: str
     answer: str
+
+
+@dataclass(frozen=True)
+class ProblemSet:
+    """A data set as it was loaded.
+
+    `origin` is where from: {"file"} for a file, {"hub", "subset", "split", "revision"} for the hub.
+    `revision` is then the commit that was resolved (None for a folder in the place of a hub id).
+    """
+
+    problems: list[Problem]
+    origin: dict[str, str | None]
 
 
 def content_hash(problems: list[Problem]) -> str:
@@ -68,25 +81,43 @@ def load_problems(
     sources: Mapping[str, Source] | None = None,
     limit: int | None = None,
 ) -> list[Problem]:
+    """The problems of `load_problem_set`."""
+    return load_problem_set(name, folder=folder, sources=sources, limit=limit).problems
+
+
+def load_problem_set(
+    name: str,
+    *,
+    folder: Path | None,
+    sources: Mapping[str, Source] | None = None,
+    limit: int | None = None,
+) -> ProblemSet:
     """The data set `name`: from <folder>/<name>.jsonl if a folder is given, else from the hub.
 
-    Raises DataError for a missing file or column, an empty set, a row that is not text, an id that
-    repeats, and for content that is not what the source's hash says.
+    Rows from the hub must have the content hash of their source, if it has one. A file must have
+    that of an entry of `sources`; what is known of the hub does not bind it.
+    Raises DataError for other content, a missing file, revision, split or column, an empty set, a
+    row that is not text, and an id that repeats.
     """
     place = locate(name, folder=folder, sources=sources)
-    problems = _from_jsonl(place) if isinstance(place, Path) else _from_hub(name, place)
     where = place if isinstance(place, Path) else f"{name} ({place.hub})"
+    if isinstance(place, Path):
+        loaded = ProblemSet(_from_jsonl(place), {"file": place.name})
+        source = (sources or {}).get(name)
+    else:
+        loaded, source = _from_hub(name, place), place
+    problems = loaded.problems
     if not problems:
         raise DataError(f"{where}: the data set is empty")
     ids = Counter(problem.id for problem in problems)
     if repeated := [i for i, count in ids.items() if count > 1]:
         raise DataError(f"{where}: the id {repeated[0]!r} stands more than once")
-    source = {**SOURCES, **(sources or {})}.get(name)
     if source is not None and source.sha256 not in (None, content_hash(problems)):
         raise DataError(
-            f"{where}: the content's hash is {content_hash(problems)}, expected {source.sha256}"
+            f"{where}: the content's hash is {content_hash(problems)}, expected {source.sha256};"
+            f" data.sources.{name}.sha256 of the experiment can name another, or null for any"
         )
-    return problems[:limit]
+    return ProblemSet(problems[:limit], loaded.origin)
 
 
 def _from_jsonl(path: Path) -> list[Problem]:
@@ -104,22 +135,26 @@ def _from_jsonl(path: Path) -> list[Problem]:
     return problems
 
 
-def _from_hub(name: str, source: Source) -> list[Problem]:
+def _from_hub(name: str, source: Source) -> ProblemSet:
     import datasets  # noqa: PLC0415 - slow to import, and not needed for a folder
 
     try:
-        rows = datasets.load_dataset(
-            source.hub, source.subset, split=source.split, revision=source.revision
-        )
+        builder = datasets.load_dataset_builder(source.hub, source.subset, revision=source.revision)
+        builder.download_and_prepare()
+        rows = builder.as_dataset(split=source.split)
     except Exception as error:
         raise DataError(
             f"{name}: cannot load {source.hub} (split {source.split}, revision {source.revision})"
-            f" from the hub: {error}; a folder of JSONL files can be named instead"
+            f" from the hub: {' '.join(str(error).split())}; a folder of JSONL files can be named"
+            " instead"
         ) from error
-    return [
+    problems = [
         _problem(f"{source.hub}, row {i}", dict(row), f"{name}/{i}", source)
         for i, row in enumerate(rows)
     ]
+    commit = builder.hash if re.fullmatch("[0-9a-f]{40}", str(builder.hash)) else None
+    origin = {"hub": source.hub, "subset": source.subset, "split": source.split}
+    return ProblemSet(problems, {**origin, "revision": commit})
 
 
 _FOLDER = Source(hub="", split="")  # a folder's rows have the columns problem and answer, plain
@@ -127,14 +162,27 @@ _FOLDER = Source(hub="", split="")  # a folder's rows have the columns problem a
 
 def _problem(where: str, row: dict[str, Any], row_id: str, source: Source) -> Problem:
     """Read one row as the source says."""
-    for column in (source.problem, source.answer):
-        if column not in row:
-            raise DataError(f"{where}: no column {column!r}; there is {', '.join(map(str, row))}")
-    problem, answer = row[source.problem], _gold(where, row[source.answer], source)
+    problem, answer = (_cell(where, row, column) for column in (source.problem, source.answer))
+    if source.instruction is not None and isinstance(problem, str):
+        problem = problem.rstrip().removesuffix(source.instruction).rstrip()
+    answer = _gold(where, answer, source)
     for column, value in ((source.problem, problem), (source.answer, answer)):
         if not isinstance(value, str) or not value.strip():
             raise DataError(f"{where}: {column} must be a text, not empty, got {value!r:.80}")
     return Problem(row_id, problem, answer)
+
+
+def _cell(where: str, row: dict[str, Any], column: str) -> Any:
+    """The value of a column, or of what `column` leads to inside one."""
+    value: Any = row
+    for part in column.split("."):
+        if isinstance(value, dict) and part in value:
+            value = value[part]
+        elif isinstance(value, list) and part.isdigit() and int(part) < len(value):
+            value = value[int(part)]
+        else:
+            raise DataError(f"{where}: no column {column!r}; there is {', '.join(map(str, row))}")
+    return value
 
 
 def _gold(where: str, value: Any, source: Source) -> Any:

@@ -13,7 +13,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evals.answers import NORMALISERS, bracket_depth, clean, extract_boxed, normalise_gold
+from evals.answers import (
+    NORMALISERS,
+    bracket_depth,
+    clean,
+    extract_boxed,
+    extract_boxed_or_hashes,
+    normalise_gold,
+)
 from evals.grade import MAX_ANSWER_CHARS, Grade, Grader, check_golds
 
 COUNTS = {
@@ -61,6 +68,26 @@ COUNTS = {
 )
 def test_extract_boxed(response: str, answer: str | None) -> None:
     assert extract_boxed(response) == answer
+
+
+@pytest.mark.parametrize(
+    ("response", "answer"),
+    [
+        ("so\n#### 42", "42"),
+        ("#### 1 \n#### \\frac{1}{2} \nas asked", "\\frac{1}{2}"),
+        ("####\n\n 7\n", "7"),
+        ("\\boxed{3}, that is\n#### 4", "3"),
+        ("#### \\boxed{5}", "5"),
+        ("#### 6 and \\boxed{7", "6 and \\boxed{7"),
+        ("####", ""),
+        ("### 8", None),
+        ("", None),
+    ],
+)
+def test_a_line_behind_hashes_counts_where_there_is_no_box(
+    response: str, answer: str | None
+) -> None:
+    assert extract_boxed_or_hashes(response) == answer
 
 
 @pytest.mark.parametrize(

@@ -386,6 +386,17 @@ def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert "6/6" in printed.err
 
 
+@pytest.mark.parametrize(("answers", "correct"), [("boxed", 1), ("boxed-or-hashes", 3)])
+def test_the_rule_of_the_prompt_protocol(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], answers: str, correct: int
+) -> None:
+    responses = (boxed("5"), "So it is\n#### 5", "#### \\frac{10}{2}", "5")
+    rows = [row(i, "5", response) for i, response in enumerate(responses)]
+    samples, out = write(tmp_path / "samples.jsonl", rows), tmp_path / "grades.jsonl"
+    assert main(["--samples", str(samples), "--out", str(out), "--answers", answers]) == 0
+    assert f"4 graded, {correct} correct, {4 - correct} no_answer" in capsys.readouterr().out
+
+
 BAD_LINES = {
     '{"benchmark": "a", "id"': "not a whole JSON object",
     "[1]\n": "not a JSON object",

@@ -210,8 +210,23 @@ def stored(tmp_path: Path) -> tuple[Path, Path]:
     return samples, grades
 
 
+OFFICIAL = ("--answers", "boxed-or-hashes")
+
+
 def arguments(stored: tuple[Path, Path], out: Path) -> list[str]:
     return ["--samples", str(stored[0]), "--grades", str(stored[1]), "--out", str(out)]
+
+
+def test_answers_are_found_by_the_rule_of_the_prompt_protocol(
+    stored: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    samples, grades = stored
+    rows = [{**sample(9, "amc23", "7", "#### 7")}]
+    samples.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for answers, apart in (("boxed", 1), ("boxed-or-hashes", 0)):
+        assert grade_main(["--samples", str(samples), "--out", str(grades), *OFFICIAL]) == 0
+        assert main([*arguments(stored, tmp_path / "out"), "--answers", answers]) == 0
+        assert f"{apart} disagreements" in capsys.readouterr().out
 
 
 def test_report(stored: tuple[Path, Path], tmp_path: Path) -> None:

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from evals import sample
-from evals.sample_file import read_samples
+from evals.repeats import RepeatError
+from evals.sample_file import BadRowError, read_samples
 from kpo.config import Experiment
 from kpo.policy import save_model
 from kpo.rollout.engine import Response, Sampling
@@ -169,7 +171,9 @@ def test_the_sampling_is_the_configured_one(run: Run, model: Path) -> None:
         "arguments": ("transformers", model),
         "max_tokens": longest + 20,
         "dtype": "bfloat16",
-        "gpus": 0,
+        "device": torch.device("cpu"),
+        "tensor_parallel": 1,
+        "gpu_memory": None,
     }
 
 
@@ -187,7 +191,24 @@ def test_the_manifest_says_under_which_protocol(run: Run, out: Path) -> None:
     assert manifest["settings_sha256"]
     assert protocol["engine"] == {"name": "fake", "version": "1"}
     assert protocol["prompt"]["name"] == "plain"
-    assert protocol["sampling"]["samples"] == SAMPLES
+    sampling = protocol["sampling"]
+    assert sampling == {
+        "seed_rule": "sha256(seed/run/benchmark/problem) + sample",
+        "samples": SAMPLES,
+        "temperature": 1.0,
+        "top_p": 1.0,
+        "top_k": 0,
+        "min_p": 0.0,
+        "repetition_penalty": 1.0,
+        "presence_penalty": 0.0,
+        "frequency_penalty": 0.0,
+        "max_response_tokens": 20,
+        "seed": 0,
+    }
+    assert manifest["resources"] == {"threads": 1, "gpus": 0, "gpu_memory": None}
+    assert manifest["data"] == {name: {"file": f"{name}.jsonl"} for name in PROBLEMS}
+    assert len(manifest["model"]) == 64
+    assert manifest["hardware"]["cores"] >= 1
     assert {name: data["problems"] for name, data in protocol["data"].items()} == {
         "easy": 3,
         "hard": 2,
@@ -251,6 +272,18 @@ def test_a_torn_file_loses_only_its_last_problem(run: Run, out: Path, cut: int) 
     assert again.asked == engine.asked[whole * SAMPLES :]
 
 
+def test_a_line_that_is_broken_in_the_middle_is_named_and_nothing_is_lost(
+    run: Run, out: Path
+) -> None:
+    run(calls=2)
+    lines = partial(out).read_text().splitlines(keepends=True)
+    lines[1] = lines[1][:40] + "\n"
+    partial(out).write_text("".join(lines))
+    with pytest.raises(BadRowError, match=r"samples\.jsonl\.partial, line 2 is not a whole JSON"):
+        run()
+    assert partial(out).read_text() == "".join(lines)
+
+
 @pytest.mark.parametrize(
     "change", [{"name": "base"}, {"temperature": 0.5}, {"samples": 2}, {"seed": 7}]
 )
@@ -295,6 +328,19 @@ def test_a_prompt_that_leaves_no_room_is_refused(
     with pytest.raises(DataError, match=r"easy: the prompt of easy/2 has 9 tokens;.* room for 8"):
         run(max_response_tokens=limit - room)
     assert not out.parent.exists()
+
+
+def test_samples_that_repeat_beyond_chance_stop_it_and_lose_nothing(
+    run: Run, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def answer(_: FakeEngine, text: str, seed: int, j: int) -> Response:
+        ids = TOKENIZER(text if text.startswith("99") else f"{text} {seed}")["input_ids"]
+        return Response(ids, [-9.0] * len(ids), "stop")
+
+    monkeypatch.setattr(FakeEngine, "_answer", answer)
+    with pytest.raises(RepeatError, match="hard hard/0: 3 of 3 samples are the same 8 tokens"):
+        run()
+    assert len(partial(out).read_text().splitlines()) == 3 * SAMPLES
 
 
 def test_the_command_line_names_a_missing_model(

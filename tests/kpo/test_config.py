@@ -94,7 +94,8 @@ def test_every_committed_config_loads(path: Path) -> None:
 
 
 def test_there_are_committed_configs() -> None:
-    assert {"tiny", "tiny-offpolicy", "paper", "real-smoke"} <= {path.stem for path in COMMITTED}
+    expected = {"tiny", "tiny-offpolicy", "paper", "paper-official", "real-smoke"}
+    assert expected <= {path.stem for path in COMMITTED}
 
 
 def test_an_experiment_holds_what_the_file_says(tmp_path: Path) -> None:
@@ -210,7 +211,9 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("train/warm_up", 1.5, "train.warm_up is 1.5, but must be at most 1"),
     ("train/warm_up", float("nan"), "train.warm_up is nan, but must be a finite number"),
     ("train/betas", [0.9, 1.0], "train.betas[1] is 1.0, but must be less than 1"),
-    ("train/gpus", 2, "train.gpus is 2, but must be at most 1"),
+    ("train/gpus", 9, "train.gpus is 9, but must be at most 8"),
+    ("evaluate/gpus", 9, "evaluate.gpus is 9, but must be at most 8"),
+    ("evaluate/gpu_memory", 1.1, "evaluate.gpu_memory is 1.1, but must be at most 1"),
     ("train/dtype", "fp8", "train.dtype is 'fp8', but must be 'float32' or 'bfloat16'"),
     ("evaluate/engine", "x", "evaluate.engine is 'x', but must be 'transformers' or 'vllm'"),
     ("evaluate/temperature", -1, "evaluate.temperature is -1, but must be at least 0"),
@@ -220,7 +223,7 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("task/test", 50_000, "task.test is 50000, but must be at most 10000"),
     ("policy/kind", "x", "policy.kind is 'x', but must be one of 'scratch', 'pretrained'"),
     ("policy/warm_up/slip", -0.1, "policy.warm_up.slip is -0.1, but must be at least 0"),
-    ("prompt", "chat", "prompt is 'chat', but must be one of plain, boxed"),
+    ("prompt", "chat", "prompt is 'chat', but must be one of plain, boxed, official"),
     ("seeds", [], "seeds is [], but must not be empty"),
     ("seeds", [3, -1], "seeds[1] is -1, but must be at least 0"),
     ("seeds", [3, 0, 3], "seeds is [3, 0, 3], but must not repeat a value, as it does 3"),
@@ -251,6 +254,17 @@ REFUSED: list[tuple[str, Any, str]] = [
         "train/steps",
         DROP,
         "train: give either steps or epochs, got steps None and epochs None",
+    ),
+    (
+        "evaluate",
+        {**SCRATCH["evaluate"], "engine": "transformers", "gpus": 2},
+        "evaluate: gpus is 2, but engine transformers uses at most 1; vllm uses more",
+    ),
+    (
+        "evaluate/gpu_memory",
+        0.5,
+        "evaluate: gpu_memory (0.5) has no use without engine vllm on a GPU (engine is vllm, gpus"
+        " 0); drop it",
     ),
     ("policy/kv_heads", 2, "policy: kv_heads (2) must divide heads (3)"),
     (
@@ -347,7 +361,7 @@ REFUSED_DATA: list[tuple[str, Any, str]] = [
         "data/sources/mine/hubb",
         "x",
         "data.sources.mine.hubb: unknown key (its value is 'x'); allowed: hub, split, subset,"
-        " revision, problem, answer, answer_form, sha256",
+        " revision, problem, instruction, answer, answer_form, sha256",
     ),
     ("data/sources/mine/hub", 3, "data.sources.mine.hub is 3, but must be a string"),
     (

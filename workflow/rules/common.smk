@@ -1,5 +1,7 @@
 # What several rule files share.
 
+from kpo.tasks.prompts import PROTOCOLS
+
 ROOT = f"results/{EXPERIMENT.experiment}"
 FORMATS = ["csv", "md", "tex"]
 GRADED = expand(f"{ROOT}/evals/{{run}}/grades.jsonl", run=["base", *EXPERIMENT.runs])

@@ -39,6 +39,7 @@ rule grade:
         f"{ROOT}/benchmarks/grade/{{run}}.tsv"
     params:
         limits=f"--timeout-s {EXPERIMENT.grading.timeout_s} --memory-mb {EXPERIMENT.grading.memory_mb}",
+        answers=PROTOCOLS[EXPERIMENT.prompt].answers,
     shell:
         "python -m evals.grade --samples {input} --out {output} --workers {threads}"
-        " {params.limits} > {log} 2>&1"
+        " {params.limits} --answers {params.answers} > {log} 2>&1"

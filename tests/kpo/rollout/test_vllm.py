@@ -80,3 +80,18 @@ def test_two_training_steps_on_vllm_rollouts(engine: RolloutEngine, tmp_path: Pa
     assert gap(engine, learner) < 1e-4
     after = engine.generate(PROMPTS, [1, 100, 200], SAMPLING)
     assert [[r.tokens for r in g] for g in before] != [[r.tokens for r in g] for g in after]
+
+
+@pytest.mark.parametrize("memory", [None, 0.5])
+def test_memory_and_tensor_parallel_size_reach_vllm_and_memory_is_no_part_of_the_protocol(
+    policy: Policy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, memory: float | None
+) -> None:
+    from kpo.rollout.vllm import VLLMEngine  # noqa: PLC0415 - slow to import
+
+    asked: dict[str, object] = {}
+    monkeypatch.setattr("vllm.LLM", lambda **settings: asked.update(settings))
+    save_model(policy.model, policy.tokenizer, tmp_path)
+    engine = VLLMEngine(tmp_path, max_tokens=48, tensor_parallel=4, gpu_memory=memory)
+    assert asked["tensor_parallel_size"] == engine.describe()["tensor_parallel_size"] == 4
+    assert asked.get("gpu_memory_utilization") == memory
+    assert "gpu_memory_utilization" not in engine.describe()

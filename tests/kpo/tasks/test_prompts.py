@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 from transformers import PreTrainedTokenizerFast
 
-from kpo.tasks.prompts import BOX_INSTRUCTION, PROTOCOLS
+from evals.answers import EXTRACTORS
+from kpo.tasks.prompts import BOX_INSTRUCTION, HASHES_INSTRUCTION, PROTOCOLS, Phase
 from kpo.tasks.tokenizer import character_tokenizer
 
 TEMPLATE = (
@@ -22,10 +23,15 @@ def tokenizer(template: str | None = None) -> PreTrainedTokenizerFast:
     return made
 
 
-def seen(protocol: str, template: str | None, problem: str = PROBLEM) -> str:
+PHASES: tuple[Phase, ...] = ("training", "evaluation")
+
+
+def seen(
+    protocol: str, template: str | None, problem: str = PROBLEM, phase: Phase = "evaluation"
+) -> str:
     """The prompt as text."""
     made = tokenizer(template)
-    ids = PROTOCOLS[protocol].encode(made, problem)
+    ids = PROTOCOLS[protocol].encode(made, problem, phase)
     assert all(isinstance(i, int) for i in ids)
     return made.decode(ids)
 
@@ -50,6 +56,30 @@ def test_a_template_without_a_thinking_mode() -> None:
     assert seen("boxed", "{{ messages[0]['content'] }}!", "1+1?").endswith("\\boxed{}.\n!")
 
 
+@pytest.mark.parametrize("protocol", ["plain", "boxed"])
+def test_training_and_evaluation_ask_alike(protocol: str) -> None:
+    training, evaluation = (seen(protocol, TEMPLATE, phase=phase) for phase in PHASES)
+    assert training == evaluation
+
+
+@pytest.mark.parametrize("template", [None, TEMPLATE])
+def test_official_asks_for_hashes_in_training_and_for_nothing_in_evaluation(
+    template: str | None,
+) -> None:
+    start, end = ("<user>", "<assistant><no-thinking>") if template else ("", "")
+    training, evaluation = (seen("official", template, phase=phase) for phase in PHASES)
+    assert training == f"{start}{PROBLEM} {HASHES_INSTRUCTION}{end}"
+    assert evaluation == f"{start}{PROBLEM}{end}"
+    assert "####" in HASHES_INSTRUCTION
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_answers_are_found_by_a_known_rule(name: str) -> None:
+    expected = "boxed-or-hashes" if name == "official" else "boxed"
+    assert PROTOCOLS[name].answers == expected
+    assert expected in EXTRACTORS
+
+
 @pytest.mark.parametrize("name", PROTOCOLS)
 def test_protocols_are_known_by_their_names(name: str) -> None:
     assert PROTOCOLS[name].name == name
@@ -64,6 +94,9 @@ def test_the_identity_changes_with_what_the_model_sees() -> None:
     seen += [identity("boxed", template) for template in (TEMPLATE, TEMPLATE + " ")]
     assert len({tuple(i.values()) for i in seen}) == 4
     assert identity("boxed", TEMPLATE) == identity("boxed", TEMPLATE)
+    assert identity("official", None)["answers"] == "boxed-or-hashes"
+    official = identity("official", None)
+    assert official["template_sha256"] != official["training_template_sha256"]
 
 
 def test_a_chat_template_that_is_not_used_is_not_part_of_the_identity() -> None:
