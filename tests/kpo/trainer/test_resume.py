@@ -125,7 +125,7 @@ class Interrupted(Trainer):
 
 
 def sharded(ranks: Ranks, folder: Path, interrupt: bool) -> int | None:
-    """Train two ranks to their end or the interruption; the exit code, and the weights in a file."""
+    """Train to the end or the interruption; the exit code, and the weights in a file."""
     engine = TransformersEngine(tiny_policy(seed=3))
     policy = shard(tiny_policy(seed=3), ranks, "float32")
     made = tiny_trainer(folder, policy=policy, engine=engine, ranks=ranks, steps=5, staleness=1)
