@@ -8,6 +8,7 @@ batch was sampled n steps ago. The objective is the only thing in which methods 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -98,7 +99,8 @@ class Trainer:
         done, waiting = self.progress.restore()
         sampled = done + len(waiting)
         steps = range(done, self.steps)
-        bar = tqdm(steps, "train", self.steps, initial=done, disable=not self.ranks.is_main)
+        quiet = not self.ranks.is_main
+        bar = tqdm(steps, "train", self.steps, initial=done, unit="step", disable=quiet)
         with Preemption(self.ranks) as preemption:
             for step in bar:
                 while sampled < min(step + self.config.staleness + 1, self.steps):
@@ -170,6 +172,10 @@ class Trainer:
         """Where the machine is wanted back, write a checkpoint and end the process."""
         if preemption.requested():
             self.progress.save(step, waiting)
+            if self.ranks.is_main:
+                tqdm.write(
+                    f"SIGTERM: step {step} is saved; start the run again to go on", sys.stderr
+                )
             raise SystemExit(PREEMPTED_EXIT_CODE)
 
     def fail(self, step: int, found: NonFinite) -> NoReturn:
