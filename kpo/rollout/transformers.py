@@ -72,7 +72,6 @@ class TransformersEngine:
         uniforms = torch.from_numpy(
             np.stack([np.random.default_rng(seed).random(sampling.max_tokens) for seed in seeds])
         ).to(device)
-        eos = torch.tensor(sorted(self.policy.eos), device=device)
         # State of the rows that are still in the decoder; `row` is their place in the batch.
         row = torch.arange(len(prompts), device=device)
         done = torch.zeros(len(prompts), dtype=torch.bool, device=device)
@@ -84,7 +83,7 @@ class TransformersEngine:
             token, logprob = sample_tokens(logits.float(), uniforms[:, t], sampling)
             tokens[:, t] = token.masked_fill(done, -1)
             logprobs[:, t] = logprob
-            done = done | torch.isin(token, eos)
+            done = done | self._ended(row, token, t + 1)
             left = len(done) - int(done.sum())
             if left == 0 or t + 1 == sampling.max_tokens:
                 break
@@ -97,6 +96,11 @@ class TransformersEngine:
             logits = self.decoder.step(token)
         finished.update(_responses(row, tokens, logprobs, done))
         return [finished[i] for i in range(len(prompts))]
+
+    def _ended(self, row: Tensor, token: Tensor, length: int) -> Tensor:
+        """Which of these rows of the batch end with their token [B], their `length`-th."""
+        del row, length  # a subclass may schedule the lengths
+        return torch.isin(token, torch.tensor(sorted(self.policy.eos), device=token.device))
 
 
 def _responses(row: Tensor, tokens: Tensor, logprobs: Tensor, done: Tensor) -> dict[int, Response]:
