@@ -78,7 +78,7 @@ class TransformersEngine:
         tokens = torch.full((len(prompts), sampling.max_tokens), -1, device=device)
         logprobs = torch.zeros(tokens.shape, device=device)
         finished: dict[int, Response] = {}
-        logits = self.decoder.prefill(*pad_left(prompts, device), sampling.max_tokens)
+        logits = self._prefill(prompts, sampling.max_tokens)
         for t in range(sampling.max_tokens):
             token, logprob = sample_tokens(logits.float(), uniforms[:, t], sampling)
             tokens[:, t] = token.masked_fill(done, -1)
@@ -96,6 +96,18 @@ class TransformersEngine:
             logits = self.decoder.step(token)
         finished.update(_responses(row, tokens, logprobs, done))
         return [finished[i] for i in range(len(prompts))]
+
+    def _prefill(self, prompts: list[Sequence[int]], max_new: int) -> Tensor:
+        """Read each distinct prompt once, then copy its cache for its rows; logits [B, V]."""
+        place: dict[tuple[int, ...], int] = {}
+        for prompt in prompts:
+            place.setdefault(tuple(prompt), len(place))
+        logits = self.decoder.prefill(*pad_left(list(place), self.policy.device), max_new)
+        if len(place) == len(prompts):
+            return logits
+        copies = torch.tensor([place[tuple(prompt)] for prompt in prompts], device=logits.device)
+        self.decoder.keep(copies)
+        return logits[copies]
 
     def _ended(self, row: Tensor, token: Tensor, length: int) -> Tensor:
         """Which of these rows of the batch end with their token [B], their `length`-th."""

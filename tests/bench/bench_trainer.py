@@ -4,7 +4,7 @@
 
 `make bench` runs it, after TRL's environment is made from `workflow/lock/trl.txt`. Two workloads
 (`trainer_workloads`): the embedded default's policy with 256 responses of 48 tokens, and a policy
-of 10 M parameters and 32,000 words with 64 responses of 32 to 512 tokens.
+of 10 M parameters and 32,000 words with 32 responses of 32 to 512 tokens.
 
 Each side samples its responses with a generator of its own; only their lengths are scheduled.
 Before the clock starts, both take one step from the same weights on the responses that ours
@@ -124,11 +124,9 @@ def race(work: Workload, rounds: int, threads: int) -> dict[str, dict[str, float
                 check(folder)
                 sides = {"ours": ours, "TRL": trl}
                 times: dict[str, list[dict[str, float]]] = {name: [] for name in sides}
-                for turn in range(rounds + 1):
+                for _ in range(rounds):
                     for name, side in sides.items():
-                        seconds = side.step()
-                        if turn:  # the first turn warms up
-                            times[name].append(seconds)
+                        times[name].append(side.step())
     return {
         name: {key: statistics.median(row[key] for row in rows) for key in rows[0]}
         for name, rows in times.items()

@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
@@ -23,12 +24,13 @@ from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
 from baselines.grpo import GRPO
 from kpo.base import scratch_policy
-from kpo.config import ScratchPolicy, Train
+from kpo.config import ScratchPolicy
+from kpo.config_train import Train
 from kpo.objective import ObjectiveOutput, TokenBatch
 from kpo.policy import Policy, save_model
 from kpo.rollout.transformers import TransformersEngine
 from kpo.trainer import loop
-from kpo.trainer.batch import Prompt
+from kpo.trainer.batch import Prompt, mini_batches
 from kpo.trainer.log import RunLog
 from tests.bench.trainer_workloads import NEVER, WORKLOADS, Answers, Check, Workload, parity, serve
 
@@ -145,7 +147,6 @@ class Side:
         """The first step, with what it computed."""
         order: list[int] = []
         losses: list[float] = []
-        mini_batches = loop.mini_batches
 
         def recorded(*args: Any) -> Iterator[list[int]]:
             for rows in mini_batches(*args):
@@ -154,10 +155,9 @@ class Side:
                 losses.append(sum(loss for loss, _ in RECORD) / sum(n for _, n in RECORD))
                 RECORD.clear()
 
-        loop.mini_batches = recorded
-        rollouts = self._rollout()
-        self.trainer.learn(0, rollouts)
-        loop.mini_batches = mini_batches
+        with patch.object(loop, "mini_batches", recorded):
+            rollouts = self._rollout()
+            self.trainer.learn(0, rollouts)
         tokens = [response.tokens for response in rollouts.responses]
         return Check(
             texts=[prompt.id for prompt in rollouts.prompts],
