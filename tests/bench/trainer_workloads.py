@@ -59,26 +59,8 @@ class Workload:
 WORKLOADS = {
     work.name: work
     for work in (
-        Workload(
-            "tiny",
-            prompts=32,
-            group=8,
-            mini_batches=4,
-            shortest=48,
-            longest=48,
-            lr=1.5e-4,
-            rounds=15,
-        ),
-        Workload(
-            "skewed",
-            prompts=8,
-            group=8,
-            mini_batches=4,
-            shortest=32,
-            longest=512,
-            lr=1e-4,
-            rounds=3,
-        ),
+        Workload("tiny", prompts=32, shortest=48, longest=48, lr=1.5e-4, rounds=15),
+        Workload("skewed", prompts=4, shortest=32, longest=512, lr=1e-4, rounds=3),
     )
 }
 
