@@ -31,6 +31,7 @@ from kpo.policy import Policy, save_model
 from kpo.rollout.transformers import TransformersEngine
 from kpo.trainer import loop
 from kpo.trainer.batch import Prompt, mini_batches
+from kpo.trainer.checkpoint import Checkpoints
 from kpo.trainer.log import RunLog
 from tests.bench.trainer_workloads import NEVER, WORKLOADS, Answers, Check, Workload, parity, serve
 
@@ -141,6 +142,7 @@ class Side:
             ),
             seed=0,
             log=RunLog(folder / "run"),
+            checkpoints=Checkpoints(folder / "checkpoints", {}),
         )
 
     def check(self) -> Check:
