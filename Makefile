@@ -33,7 +33,7 @@ report: table1 ## the workflow's own report: results/report.html
 test: $(READY) ## the test suite (ARGS="..." goes to pytest)
 	$(BIN)/python -m pytest $(if $(ARGS),$(ARGS),tests)
 
-bench: $(READY) ## speed of the filter, the sampler and the grader
+bench: $(READY) .venv-trl/.installed-trl ## speed of filter, sampler, grader, and trainer beside TRL
 	$(foreach bench,$(BENCHES),$(BIN)/python -m tests.bench.$(bench) &&) true
 
 lint: $(READY) ## ruff, mypy and snakemake --lint
@@ -44,8 +44,11 @@ lint: $(READY) ## ruff, mypy and snakemake --lint
 
 env: $(READY) ## only set up .venv
 
-clean-env: ## remove .venv
-	rm -rf .venv
+clean-env: ## remove .venv and .venv-trl
+	rm -rf .venv .venv-trl
 
 .venv/.installed-%: workflow/lock/%.txt
 	@workflow/setup.sh $* "$(PYTHON)"
+
+.venv-trl/.installed-trl: workflow/lock/trl.txt
+	@workflow/setup.sh trl "$(PYTHON)"

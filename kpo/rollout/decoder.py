@@ -31,7 +31,7 @@ class Decoder(Protocol):
         ...
 
     def keep(self, rows: Tensor) -> None:
-        """Keep the rows with these indices and forget the others."""
+        """Keep the rows with these indices, any of them several times; forget the others."""
         ...
 
 

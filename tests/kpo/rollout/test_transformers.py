@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from kpo.policy import response_logprobs
 from kpo.rollout.decoder import FusedDecoder, ModelDecoder, make_decoder
@@ -81,6 +83,25 @@ def test_samples_do_not_depend_on_the_batch_around_them() -> None:
     alone = TransformersEngine(policy).generate(PROMPTS[2:3], [33], sampling)
     assert [r.tokens for r in together[2]] == [r.tokens for r in alone[0]]
     assert [[r.tokens for r in g] for g in together] == [[r.tokens for r in g] for g in small]
+
+
+@pytest.mark.parametrize("family", ["qwen3", "gpt_neox"])
+def test_equal_prompts_are_read_once(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    policy = tiny_policy(family)
+    a, b = PROMPTS[0], PROMPTS[2]
+    engine, sampling = TransformersEngine(policy), Sampling(2, 24)
+    (alone,) = engine.generate([a], [7], sampling)
+    prefill, read = type(engine.decoder).prefill, []
+
+    def counted(decoder: Any, ids: Tensor, mask: Tensor, max_new: int) -> Tensor:
+        read.append(len(ids))
+        return prefill(decoder, ids, mask, max_new)
+
+    monkeypatch.setattr(type(engine.decoder), "prefill", counted)
+    groups = engine.generate([b, a, b, a], [5, 7, 6, 7], sampling)
+    assert read == [2]
+    for group in (groups[1], groups[3]):
+        assert [r.tokens for r in group] == [r.tokens for r in alone]
 
 
 def test_seeds_and_sample_numbers_give_different_responses() -> None:
