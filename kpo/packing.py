@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -48,8 +49,7 @@ class Packed:
 
     Attributes:
         ids, positions: [1, N] tokens and their places in their sequences.
-        padded: the sequences in buckets alike in length.
-        dense: the sequences without padding, for kernels that know where each begins.
+        sequences: B lists of places in the row.
         predicts: [M] place in the row whose next token is a response token.
         targets: [M] those response tokens.
         mask: [B, T] where the response tokens stand, row by row.
@@ -57,11 +57,20 @@ class Packed:
 
     ids: Tensor
     positions: Tensor
-    padded: Gathered
-    dense: Gathered
+    sequences: Sequence[Tensor]
     predicts: Tensor
     targets: Tensor
     mask: Tensor
+
+    @cached_property
+    def padded(self) -> Gathered:
+        """The sequences in buckets alike in length."""
+        return gather(self.sequences, list(buckets_of([len(s) for s in self.sequences])), self.ids)
+
+    @cached_property
+    def dense(self) -> Gathered:
+        """The sequences without padding, for kernels that know where each begins."""
+        return gather(self.sequences, [[i] for i in range(len(self.sequences))], self.ids)
 
     def align(self, values: Tensor) -> Tensor:
         """Values [M] of the response tokens as [B, T], 0 behind a response's end."""
@@ -91,18 +100,11 @@ def pack(
     return Packed(
         ids=torch.tensor(ids, device=device)[None],
         positions=torch.tensor(positions, device=device)[None],
-        padded=gather(sequences, list(buckets_of([len(s) for s in sequences])), len(ids), device),
-        dense=gather(sequences, [[i] for i in range(len(sequences))], len(ids), device),
+        sequences=sequences,
         predicts=torch.tensor(predicts, device=device),
         targets=torch.tensor([token for y in responses for token in y], device=device),
         mask=(torch.arange(int(counts.max()))[None] < counts[:, None]).to(device),
     )
-
-
-def packed_tokens(prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[int]]) -> int:
-    """N, the length of the row that `pack` would make."""
-    shared = {tuple(prompt) for prompt in prompts}
-    return sum(len(prompt) for prompt in shared) + sum(len(y) - 1 for y in responses)
 
 
 def buckets_of(lengths: Sequence[int]) -> Iterator[list[int]]:
@@ -116,10 +118,8 @@ def buckets_of(lengths: Sequence[int]) -> Iterator[list[int]]:
     yield bucket
 
 
-def gather(
-    sequences: Sequence[Tensor], buckets: Sequence[Sequence[int]], tokens: int, device: torch.device
-) -> Gathered:
-    """Sequences of places in a row of `tokens`, bucket by bucket, each padded to its longest."""
+def gather(sequences: Sequence[Tensor], buckets: Sequence[Sequence[int]], row: Tensor) -> Gathered:
+    """Sequences of places in a row [1, N], bucket by bucket, each padded to its longest."""
     parts, shapes = [], []
     for bucket in buckets:
         longest = max(len(sequences[i]) for i in bucket)
@@ -128,15 +128,15 @@ def gather(
             parts += [sequences[i], last]
         shapes.append((len(bucket), longest))
     index = torch.cat(parts)
-    restore = torch.empty(tokens, dtype=torch.long)
+    restore = torch.empty(row.shape[1], dtype=torch.long)
     # Backwards: of several copies, the first is kept, which is never a padding.
     restore[index.flip(0)] = torch.arange(len(index)).flip(0)
     lengths = torch.tensor([len(sequence) for sequence in sequences])
     return Gathered(
-        index=index.to(device),
-        restore=restore.to(device),
+        index=index.to(row.device),
+        restore=restore.to(row.device),
         shapes=tuple(shapes),
-        starts=F.pad(lengths.cumsum(0), (1, 0)).int().to(device),
+        starts=F.pad(lengths.cumsum(0), (1, 0)).int().to(row.device),
         longest=int(lengths.max()),
     )
 

@@ -98,11 +98,15 @@ def micro_batches(
         return shared + sum(len(responses[row].tokens) for row in part)
 
     parts: list[list[int]] = []
+    filled = 0
     for row in sorted(rows):
-        if parts and tokens([*parts[-1], row]) <= budget:
-            parts[-1].append(row)
-        else:
-            parts.append([row])
+        prompt, own = len(prompts[row // group].tokens), len(responses[row].tokens)
+        shared = parts and parts[-1][-1] // group == row // group
+        filled += own if shared else prompt + own
+        if not parts or filled > budget:
+            parts.append([])
+            filled = prompt + own
+        parts[-1].append(row)
     while len(parts) % ranks.size:
         i = max(range(len(parts)), key=lambda i: (len(parts[i]) > 1, tokens(parts[i])))
         half = len(parts[i]) // 2

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from kpo.packing import Gathered, attention, buckets_of, pack, packed_tokens
+from kpo.packing import Gathered, attention, buckets_of, pack
 
 CPU = torch.device("cpu")
 PROMPTS = [[5, 6, 7], [9], [5, 6, 7], [4, 8, 15, 16, 23, 42, 50], [5, 6, 7]]
@@ -21,7 +21,6 @@ def test_a_shared_prompt_stands_once() -> None:
     assert packed.positions.tolist() == [
         [0, 1, 2, 3, 4, 5, 0, 3, 4, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10]
     ]
-    assert packed_tokens(PROMPTS, RESPONSES) == len(row)
 
 
 def test_each_response_token_is_predicted_by_the_one_before_it() -> None:
