@@ -32,7 +32,8 @@ ANSWERS = ["\\boxed{5}", "\\boxed{6}"]
 def undecided_policy() -> Policy:
     """A policy that has just learnt to answer 5 or 6."""
     policy = tiny_policy(seed=3)
-    prompts = [PROTOCOLS["plain"].encode(policy.tokenizer, question) for question in QUESTIONS]
+    plain = PROTOCOLS["plain"]
+    prompts = [plain.encode(policy.tokenizer, question, "training") for question in QUESTIONS]
     answers = [[*policy.tokenizer(text)["input_ids"], *policy.eos] for text in ANSWERS]
     optimizer = torch.optim.AdamW(policy.model.parameters(), lr=1e-2)
     pairs = [(prompt, answer) for prompt in prompts for answer in answers]
