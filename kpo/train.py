@@ -77,6 +77,8 @@ def prepare(experiment: Experiment, base: Path, ranks: Ranks) -> tuple[Policy, R
         max_tokens=train.longest,
         dtype=train.dtype,
         device=ranks.device,
+        gpu_memory=train.gpu_memory if train.gpus else None,
+        sleep=True,
         policy=policy if shared else None,
     )
     policy = shard(policy, ranks, train.dtype)

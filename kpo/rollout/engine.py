@@ -69,7 +69,11 @@ class RolloutEngine(Protocol):
         ...
 
     def sync_weights(self, policy: Policy) -> None:
-        """Take over the policy's present weights."""
+        """Take over the policy's present weights, awake; collective where they are sharded."""
+        ...
+
+    def sleep(self) -> None:
+        """Give memory back to training; the engine samples again after the next sync."""
         ...
 
     def describe(self) -> dict[str, Any]:
@@ -77,7 +81,7 @@ class RolloutEngine(Protocol):
         ...
 
 
-def make_engine(
+def make_engine(  # noqa: PLR0913 - the settings of two engines
     name: str,
     folder: Path,
     *,
@@ -86,6 +90,7 @@ def make_engine(
     device: torch.device,
     tensor_parallel: int = 1,
     gpu_memory: float | None = None,
+    sleep: bool = False,
     policy: Policy | None = None,
 ) -> RolloutEngine:
     """Build an engine by name.
@@ -98,6 +103,7 @@ def make_engine(
         device: where `transformers` samples; `vllm` knows by itself.
         tensor_parallel: GPUs that `vllm` lays the model over.
         gpu_memory: share of each GPU's memory that `vllm` takes; None for its own default.
+        sleep: whether `sleep` is called; `vllm` then waits asleep for its first weights.
         policy: a policy that is loaded already, which `transformers` then samples from.
     """
     engine: RolloutEngine
@@ -110,6 +116,7 @@ def make_engine(
             dtype=dtype,
             tensor_parallel=tensor_parallel,
             gpu_memory=gpu_memory,
+            sleep=sleep,
         )
     elif name == "transformers":
         from kpo.rollout.transformers import TransformersEngine  # noqa: PLC0415 - slow to import

@@ -44,6 +44,9 @@ class TransformersEngine:
             self.policy = policy
         self.decoder = make_decoder(self.policy.model)
 
+    def sleep(self) -> None:
+        """See `RolloutEngine`: nothing is held between batches but the weights."""
+
     def describe(self) -> dict[str, Any]:
         """See `RolloutEngine`."""
         import transformers  # noqa: PLC0415 - slow to import

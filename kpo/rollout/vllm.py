@@ -1,4 +1,8 @@
-"""Rollouts from vLLM, in this process, with weights swapped in place."""
+"""Rollouts from vLLM, in this process, with weights swapped in place.
+
+While training under torchrun every rank has an engine of its own, which holds the whole model and
+samples the rank's share of the prompts; only weights cross ranks, when they are synced.
+"""
 
 from __future__ import annotations
 
@@ -20,15 +24,24 @@ os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")  # threads as OMP_N
 os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
 os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
 
+import torch.distributed as dist
 import vllm
+from vllm.platforms import current_platform
 
 
 class VLLMEngine:
     """A vLLM engine for one architecture; nothing is taken from the model's generation config.
 
-    tensor_parallel: GPUs that the model lies over. gpu_memory: share of each GPU's memory to take
-    for weights and cache, None for vLLM's default; it decides how many requests run at a time, not
-    what is sampled, and is not part of what `describe` tells.
+    Args:
+        folder: Hugging Face folder of the model: its architecture and first weights.
+        max_tokens: longest prompt plus response.
+        dtype: of the weights; synced weights of another are cast.
+        tensor_parallel: GPUs that the model lies over.
+        gpu_memory: share of each GPU's memory to take for weights and cache, None for vLLM's
+            default. It decides how many requests run at a time, not what is sampled, and is no
+            part of what `describe` tells.
+        sleep: start asleep, and hold that memory only between `sync_weights` and `sleep`. Nothing
+            changes on the CPU, whose vLLM has no sleep mode.
     """
 
     def __init__(
@@ -39,8 +52,10 @@ class VLLMEngine:
         dtype: str = "float32",
         tensor_parallel: int = 1,
         gpu_memory: float | None = None,
+        sleep: bool = False,
     ) -> None:
         self.stop = sorted(load_tokenizer(folder)[1])
+        self.sleeps = sleep and current_platform.is_sleep_mode_available()
         self.settings: dict[str, Any] = {
             "dtype": dtype,
             "max_model_len": max_tokens,
@@ -48,24 +63,43 @@ class VLLMEngine:
             "max_num_seqs": 256,
             "enforce_eager": True,
             "enable_chunked_prefill": False,  # the CPU build cannot seed a prompt read in chunks
-            "enable_prefix_caching": False,  # a cached prefix could outlive the weights it is of
+            "enable_prefix_caching": True,  # a group reads its prompt once
             "generation_config": "vllm",
             "logprobs_mode": "processed_logprobs",
             "tensor_parallel_size": tensor_parallel,
             "seed": 0,
         }
-        memory = {} if gpu_memory is None else {"gpu_memory_utilization": gpu_memory}
-        self.llm = vllm.LLM(model=str(folder), **self.settings, **memory)
+        resources: dict[str, Any] = {"enable_sleep_mode": self.sleeps}
+        if gpu_memory is not None:
+            resources["gpu_memory_utilization"] = gpu_memory
+        if dist.is_initialized() and dist.get_world_size() > 1:  # join the ranks that there are
+            resources["distributed_executor_backend"] = "external_launcher"
+        self.llm = vllm.LLM(model=str(folder), **self.settings, **resources)
+        self.sleep()
 
     def describe(self) -> dict[str, Any]:
         """See `RolloutEngine`."""
         return {"name": "vllm", "version": vllm.__version__, **self.settings}
 
     def sync_weights(self, policy: Policy) -> None:
-        """See `RolloutEngine`."""
+        """See `RolloutEngine`.
+
+        vLLM takes the weights from the iterator one by one and keeps no more of them than the parts
+        of one fused layer, and embeddings that it pads. They come before the cache does, which may
+        then take what the gathering has freed; prefixes cached under other weights are forgotten.
+        """
+        if self.sleeps:
+            self.llm.wake_up(tags=["weights"])
         weights = gathered_weights(policy.model)
         self.llm.collective_rpc("reload_weights", kwargs={"weights_iterator": weights})
+        if self.sleeps:
+            self.llm.wake_up(tags=["kv_cache"])
         self.llm.reset_prefix_cache()
+
+    def sleep(self) -> None:
+        """See `RolloutEngine`."""
+        if self.sleeps:
+            self.llm.sleep(level=2)  # discards weights and cache; level 1 would keep a copy
 
     def generate(
         self, prompts: Sequence[Sequence[int]], seeds: Sequence[int], sampling: Sampling

@@ -130,6 +130,7 @@ class Trainer:
             groups = self.engine.generate(
                 [prompt.tokens for prompt in mine], self.ranks.share(seeds), sampling
             )
+            self.engine.sleep()
         responses = [response for group in groups for response in group]
         with self.phase("reward"):
             rewards = assess(self.policy, mine, responses, self.reward)

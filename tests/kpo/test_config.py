@@ -152,6 +152,11 @@ NAME_RULE = (
     " begin with a letter or digit"
 )
 GRPO = {"objective": "grpo", "label": "another"}
+WHOLE = (
+    "must be 1 while training: the importance ratio compares whole distributions at temperature 1"
+)
+OFF = "must be 0 (off) while training: the importance ratio compares whole distributions"
+SAMPLED = "which must also be those that were sampled from"
 REFUSED: list[tuple[str, Any, str]] = [
     # unknown keys, at every level
     (
@@ -238,6 +243,18 @@ REFUSED: list[tuple[str, Any, str]] = [
         "experiment",
         "reference",
         "experiment is 'reference', but must not be the name of something else in results/",
+    ),
+    # what is sampled is what is modelled
+    ("train/temperature", 0.6, f"train.temperature is 0.6, but {WHOLE}, {SAMPLED}"),
+    ("train/temperature", 0.0, f"train.temperature is 0.0, but {WHOLE}, {SAMPLED}"),
+    ("train/top_p", 0.95, f"train.top_p is 0.95, but {WHOLE}, {SAMPLED}"),
+    ("train/top_k", 20, f"train.top_k is 20, but {OFF}, {SAMPLED}"),
+    ("train/top_k", -1, f"train.top_k is -1, but {OFF}, {SAMPLED}"),
+    ("train/max_rollout_gap", 0.0, "train.max_rollout_gap is 0.0, but must be greater than 0"),
+    (
+        "train/truncated_importance",
+        0.0,
+        "train.truncated_importance is 0.0, but must be greater than 0",
     ),
     # settings that do not go together
     (

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from kpo.policy import Policy
 from kpo.rollout.engine import Response, Sampling
 from kpo.rollout.transformers import TransformersEngine
 from kpo.trainer.loop import Trainer
+from kpo.trainer.rollout_checks import RolloutGapError
 from tests.kpo.models import tiny_policy
 from tests.kpo.trainer.runs import tiny_trainer
 
@@ -100,6 +103,57 @@ def test_fresh_rollouts_start_on_policy_and_stale_ones_do_not(tmp_path: Path) ->
         trainer.train()
         last = metrics(tmp_path / str(staleness))[-1]
         assert lowest <= last["ratio_raw_q99"] - 1 <= highest
+
+
+class ShiftedEngine(TransformersEngine):
+    """Reports log-probs that are off by `shift` nats from its second batch on."""
+
+    def __init__(self, policy: Policy, shift: float) -> None:
+        super().__init__(policy)
+        self.shift, self.calls = shift, list[str]()
+
+    def sync_weights(self, policy: Policy) -> None:
+        self.calls.append("sync")
+        super().sync_weights(policy)
+
+    def generate(
+        self, prompts: Sequence[Sequence[int]], seeds: Sequence[int], sampling: Sampling
+    ) -> list[list[Response]]:
+        self.calls.append("generate")
+        groups = super().generate(prompts, seeds, sampling)
+        shift = self.shift if self.calls.count("generate") > 1 else 0.0
+        return [
+            [replace(r, logprobs=[value + shift for value in r.logprobs]) for r in group]
+            for group in groups
+        ]
+
+    def sleep(self) -> None:
+        self.calls.append("sleep")
+
+
+@pytest.mark.parametrize(("shift", "told"), [(0.3, "0.3"), (-0.3, "0.3"), (math.nan, "nan")])
+def test_rollouts_of_another_distribution_stop_the_run(
+    tmp_path: Path, shift: float, told: str
+) -> None:
+    policy = tiny_policy(seed=3)
+    trainer = tiny_trainer(
+        tmp_path, policy=policy, engine=ShiftedEngine(policy, shift), max_rollout_gap=0.2
+    )
+    message = rf"step 1: .* differ by {told} nats in the mean .* train.max_rollout_gap \(0.2\)"
+    with pytest.raises(RolloutGapError, match=message):
+        trainer.train()
+    assert [row["step"] for row in metrics(tmp_path)] == [0]  # it learnt from the first batch only
+
+
+def test_a_gap_within_the_bound_is_logged(tmp_path: Path) -> None:
+    policy = tiny_policy(seed=3)
+    engine = ShiftedEngine(policy, 0.1)
+    tiny_trainer(tmp_path, policy=policy, engine=engine, max_rollout_gap=0.2).train()
+    first, *others = metrics(tmp_path)
+    assert first["rollout_gap_mean"] <= first["rollout_gap_max"] < 1e-4
+    for row in others:
+        assert row["rollout_gap_mean"] == pytest.approx(0.1, abs=1e-4)
+    assert engine.calls == ["sync", "generate", "sleep"] * 3  # asleep whenever the trainer works
 
 
 @pytest.mark.parametrize("objective", ["grpo", "gmpo"])

@@ -2,6 +2,7 @@
 
 import copy
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -128,6 +129,59 @@ def test_the_gradient_is_clipped_to_a_norm(share: float) -> None:
     clipped, metrics = step(moved(policy), made, OBJECTIVES["grpo"], clip_norm=share * norm)
     assert metrics.summary()["grad_norm"] == pytest.approx(norm, rel=1e-5)  # as it was
     assert_close(clipped, whole * min(1.0, share), 1e-5)
+
+
+CAP = 1.7
+
+
+def from_another_engine(policy: Policy) -> Rollouts:
+    """Rollouts whose sampling probabilities are up to a few times the trainer's, or less."""
+    made = rollouts(policy)
+    noise = torch.randn(made.old_logprobs.shape, generator=torch.Generator().manual_seed(0))
+    return replace(made, sampled_logprobs=made.old_logprobs + noise)
+
+
+def importance(made: Rollouts, row: int) -> Tensor:
+    """pi_old / pi_rollout of a response's tokens, by which each token's gradient is weighted."""
+    tokens = len(made.responses[row].tokens)
+    return (made.old_logprobs[row, :tokens] - made.sampled_logprobs[row, :tokens]).exp()
+
+
+def test_truncated_importance_weighs_each_tokens_policy_gradient() -> None:
+    """-1/N sum_i A_i mean_t min(pi_old / pi_rollout, C) grad log pi, a response at a time."""
+    policy = double_policy()
+    made = from_another_engine(policy)
+    loss = torch.zeros(())
+    for row in ROWS:
+        response = made.responses[row].tokens
+        weights = importance(made, row)
+        full = plain(policy, made.prompts[row // made.group].tokens, response)
+        logprobs = full.gather(1, torch.tensor(response)[:, None]).squeeze(1)
+        weighted = (weights.clamp(max=CAP) * logprobs).mean()
+        loss = loss - made.advantages.flatten()[row] * weighted / len(ROWS)
+    seen = torch.cat([importance(made, row) for row in ROWS])
+    assert float(seen.min()) < 1 < CAP < float(seen.max())  # some below 1, some above the cap
+    gradients = torch.autograd.grad(loss, list(policy.model.parameters()))
+    expected = torch.cat([gradient.flatten() for gradient in gradients])
+    found, _ = step(policy, made, OBJECTIVES["grpo"], budget=30, importance_cap=CAP)
+    assert_close(found, expected, 1e-5)
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_truncated_importance_changes_gradients_and_no_value(name: str) -> None:
+    policy = double_policy()
+    made = from_another_engine(policy)
+    plain_gradient, plain_metrics = step(moved(policy), made, OBJECTIVES[name])
+    lowest = float(torch.cat([importance(made, row) for row in ROWS]).min())
+    # Below every token's weight the cap is the weight of all.
+    found, metrics = step(moved(policy), made, OBJECTIVES[name], importance_cap=lowest / 2)
+    assert_close(found, plain_gradient * lowest / 2, 1e-6)
+    weighted, _ = step(moved(policy), made, OBJECTIVES[name], importance_cap=CAP)
+    assert float((weighted - plain_gradient).norm()) > 0.1 * float(plain_gradient.norm())
+    unchanged = set(plain_metrics.summary()) - {"grad_norm"}
+    assert {"loss", "clip_fraction"} <= unchanged
+    for key in unchanged:
+        assert metrics.summary()[key] == pytest.approx(plain_metrics.summary()[key], 1e-9), key
 
 
 def test_the_model_is_in_training_mode() -> None:
