@@ -124,27 +124,30 @@ class Footprint:
 
     @property
     def forward(self) -> float:
-        """Of all of a step's responses; attention is causal, half of a square."""
-        t = self.train
-        attention = 2 * self.size.attention * t.longest**2 * self.responses
-        return 2.0 * self.size.layers * self.packed_tokens + self._heads + attention
+        """Of one pass over all of a step's responses."""
+        return 2.0 * self.size.layers * self.packed_tokens + self.head + self.attention
 
     @property
     def update(self) -> float:
-        """Forward, twice that backward, and what the backward pass computes again."""
-        again = self.forward - self._heads if self.train.activation_checkpointing else 0.0
-        return 3 * self.forward + self._heads + again
+        """Forward, twice that backward, and what is computed again: logits, perhaps layers."""
+        again = self.forward - self.head if self.train.activation_checkpointing else 0.0
+        return 3 * self.forward + self.head + again
 
     @property
     def rollout(self) -> float:
         """Every response reads its prompt and itself once."""
-        t = self.train
-        attention = 2 * self.size.attention * t.longest**2 * self.responses
-        return 2.0 * self.size.layers * t.longest * self.responses + self._heads + attention
+        tokens = self.train.longest * self.responses
+        return 2.0 * self.size.layers * tokens + self.head + self.attention
 
     @property
-    def _heads(self) -> float:
+    def head(self) -> float:
+        """Of the LM head, part of each of these: it sees response tokens alone."""
         return 2.0 * self.size.head * self.responses * self.train.max_response_tokens
+
+    @property
+    def attention(self) -> float:
+        """Of tokens with each other, likewise; causal, half of a square."""
+        return 2.0 * self.size.attention * self.train.longest**2 * self.responses
 
     # Memory
 
