@@ -184,6 +184,18 @@ def test_vllm_that_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert not faults(tmp_path, replace(PLENTY, disk=None), engine="vllm")
 
 
+def test_vllm_gives_a_gpu_back_while_the_optimizer_works(tmp_path: Path) -> None:
+    gpu = preflight(tmp_path, engine="vllm", gpus=1, gpu_memory=0.25).phases
+    cpu = preflight(tmp_path, engine="vllm").phases
+    assert [phase["rollout engine"] for phase in gpu.values()] == [0.25 * PLENTY.memory, 0]
+    assert cpu["rollout"]["rollout engine"] == cpu["update"]["rollout engine"] > 0
+    assert set(cpu["update"]) - set(cpu["rollout"]) == {
+        "gathered layers",
+        "activations",
+        "LM head and temporaries",
+    }
+
+
 # The time
 
 
