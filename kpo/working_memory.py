@@ -102,6 +102,7 @@ def measure(
         [[0] * response for _, response in lengths],
         torch.device("cpu"),
     )
+    _ = packed.padded  # attention's layout is made on first use, and needs data
     from transformers import AutoModelForCausalLM  # noqa: PLC0415 - slow to import
 
     with FakeTensorMode(allow_non_fake_inputs=True):
