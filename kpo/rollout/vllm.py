@@ -61,7 +61,7 @@ class VLLMEngine:
             "max_model_len": max_tokens,
             "max_num_batched_tokens": max(max_tokens, 8192),
             "max_num_seqs": 256,
-            "enforce_eager": True,
+            "enforce_eager": current_platform.is_cpu(),  # elsewhere CUDA graphs
             "enable_chunked_prefill": False,  # the CPU build cannot seed a prompt read in chunks
             "enable_prefix_caching": True,  # a group reads its prompt once
             "generation_config": "vllm",
