@@ -178,9 +178,9 @@ class Footprint:
         )
 
     def state(self) -> dict[str, float]:
-        """What a rank holds throughout, by part; gradients stay until the next update begins."""
+        """What a rank holds throughout, by part."""
         share = MASTER * self.size.parameters / self.train.world
-        return {"master weights": share, "gradients": share, "AdamW moments": 2 * share}
+        return {"master weights": share, "AdamW moments": 2 * share}
 
     def update_parts(self) -> dict[str, float]:
         """What a rank needs for an update beside its state, by part."""
@@ -191,6 +191,7 @@ class Footprint:
         root = (self.number + MASTER) * self.size.root * self.sharded  # reduced at the very end
         peak = max(self.working.peak, root)
         return {
+            "gradients": MASTER * self.size.parameters / self.train.world,
             "gathered layers": gathered,
             "activations": float(self.working.kept),
             "LM head and temporaries": peak - self.working.kept,

@@ -24,6 +24,7 @@ os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")  # threads as OMP_N
 os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
 os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
 
+import torch
 import torch.distributed as dist
 import vllm
 from vllm.platforms import current_platform
@@ -89,6 +90,7 @@ class VLLMEngine:
         then take what the gathering has freed; prefixes cached under other weights are forgotten.
         """
         if self.sleeps:
+            torch.cuda.empty_cache()  # what training has freed, but its allocator still holds
             self.llm.wake_up(tags=["weights"])
         weights = gathered_weights(policy.model)
         self.llm.collective_rpc("reload_weights", kwargs={"weights_iterator": weights})

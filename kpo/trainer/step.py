@@ -100,6 +100,7 @@ class Updater:
             raise NonFinite(next(filter(None, faults)), _failed(rollouts, seen))
         metrics.add("grad_norm", norm / self.ranks.size, 1 / self.ranks.size)
         self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)  # rollouts need the memory
 
     def forward(self, rollouts: Rollouts, rows: list[int]) -> TokenBatch:
         """The objective's view of some responses under the present policy."""

@@ -91,10 +91,9 @@ def test_the_state_is_what_training_allocates(tmp_path: Path) -> None:
         for value in state.values()
         if isinstance(value, Tensor) and value.ndim
     ]
-    assert all(weight.grad is not None for weight in weights)
+    assert all(weight.grad is None for weight in weights)  # given back after each step
     assert footprint().state() == {
         "master weights": nbytes(weights),
-        "gradients": nbytes(weight.grad for weight in weights),
         "AdamW moments": nbytes(moments),
     }
 
@@ -102,6 +101,8 @@ def test_the_state_is_what_training_allocates(tmp_path: Path) -> None:
 def test_ranks_share_the_state() -> None:
     one, two = footprint().state(), footprint(ranks=2).state()
     assert two == {part: value / 2 for part, value in one.items()}
+    alone, together = (footprint(ranks=n).update_parts()["gradients"] for n in (1, 2))
+    assert alone == 2 * together == one["master weights"]
 
 
 def test_one_rank_in_float32_gathers_nothing() -> None:

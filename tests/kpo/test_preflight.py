@@ -190,6 +190,7 @@ def test_vllm_gives_a_gpu_back_while_the_optimizer_works(tmp_path: Path) -> None
     assert [phase["rollout engine"] for phase in gpu.values()] == [0.25 * PLENTY.memory, 0]
     assert cpu["rollout"]["rollout engine"] == cpu["update"]["rollout engine"] > 0
     assert set(cpu["update"]) - set(cpu["rollout"]) == {
+        "gradients",
         "gathered layers",
         "activations",
         "LM head and temporaries",
