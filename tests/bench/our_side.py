@@ -132,6 +132,7 @@ class Side:
                 prompts=work.prompts,
                 group=work.group,
                 mini_batches=work.mini_batches,
+                max_tokens_per_microbatch=2048,  # as the embedded default
                 max_prompt_tokens=max(len(prompt.tokens) for prompt in prompts),
                 max_response_tokens=work.longest,
                 lr=work.lr,
