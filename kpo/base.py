@@ -18,7 +18,8 @@ from tqdm import tqdm
 
 from kpo.architecture import check_stated, scratch_config, wheel_file
 from kpo.cli import experiment_argument, fail, load_or_exit
-from kpo.config import Experiment, PretrainedPolicy, ScratchPolicy, WarmUp
+from kpo.config import Experiment
+from kpo.config_policy import PretrainedPolicy, ScratchPolicy, WarmUp
 from kpo.files import atomic_folder
 from kpo.manifest import Manifest
 from kpo.policy import Policy, response_logprobs, save_model, weights_hash

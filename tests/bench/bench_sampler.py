@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from kpo.base import scratch_policy
-from kpo.config import ScratchPolicy
+from kpo.config_policy import ScratchPolicy
 from kpo.policy import Policy
 from kpo.rollout.engine import Sampling
 from kpo.rollout.transformers import TransformersEngine

@@ -24,7 +24,7 @@ from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
 from baselines.grpo import GRPO
 from kpo.base import scratch_policy
-from kpo.config import ScratchPolicy
+from kpo.config_policy import ScratchPolicy
 from kpo.config_train import Train
 from kpo.objective import ObjectiveOutput, TokenBatch
 from kpo.policy import Policy, save_model

@@ -8,7 +8,7 @@ from transformers import AutoConfig
 
 from kpo.architecture import ArchitectureError, architecture, check_stated
 from kpo.base import pretrained, scratch_policy
-from kpo.config import Architecture, PretrainedPolicy, ScratchPolicy, Wheel
+from kpo.config_policy import Architecture, PretrainedPolicy, ScratchPolicy, Wheel
 from kpo.policy import save_model
 from tests.kpo.models import tiny_policy
 
