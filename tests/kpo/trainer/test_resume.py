@@ -24,7 +24,7 @@ from tests.kpo.processes import SERVER, on_ranks
 from tests.kpo.trainer.runs import PROMPTS, tiny_trainer
 from tests.kpo.trainer.test_batch import rollouts
 
-SETTINGS: dict[str, Any] = {"steps": 20, "staleness": 2, "checkpoint_every": 1, "warm_up": 0.3}
+SETTINGS: dict[str, Any] = {"steps": 40, "staleness": 2, "checkpoint_every": 1, "warm_up": 0.3}
 
 
 def train(folder: Path) -> None:
