@@ -11,15 +11,17 @@ from kpo.packing import Gathered, attention, buckets_of, pack
 CPU = torch.device("cpu")
 PROMPTS = [[5, 6, 7], [9], [5, 6, 7], [4, 8, 15, 16, 23, 42, 50], [5, 6, 7]]
 RESPONSES = [[11, 12, 13, 14], [20], [61, 62, 1], [33, 1, 35, 36, 37], [70]]
+PROMPTS.append(PROMPTS[3])  # of 11 and 10 tokens, these two share a padded bucket
+RESPONSES.append([2, 3, 9, 10])
 LENGTHS = [len(x) + len(y) - 1 for x, y in zip(PROMPTS, RESPONSES, strict=True)]
 
 
 def test_a_shared_prompt_stands_once() -> None:
     packed = pack(PROMPTS, RESPONSES, CPU)
-    row = [5, 6, 7, 11, 12, 13, 9, 61, 62, 4, 8, 15, 16, 23, 42, 50, 33, 1, 35, 36]
+    row = [5, 6, 7, 11, 12, 13, 9, 61, 62, 4, 8, 15, 16, 23, 42, 50, 33, 1, 35, 36, 2, 3, 9]
     assert packed.ids.tolist() == [row]
     assert packed.positions.tolist() == [
-        [0, 1, 2, 3, 4, 5, 0, 3, 4, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10]
+        [0, 1, 2, 3, 4, 5, 0, 3, 4, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 7, 8, 9]
     ]
 
 
@@ -52,6 +54,7 @@ def test_the_gathered_sequences_are_whole() -> None:
         assert any(found[: len(row)] == row and set(found[len(row) :]) <= {row[-1]}
                    for found in padded)  # fmt: skip
     assert packed.dense.starts.tolist() == [0, *torch.tensor(LENGTHS).cumsum(0).tolist()]
+    assert sorted(packed.padded.shapes) == [(1, 1), (1, 3), (1, 5), (1, 6), (2, 11)]
     for layout in (packed.padded, packed.dense):
         assert layout.longest == max(LENGTHS)
         assert torch.equal(layout.index[layout.restore], torch.arange(packed.ids.shape[1]))
