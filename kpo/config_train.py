@@ -87,6 +87,10 @@ class Train(Section):
         """Number of processes."""
         return self.gpus or self.ranks
 
+    def total_steps(self, problems: int) -> int:
+        """Steps of a run on this many training problems."""
+        return self.steps or (self.epochs or 0) * problems // self.prompts
+
     @property
     def launcher(self) -> str:
         """The command that starts `-m kpo.train`."""

@@ -18,7 +18,7 @@ from kpo.policy import check_architecture
 from kpo.ranks import Ranks
 from kpo.rollout.decoder import FusedDecoder
 from kpo.rollout.engine import Response
-from kpo.sharding import layers
+from kpo.sharding import layers, needs_sharding
 from kpo.trainer.batch import Prompt, micro_batches
 from kpo.working_memory import WorkingMemory, working_memory
 
@@ -159,7 +159,7 @@ class Footprint:
     @property
     def sharded(self) -> bool:
         """Whether FSDP holds the weights, as in `kpo.sharding.shard`."""
-        return self.train.world > 1 or self.train.dtype != "float32"
+        return needs_sharding(self.train.world, self.train.dtype)
 
     @cached_property
     def working(self) -> WorkingMemory:

@@ -164,10 +164,10 @@ class Preflight:
         a_step = sum(self.seconds.values())
         parts = ", ".join(f"{name} {_duration(value)}" for name, value in self.seconds.items())
         yield f"longest step: {_duration(a_step)} ({parts})"
-        steps = t.steps or (problems and (t.epochs or 0) * problems // t.prompts)
-        if steps is None:
+        if t.steps is None and problems is None:
             yield f"steps: {t.epochs} x problems / {t.prompts}; the problems cannot be loaded here"
         else:
+            steps = t.total_steps(problems or 0)
             yield (
                 f"{steps:,} steps: at most {_duration(a_step * steps)} a run,"
                 f" {_duration(a_step * steps * len(self.experiment.runs))} for all"

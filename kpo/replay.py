@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from kpo.cli import experiment_argument, fail, load_or_exit
+from kpo.cli import fail, method_arguments, method_or_exit
 from kpo.config import Experiment
 from kpo.objective import Objective, TokenBatch, token_log_ratio
 from kpo.policy import Policy, load_policy, response_logprobs
@@ -171,16 +171,10 @@ def main() -> None:
         epilog="Truncated importance weights are not replayed: a stored log-prob that is not finite"
         " while the recomputed one is points to them.",
     )
-    experiment_argument(parser)
-    parser.add_argument("--method", required=True, help="a key under methods: in the file")
-    parser.add_argument("--base", type=Path, required=True, help="folder of the base policy, read")
+    method_arguments(parser)
     parser.add_argument("--failure", type=Path, required=True, help="folder of the failure, read")
     args = parser.parse_args()
-    experiment = load_or_exit(args.config)
-    if args.method not in experiment.methods:
-        fail(f"{args.config}: no method {args.method!r}; there is {', '.join(experiment.methods)}")
-    if not args.base.is_dir():
-        fail(f"--base {args.base}: no such folder")
+    experiment = method_or_exit(args)
     try:
         failure = load_failure(args.failure)
     except FileNotFoundError as error:

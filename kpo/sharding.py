@@ -21,13 +21,18 @@ from kpo.policy import Policy, save_model
 from kpo.ranks import Ranks
 
 
+def needs_sharding(world: int, dtype: str) -> bool:
+    """Whether weights lie over several ranks, or are kept in another precision than computed in."""
+    return world > 1 or dtype != "float32"
+
+
 def shard(policy: Policy, ranks: Ranks, dtype: str) -> Policy:
     """The policy as it is trained: masters in float32, computed in `dtype`, over all ranks.
 
     One rank in float32 needs no FSDP and gets none. The policy's model is changed in place, layer
     by layer, so that the float32 copy of no more than a layer exists beside the shards.
     """
-    if ranks.size == 1 and dtype == "float32":
+    if not needs_sharding(ranks.size, dtype):
         policy.model.float().to(ranks.device)
         return policy
     if not dist.is_initialized():  # one rank in half precision
@@ -49,7 +54,7 @@ def shard(policy: Policy, ranks: Ranks, dtype: str) -> Policy:
 
 
 def is_sharded(policy: Policy) -> bool:
-    """Whether the weights are spread over ranks, or kept in another precision than computed in."""
+    """Whether `shard` has given the weights to FSDP."""
     return isinstance(policy.scorer, FSDPModule)
 
 
@@ -73,15 +78,23 @@ def gathered_weights(model: Any) -> Iterator[tuple[str, Tensor]]:
         yield name, full(parameter)
 
 
+def whole_weights(
+    model: Any, ranks: Ranks, dtype: torch.dtype = torch.float32
+) -> dict[str, Tensor]:
+    """All weights by name in the main rank's memory; nothing on the others. Collective."""
+    weights = {}
+    for name, weight in gathered_weights(model):
+        if ranks.is_main:
+            weights[name] = weight.to("cpu", dtype).contiguous()
+    return weights
+
+
 def save_sharded(policy: Policy, folder: Path, ranks: Ranks, dtype: str) -> None:
     """Write the weights, whole and in `dtype`, and the tokenizer in Hugging Face format.
 
     Collective; the main rank writes.
     """
-    state = {}
-    for name, weight in gathered_weights(policy.model):
-        if ranks.is_main:
-            state[name] = weight.to("cpu", getattr(torch, dtype))
+    state = whole_weights(policy.model, ranks, getattr(torch, dtype))
     if ranks.is_main:
         from transformers import AutoModelForCausalLM  # noqa: PLC0415 - slow to import
 

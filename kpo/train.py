@@ -14,15 +14,16 @@ import torch
 import yaml
 
 from evals.grade import Grader
-from kpo.cli import experiment_argument, fail, load_or_exit
+from kpo.cli import fail, method_arguments, method_or_exit
 from kpo.config import Experiment
+from kpo.config_train import Train
 from kpo.files import write_text
 from kpo.manifest import Manifest
 from kpo.policy import Policy, load_policy, weights_hash
 from kpo.ranks import Ranks, RanksError, join
 from kpo.registry import make_objective
 from kpo.rollout.engine import RolloutEngine, make_engine
-from kpo.sharding import save_sharded, shard
+from kpo.sharding import needs_sharding, save_sharded, shard
 from kpo.tasks.problems import DataError, choose_folder, content_hash, load_problems
 from kpo.tasks.prompts import PROTOCOLS
 from kpo.trainer.batch import Prompt
@@ -66,11 +67,8 @@ def load_prompts(
     return prompts, content_hash(problems)
 
 
-def prepare(experiment: Experiment, base: Path, ranks: Ranks) -> tuple[Policy, RolloutEngine]:
-    """The policy as it is trained, and the engine that samples from it."""
-    train = experiment.train
-    shared = ranks.size == 1 and train.dtype == "float32"
-    policy = load_policy(base, dtype="float32" if shared else "auto")
+def prepare(train: Train, base: Path, policy: Policy, ranks: Ranks) -> tuple[Policy, RolloutEngine]:
+    """The loaded policy as it is trained, and the engine that samples from it."""
     engine = make_engine(
         train.engine,
         base,
@@ -79,7 +77,7 @@ def prepare(experiment: Experiment, base: Path, ranks: Ranks) -> tuple[Policy, R
         device=ranks.device,
         gpu_memory=train.gpu_memory if train.gpus else None,
         sleep=True,
-        policy=policy if shared else None,
+        policy=None if needs_sharding(ranks.size, train.dtype) else policy,
     )
     policy = shard(policy, ranks, train.dtype)
     if train.activation_checkpointing:
@@ -99,8 +97,10 @@ def run(
     ranks = join(gpus=train.gpus, ranks=train.ranks)
     settings = {**experiment.section("train", method), "seed": seed}
     manifest = Manifest.start(experiment, settings)
-    policy, engine = prepare(experiment, base, ranks)
+    stored = needs_sharding(ranks.size, train.dtype)  # sharding widens layer by layer
+    policy = load_policy(base, dtype="auto" if stored else "float32")
     prompts, data_hash = load_prompts(experiment, policy, problems)
+    policy, engine = prepare(train, base, policy, ranks)
     chosen = experiment.methods[method]
     partial = out / ".partial"
     if ranks.is_main:
@@ -161,20 +161,14 @@ def main() -> None:
         description="Train one run. Reads the experiment file, the base policy and the problems;"
         " writes model/, metrics.jsonl, timings.jsonl, tensorboard/, config.yaml, manifest.json.",
     )
-    experiment_argument(parser)
-    parser.add_argument("--method", required=True, help="a key under methods: in the file")
+    method_arguments(parser)
     parser.add_argument("--seed", type=int, required=True)
-    parser.add_argument("--base", type=Path, required=True, help="folder of the base policy, read")
     parser.add_argument(
         "--problems", type=Path, help="folder of JSONL problems, read; else the data section's"
     )
     parser.add_argument("--out", type=Path, required=True, help="folder of the run, written")
     args = parser.parse_args()
-    experiment = load_or_exit(args.config)
-    if args.method not in experiment.methods:
-        fail(f"{args.config}: no method {args.method!r}; there is {', '.join(experiment.methods)}")
-    if not args.base.is_dir():
-        fail(f"--base {args.base}: no such folder")
+    experiment = method_or_exit(args)
     args.out.mkdir(parents=True, exist_ok=True)
     try:
         run(experiment, args.method, args.seed, args.base, args.problems, args.out)

@@ -78,6 +78,14 @@ class PromptOrder:
         return order
 
 
+def token_lists(
+    prompts: Sequence[Prompt], responses: Sequence[Response], rows: Sequence[int]
+) -> tuple[list[list[int]], list[list[int]]]:
+    """Tokens of the prompt and of the response of each row; responses stand in group order."""
+    group = len(responses) // len(prompts)
+    return [prompts[row // group].tokens for row in rows], [responses[row].tokens for row in rows]
+
+
 def micro_batches(
     prompts: Sequence[Prompt],
     responses: Sequence[Response],
@@ -127,17 +135,12 @@ def old_logprobs(
     `budget` is the number of tokens of a forward pass; the work is divided among the ranks.
     """
     policy.model.eval()
-    group = len(responses) // len(prompts)
     counts = torch.tensor([len(response.tokens) for response in responses])
     mask = (torch.arange(int(counts.max()))[None] < counts[:, None]).to(policy.device)
     values = torch.zeros(2, *mask.shape, device=policy.device)  # log-probs and entropies
     for rows in micro_batches(prompts, responses, range(len(responses)), budget, ranks):
-        logprobs, entropies, _ = response_logprobs(
-            policy,
-            [prompts[row // group].tokens for row in rows],
-            [responses[row].tokens for row in rows],
-            entropy=True,
-        )
+        sequences = token_lists(prompts, responses, rows)
+        logprobs, entropies, _ = response_logprobs(policy, *sequences, entropy=True)
         assert entropies is not None
         values[:, rows, : logprobs.shape[1]] = torch.stack([logprobs, entropies]).float()
     old, entropy = ranks.sum(values)

@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save_file
 from kpo.files import write_json, write_text
 from kpo.objective import TokenBatch
 from kpo.ranks import ALONE, Ranks
-from kpo.sharding import gathered_weights
+from kpo.sharding import whole_weights
 
 NAMED = 8
 """Prompts that an error names; all of them are in the saved batch."""
@@ -96,10 +96,7 @@ def save_failure(
     save_file(plain, own.with_suffix(".safetensors"))
     lists = {name: getattr(failed, name) for name in ("prompt_ids", "prompts", "responses")}
     write_text(own.with_suffix(".json"), json.dumps(lists))
-    weights = {}
-    for name, weight in gathered_weights(model):
-        if ranks.is_main:
-            weights[name] = weight.cpu().contiguous()
+    weights = whole_weights(model, ranks)
     ranks.wait()
     if ranks.is_main:
         save_file(weights, path / "weights.safetensors")

@@ -77,7 +77,7 @@ class Trainer:
             importance_cap=c.truncated_importance,
             ranks=self.ranks,
         )
-        self.steps = c.steps or (c.epochs or 0) * len(self.prompts) // c.prompts
+        self.steps = c.total_steps(len(self.prompts))
         updates = self.steps * c.mini_batches
         self.schedule = warm_up_constant(self.optimizer, round(c.warm_up * updates))
         self.order = PromptOrder(self.prompts, c.prompts, self.seed)

@@ -16,7 +16,7 @@ from kpo.objective import Objective, ObjectiveOutput, TokenBatch
 from kpo.policy import Policy, response_logprobs
 from kpo.ranks import ALONE, Ranks
 from kpo.sharding import full
-from kpo.trainer.batch import Rollouts, micro_batches
+from kpo.trainer.batch import Rollouts, micro_batches, token_lists
 from kpo.trainer.failure import FailedBatch
 
 
@@ -104,11 +104,8 @@ class Updater:
 
     def forward(self, rollouts: Rollouts, rows: list[int]) -> TokenBatch:
         """The objective's view of some responses under the present policy."""
-        logprobs, _, mask = response_logprobs(
-            self.policy,
-            [rollouts.prompts[row // rollouts.group].tokens for row in rows],
-            [rollouts.responses[row].tokens for row in rows],
-        )
+        sequences = token_lists(rollouts.prompts, rollouts.responses, rows)
+        logprobs, _, mask = response_logprobs(self.policy, *sequences)
         index = torch.tensor(rows, device=logprobs.device)
         old, sampled = (
             values[index, : logprobs.shape[1]]
@@ -129,7 +126,7 @@ class Updater:
 def _failed(rollouts: Rollouts, seen: list[tuple[list[int], TokenBatch]]) -> FailedBatch:
     """The suspect micro-batches as one."""
     rows = [row for part, _ in seen for row in part]
-    prompts = [rollouts.prompts[row // rollouts.group] for row in rows]
+    prompts, responses = token_lists(rollouts.prompts, rollouts.responses, rows)
     width = max(batch.mask.shape[1] for _, batch in seen)
 
     def aligned(name: str) -> Tensor:
@@ -137,9 +134,9 @@ def _failed(rollouts: Rollouts, seen: list[tuple[list[int], TokenBatch]]) -> Fai
         return torch.cat([F.pad(tensor, (0, width - tensor.shape[1])) for tensor in tensors])
 
     return FailedBatch(
-        prompt_ids=[prompt.id for prompt in prompts],
-        prompts=[prompt.tokens for prompt in prompts],
-        responses=[rollouts.responses[row].tokens for row in rows],
+        prompt_ids=[rollouts.prompts[row // rollouts.group].id for row in rows],
+        prompts=prompts,
+        responses=responses,
         batch=TokenBatch(
             logprobs=aligned("logprobs"),
             old_logprobs=aligned("old_logprobs"),
