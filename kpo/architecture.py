@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from kpo.config_lengths import LEAST_POSITIONS
 from kpo.config_policy import Architecture, PretrainedPolicy, ScratchPolicy, Wheel
 from kpo.tasks.tokenizer import character_tokenizer
 from kpo.wheel import fetch_gguf
@@ -32,14 +33,14 @@ class ArchitectureError(RuntimeError):
     """An architecture that cannot be had, or is another than the experiment file states."""
 
 
-def architecture(policy: ScratchPolicy | PretrainedPolicy) -> Any:
+def architecture(policy: ScratchPolicy | PretrainedPolicy, positions: int = LEAST_POSITIONS) -> Any:
     """The policy's configuration as transformers has it; nothing is loaded but that.
 
-    It is what the file states, else the folder's or the hub's, else the wheel's. Raises
-    ArchitectureError where it cannot be had.
+    It is what the file states, else the folder's or the hub's, else the wheel's. `positions` is
+    for a policy from scratch alone. Raises ArchitectureError where it cannot be had.
     """
     if isinstance(policy, ScratchPolicy):
-        return scratch_config(policy)
+        return scratch_config(policy, positions)
     if policy.architecture is not None:
         return _qwen3(policy.architecture, _STATED)
     from transformers import AutoConfig  # noqa: PLC0415 - slow to import
@@ -56,7 +57,7 @@ def architecture(policy: ScratchPolicy | PretrainedPolicy) -> Any:
         return AutoConfig.from_pretrained(path.parent, gguf_file=path.name)
 
 
-def scratch_config(settings: ScratchPolicy) -> Any:
+def scratch_config(settings: ScratchPolicy, positions: int = LEAST_POSITIONS) -> Any:
     """A Qwen3 of the experiment's shape, for the character tokenizer."""
     tokenizer = character_tokenizer()
     return _qwen3(
@@ -64,7 +65,7 @@ def scratch_config(settings: ScratchPolicy) -> Any:
         _SHAPE,
         vocab_size=len(tokenizer),
         initializer_range=settings.initializer_range,
-        max_position_embeddings=256,
+        max_position_embeddings=positions,
         tie_word_embeddings=True,
         bos_token_id=None,
         eos_token_id=tokenizer.eos_token_id,

@@ -19,6 +19,7 @@ from tqdm import tqdm
 from kpo.architecture import check_stated, scratch_config, wheel_file
 from kpo.cli import experiment_argument, fail, load_or_exit
 from kpo.config import Experiment
+from kpo.config_lengths import LEAST_POSITIONS
 from kpo.config_policy import PretrainedPolicy, ScratchPolicy, WarmUp
 from kpo.files import atomic_folder
 from kpo.manifest import Manifest
@@ -32,13 +33,18 @@ from kpo.trainer.schedule import warm_up_cosine
 from kpo.wheel import load_gguf
 
 
-def scratch_policy(settings: ScratchPolicy, gpus: int = 0) -> Policy:
-    """A randomly initialised Qwen3 with the character tokenizer; seeded by the warm-up's seed."""
+def scratch_policy(
+    settings: ScratchPolicy, gpus: int = 0, positions: int = LEAST_POSITIONS
+) -> Policy:
+    """A randomly initialised Qwen3 with the character tokenizer; seeded by the warm-up's seed.
+
+    Its weights do not depend on the number of positions.
+    """
     from transformers import Qwen3ForCausalLM  # noqa: PLC0415 - slow to import
 
     tokenizer = character_tokenizer()
     torch.manual_seed(derive_seed(settings.warm_up.seed, "init"))
-    model: Any = Qwen3ForCausalLM(scratch_config(settings)).to(pick_device(gpus))
+    model: Any = Qwen3ForCausalLM(scratch_config(settings, positions)).to(pick_device(gpus))
     return Policy(model, tokenizer, frozenset([tokenizer.eos_token_id]))
 
 
@@ -103,7 +109,8 @@ def make_base(experiment: Experiment, out: Path) -> None:
     torch.set_num_threads(experiment.train.threads)
     manifest = Manifest.start(experiment, experiment.section("base"))
     if isinstance(experiment.policy, ScratchPolicy):
-        policy = scratch_policy(experiment.policy, experiment.train.gpus)
+        gpus = experiment.train.gpus
+        policy = scratch_policy(experiment.policy, gpus, experiment.positions)
         warm_up(policy, experiment.policy.warm_up, PROTOCOLS[experiment.prompt])
         model, tokenizer, came_from = policy.model, policy.tokenizer, "scratch"
     else:

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from kpo.config_lengths import length_faults, scratch_positions
 from kpo.config_policy import PretrainedPolicy, ScratchPolicy
 from kpo.config_train import OPERATIONAL, Train
 from kpo.config_values import (
@@ -59,6 +60,10 @@ class Grading(Section):
     memory_mb: Annotated[int, Field(ge=512)] = 2048
 
 
+LEAST_TEMPERATURE = 0.01
+"""vLLM's least above 0."""
+
+
 class Evaluate(Section):
     """How every model of the experiment, the base included, is evaluated."""
 
@@ -78,7 +83,17 @@ class Evaluate(Section):
     )
 
     @model_validator(mode="after")
-    def _fit_for_the_engine(self) -> Evaluate:
+    def _consistent(self) -> Evaluate:
+        if self.temperature == 0 and self.samples > 1:
+            raise ValueError(
+                f"samples is {self.samples}, but at temperature 0 all samples of a problem are the"
+                " same: set samples to 1, or a higher temperature"
+            )
+        if 0 < self.temperature < LEAST_TEMPERATURE:
+            raise ValueError(
+                f"temperature is {self.temperature:g}, but must be 0 or at least"
+                f" {LEAST_TEMPERATURE}: vllm would raise it to that without a word"
+            )
         if self.engine != "vllm" and self.gpus > 1:
             raise ValueError(
                 f"gpus is {self.gpus}, but engine {self.engine} uses at most 1; vllm uses more"
@@ -175,6 +190,8 @@ class Experiment(Section):
             self._check_data()
         else:
             self._check_task()
+        if fault := next(length_faults(self), None):
+            raise ValueError(fault)
         return self
 
     def _check_task(self) -> None:
@@ -220,6 +237,8 @@ class Experiment(Section):
             section["data"] = self._data(self.data.train_folder, [self.train.problems])
         elif stage == "evaluate":
             section["data"] = self._data(self.data.benchmarks_folder, self.evaluate.benchmarks)
+        elif stage == "base" and isinstance(self.policy, ScratchPolicy):
+            section["positions"] = self.positions
         if method is not None:
             section["method"] = self.methods[method].resolved()
         return section
@@ -230,6 +249,11 @@ class Experiment(Section):
         known = {**SOURCES, **self.data.sources}
         sources = {name: known[name].model_dump() for name in names if name in known}
         return {"folder": folder, "sources": sources}
+
+    @property
+    def positions(self) -> int:
+        """Of a policy made from scratch."""
+        return scratch_positions(self)
 
     @property
     def runs(self) -> list[str]:

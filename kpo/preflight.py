@@ -229,7 +229,7 @@ def main() -> None:
     args = parser.parse_args()
     experiment = load_or_exit(args.config)
     try:
-        config = architecture(experiment.policy)
+        config = architecture(experiment.policy, experiment.positions)
         footprint = Footprint(experiment.train, config, size_of(config))
         machine = machine_for(experiment, config, args.memory_gb, args.device_tflops)
     except (ArchitectureError, FootprintError, MachineError) as error:

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 TIERS: dict[str, tuple[int, int]] = {"easy": (3, 4), "medium": (5, 6), "hard": (7, 8)}
 """Smallest and largest number of terms of each tier."""
 
+LONGEST_TEXT = len("99=?") + 2 * (max(high for _, high in TIERS.values()) - 1)
+"""Characters of the longest problem."""
+
 HELD_OUT_SHARE = 0.1
 """Share of all problems that the hash reserves for testing."""
 

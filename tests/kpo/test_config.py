@@ -130,6 +130,11 @@ def test_a_quoted_number_is_text(tmp_path: Path) -> None:
     assert refusal(tmp_path, content) == ["train.lr is '1e-6', but must be a number"]
 
 
+def test_one_greedy_sample(tmp_path: Path) -> None:
+    greedy = changed(changed(SCRATCH, "evaluate/temperature", 0), "evaluate/samples", 1)
+    assert load(tmp_path, greedy).evaluate.temperature == 0
+
+
 def test_betas_are_a_list_of_two(tmp_path: Path) -> None:
     assert load(tmp_path, changed(SCRATCH, "train/betas", [0.8, 0.9])).train.betas == (0.8, 0.9)
 
@@ -282,6 +287,18 @@ REFUSED: list[tuple[str, Any, str]] = [
         0.5,
         "evaluate: gpu_memory (0.5) has no use without engine vllm on a GPU (engine is vllm, gpus"
         " 0); drop it",
+    ),
+    (
+        "evaluate/temperature",
+        0,
+        "evaluate: samples is 16, but at temperature 0 all samples of a problem are the same: set"
+        " samples to 1, or a higher temperature",
+    ),
+    (
+        "evaluate/temperature",
+        0.001,
+        "evaluate: temperature is 0.001, but must be 0 or at least 0.01: vllm would raise it to"
+        " that without a word",
     ),
     ("policy/kv_heads", 2, "policy: kv_heads (2) must divide heads (3)"),
     (
@@ -589,11 +606,19 @@ TRAIN = {"train grpo", "train kpo"}
 CHANGES: list[tuple[Tree, str, Any, set[str]]] = [
     (SCRATCH, "experiment", "other", set()),
     (SCRATCH, "seeds", [0, 1, 2], {"table"}),
-    (SCRATCH, "prompt", "boxed", {"base", "evaluate", *TRAIN}),
+    (
+        changed(SCRATCH, "train/max_prompt_tokens", 100),
+        "prompt",
+        "boxed",
+        {"base", "evaluate", *TRAIN},
+    ),
     (SCRATCH, "task/test", 5, {"problems"}),
     (SCRATCH, "policy/layers", 2, {"base"}),
     (SCRATCH, "policy/warm_up/seed", 2, {"base"}),
     (SCRATCH, "train/lr", 2e-4, TRAIN),
+    (SCRATCH, "train/max_response_tokens", 200, TRAIN),
+    (SCRATCH, "train/max_response_tokens", 300, {"base", *TRAIN}),  # more positions
+    (SCRATCH, "evaluate/max_response_tokens", 300, {"base", "evaluate", "table"}),
     (SCRATCH, "evaluate/samples", 8, {"evaluate", "table"}),
     (SCRATCH, "grading/timeout_s", 1.5, {"grade", *TRAIN}),  # rewards are grades
     (SCRATCH, "methods/kpo/q", 1e-4, {"train kpo", "table"}),
