@@ -24,7 +24,7 @@ from transformers import AutoConfig
 from evals.benchmarks import Benchmark, load_benchmarks
 from evals.repeats import RepeatError, refuse_repeats
 from evals.sample_file import BadRowError, read_samples
-from kpo.cli import experiment_argument, fail, load_or_exit
+from kpo.cli import experiment_argument, fail, load_or_exit, warn
 from kpo.config import Experiment
 from kpo.files import sha256_json
 from kpo.manifest import Manifest
@@ -33,7 +33,7 @@ from kpo.ranks import RanksError, pick_device
 from kpo.rollout.engine import NEUTRAL, RolloutEngine, Sampling, make_engine
 from kpo.seeding import derive_seed
 from kpo.tasks.problems import DataError, Problem
-from kpo.tasks.prompts import PROTOCOLS
+from kpo.tasks.prompts import FORCED_THINKING, PROTOCOLS
 
 SEED_RULE = "sha256(seed/run/benchmark/problem) + sample"
 """A response's seed, for manifests; `derive_seed` says which bits of the digest."""
@@ -45,12 +45,16 @@ REQUESTS_PER_CALL = 1024
 
 
 def protocol_record(
-    experiment: Experiment, tokenizer: Any, benchmarks: list[Benchmark], engine: dict[str, Any]
+    experiment: Experiment,
+    tokenizer: Any,
+    benchmarks: list[Benchmark],
+    prompts: dict[Key, list[int]],
+    engine: dict[str, Any],
 ) -> dict[str, Any]:
     """Everything that must be equal for two models' results to stand in one table."""
     settings = experiment.evaluate
     return {
-        "prompt": PROTOCOLS[experiment.prompt].identity(tokenizer),
+        "prompt": PROTOCOLS[experiment.prompt].identity(tokenizer, prompts.values()),
         "sampling": {
             "samples": settings.samples,
             "temperature": settings.temperature,
@@ -175,6 +179,8 @@ def run(experiment: Experiment, name: str, model: Path, problems: Path | None, o
     tokenizer, _ = load_tokenizer(model)
     limit = AutoConfig.from_pretrained(model).max_position_embeddings
     prompts = encode(experiment, tokenizer, limit, benchmarks)
+    if PROTOCOLS[experiment.prompt].forces_thinking(tokenizer):
+        warn(FORCED_THINKING)
     engine = make_engine(
         settings.engine,
         model,
@@ -184,7 +190,7 @@ def run(experiment: Experiment, name: str, model: Path, problems: Path | None, o
         tensor_parallel=max(settings.gpus, 1),
         gpu_memory=settings.gpu_memory if settings.gpus else None,
     )
-    protocol = protocol_record(experiment, tokenizer, benchmarks, engine.describe())
+    protocol = protocol_record(experiment, tokenizer, benchmarks, prompts, engine.describe())
     weights = weights_hash(model)
     partial = out.with_name(f".{out.name}.partial")
     partial.parent.mkdir(parents=True, exist_ok=True)

@@ -17,7 +17,7 @@ import torch
 from tqdm import tqdm
 
 from kpo.architecture import check_stated, scratch_config, wheel_file
-from kpo.cli import experiment_argument, fail, load_or_exit
+from kpo.cli import experiment_argument, fail, load_or_exit, warn
 from kpo.config import Experiment
 from kpo.config_lengths import LEAST_POSITIONS
 from kpo.config_policy import PretrainedPolicy, ScratchPolicy, WarmUp
@@ -27,7 +27,7 @@ from kpo.policy import Policy, response_logprobs, save_model, weights_hash
 from kpo.ranks import pick_device
 from kpo.seeding import derive_seed
 from kpo.tasks.chained_sums import TIERS, draw
-from kpo.tasks.prompts import PROTOCOLS, PromptProtocol
+from kpo.tasks.prompts import FORCED_THINKING, PROTOCOLS, PromptProtocol
 from kpo.tasks.tokenizer import character_tokenizer
 from kpo.trainer.schedule import warm_up_cosine
 from kpo.wheel import load_gguf
@@ -115,6 +115,8 @@ def make_base(experiment: Experiment, out: Path) -> None:
         model, tokenizer, came_from = policy.model, policy.tokenizer, "scratch"
     else:
         model, tokenizer, came_from = pretrained(experiment.policy)
+        if PROTOCOLS[experiment.prompt].forces_thinking(tokenizer):
+            warn(FORCED_THINKING)
     parameters = sum(p.numel() for p in model.parameters())
     with atomic_folder(out) as folder:
         save_model(model, tokenizer, folder)

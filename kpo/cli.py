@@ -21,6 +21,11 @@ def fail(message: object) -> NoReturn:
     raise SystemExit(2)
 
 
+def warn(message: object) -> None:
+    """One message on stderr."""
+    sys.stderr.write(f"warning: {message}\n")
+
+
 def load_or_exit(path: str) -> Experiment:
     """The experiment, or its faults on stderr and exit code 2."""
     try:

@@ -14,7 +14,7 @@ import torch
 import yaml
 
 from evals.grade import Grader
-from kpo.cli import fail, method_arguments, method_or_exit
+from kpo.cli import fail, method_arguments, method_or_exit, warn
 from kpo.config import Experiment
 from kpo.config_train import Train
 from kpo.files import write_text
@@ -25,7 +25,7 @@ from kpo.registry import make_objective
 from kpo.rollout.engine import RolloutEngine, make_engine
 from kpo.sharding import needs_sharding, save_sharded, shard
 from kpo.tasks.problems import DataError, choose_folder, content_hash, load_problems
-from kpo.tasks.prompts import PROTOCOLS
+from kpo.tasks.prompts import FORCED_THINKING, PROTOCOLS
 from kpo.trainer.batch import Prompt
 from kpo.trainer.checkpoint import CheckpointError, Checkpoints
 from kpo.trainer.failure import NonFiniteError
@@ -100,6 +100,9 @@ def run(
     stored = needs_sharding(ranks.size, train.dtype)  # sharding widens layer by layer
     policy = load_policy(base, dtype="auto" if stored else "float32")
     prompts, data_hash = load_prompts(experiment, policy, problems)
+    protocol = PROTOCOLS[experiment.prompt]
+    if ranks.is_main and protocol.forces_thinking(policy.tokenizer):
+        warn(FORCED_THINKING)
     policy, engine = prepare(train, base, policy, ranks)
     chosen = experiment.methods[method]
     partial = out / ".partial"
@@ -110,7 +113,7 @@ def run(
             workers=GRADING_WORKERS,
             timeout_s=limits.timeout_s,
             memory_mb=limits.memory_mb,
-            answers=PROTOCOLS[experiment.prompt].answers,
+            answers=protocol.answers,
         ) as grader,
         RunLog(partial if ranks.is_main else None) as log,
     ):
@@ -137,6 +140,7 @@ def run(
         base=weights_hash(base),
         weights=weights_hash(partial / "model"),
         data=data_hash,
+        prompt=protocol.identity(policy.tokenizer, [prompt.tokens for prompt in prompts]),
         engine=engine.describe(),
         processes=ranks.size,
     )

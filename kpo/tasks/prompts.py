@@ -7,13 +7,21 @@ authors' code does (`official`).
 from __future__ import annotations
 
 import hashlib
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
+
+from kpo.files import sha256_json
 
 Phase = Literal["training", "evaluation"]
 
 BOX_INSTRUCTION = "Reason step by step, and put your final answer within \\boxed{}."
 HASHES_INSTRUCTION = 'Work through it step by step, and write your final answer behind "####".'
+
+_OPENS_THINKING = re.compile(
+    r"[<\[◁]\|?(?:start_|seed:)?(?:think|thinking|thought|reasoning)\|?[>\]▷]\s*\Z", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True)
@@ -39,26 +47,60 @@ class PromptProtocol:
         """Token ids of the prompt; a tokenizer without a chat template gets the plain text."""
         template = self.training if phase == "training" else self.evaluation
         text = template.replace("{problem}", problem)  # problems hold braces of their own
-        if self.chat and tokenizer.chat_template:
-            encoded = tokenizer.apply_chat_template(
-                [{"role": "user", "content": text}],
-                add_generation_prompt=True,
-                enable_thinking=False,  # templates without a thinking mode ignore it
-                return_dict=True,
-            )
-            return list(encoded["input_ids"])
-        return list(tokenizer(text)["input_ids"])
+        if self._wraps(tokenizer):
+            return list(_chat(tokenizer, text, return_dict=True)["input_ids"])
+        ids = list(tokenizer(text)["input_ids"])
+        while ids and ids[-1] == tokenizer.eos_token_id:  # some append it, as if all were said
+            ids.pop()
+        return ids
 
-    def identity(self, tokenizer: Any) -> dict[str, str | None]:
-        """What a manifest records: the name, the hashes of the templates, where answers are."""
-        chat = tokenizer.chat_template if self.chat else None
+    def identity(self, tokenizer: Any, prompts: Iterable[Sequence[int]]) -> dict[str, str | None]:
+        """What a manifest records: the name, the hashes of the templates, where answers are.
+
+        `prompts` are the encoded prompts, in order: a template may print more than it is given,
+        such as the date.
+        """
+        wraps = self._wraps(tokenizer)
         return {
             "name": self.name,
             "template_sha256": _digest(self.evaluation),
             "training_template_sha256": _digest(self.training),
-            "chat_template_sha256": _digest(str(chat)) if chat else None,
+            "chat_template_sha256": _digest(str(tokenizer.chat_template)) if wraps else None,
+            "thinking": ("forced on" if self.forces_thinking(tokenizer) else "off")
+            if wraps
+            else None,
+            "prompts_sha256": prompts_hash(prompts),
             "answers": self.answers,
         }
+
+    def forces_thinking(self, tokenizer: Any) -> bool:
+        """Whether the chat template opens a block of thinking although it is asked not to."""
+        return self._wraps(tokenizer) and bool(
+            _OPENS_THINKING.search(_chat(tokenizer, "1+1=?", tokenize=False))
+        )
+
+    def _wraps(self, tokenizer: Any) -> bool:
+        return self.chat and bool(tokenizer.chat_template)
+
+
+FORCED_THINKING = (
+    "the model's chat template opens a block of thinking although thinking was asked off: its"
+    " responses will be longer than those of models that answer at once, and manifests say so"
+)
+
+
+def prompts_hash(prompts: Iterable[Sequence[int]]) -> str:
+    """Content hash of encoded prompts, in order."""
+    return sha256_json([list(prompt) for prompt in prompts])
+
+
+def _chat(tokenizer: Any, text: str, **options: Any) -> Any:
+    return tokenizer.apply_chat_template(
+        [{"role": "user", "content": text}],
+        add_generation_prompt=True,
+        enable_thinking=False,  # templates without a thinking mode ignore it
+        **options,
+    )
 
 
 def _digest(text: str) -> str:

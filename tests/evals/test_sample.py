@@ -15,6 +15,7 @@ from kpo.config import Experiment
 from kpo.policy import save_model
 from kpo.rollout.engine import Response, Sampling
 from kpo.tasks.problems import DataError
+from kpo.tasks.prompts import prompts_hash
 from kpo.tasks.tokenizer import character_tokenizer
 from tests.kpo.models import tiny_policy
 
@@ -191,6 +192,8 @@ def test_the_manifest_says_under_which_protocol(run: Run, out: Path) -> None:
     assert manifest["settings_sha256"]
     assert protocol["engine"] == {"name": "fake", "version": "1"}
     assert protocol["prompt"]["name"] == "plain"
+    asked = [TOKENIZER(f"{text}\n")["input_ids"] for texts in PROBLEMS.values() for text in texts]
+    assert protocol["prompt"]["prompts_sha256"] == prompts_hash(asked)
     sampling = protocol["sampling"]
     assert sampling == {
         "seed_rule": "sha256(seed/run/benchmark/problem) + sample",

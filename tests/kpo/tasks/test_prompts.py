@@ -1,13 +1,15 @@
 """Prompt protocols: which text a model sees, through its chat template or plainly."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from tokenizers.processors import TemplateProcessing
 from transformers import PreTrainedTokenizerFast
 
 from evals.answers import EXTRACTORS
 from kpo.tasks.prompts import BOX_INSTRUCTION, HASHES_INSTRUCTION, PROTOCOLS, Phase
-from kpo.tasks.tokenizer import character_tokenizer
+from kpo.tasks.tokenizer import EOS, PAD, character_tokenizer
 
 TEMPLATE = (
     "{% for message in messages %}<{{ message['role'] }}>{{ message['content'] }}{% endfor %}"
@@ -85,8 +87,10 @@ def test_protocols_are_known_by_their_names(name: str) -> None:
     assert PROTOCOLS[name].name == name
 
 
-def identity(protocol: str, template: str | None) -> dict[str, Any]:
-    return PROTOCOLS[protocol].identity(tokenizer(template))
+def identity(
+    protocol: str, template: str | None, prompts: Sequence[Sequence[int]] = ((1, 2), (3,))
+) -> dict[str, Any]:
+    return PROTOCOLS[protocol].identity(tokenizer(template), prompts)
 
 
 def test_the_identity_changes_with_what_the_model_sees() -> None:
@@ -102,3 +106,57 @@ def test_the_identity_changes_with_what_the_model_sees() -> None:
 def test_a_chat_template_that_is_not_used_is_not_part_of_the_identity() -> None:
     assert identity("plain", TEMPLATE) == identity("plain", None)
     assert identity("plain", None)["chat_template_sha256"] is None
+
+
+def test_the_identity_is_of_the_tokens_that_the_model_sees() -> None:
+    """A template that prints the date gives other prompts tomorrow, under the same template."""
+    dated = "{{ strftime_now('%d %B %Y') }}" + TEMPLATE
+    today = [PROTOCOLS["boxed"].encode(tokenizer(dated), "1+1?", "evaluation")]
+    tomorrow = [[*today[0][:1], *today[0]]]
+    same = identity("boxed", dated, today)
+    assert identity("boxed", dated, tuple(map(tuple, today))) == same
+    other = identity("boxed", dated, tomorrow)
+    assert {key for key in same if same[key] != other[key]} == {"prompts_sha256"}
+    joined = identity("boxed", dated, [[1], [2, 3]]), identity("boxed", dated, [[1, 2], [3]])
+    assert joined[0] != joined[1]
+
+
+# Tokenizers and templates that add what they should not
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_no_plain_prompt_ends_with_the_end_token(name: str) -> None:
+    ends, starts = tokenizer(), tokenizer()
+    special = [(token, ends.convert_tokens_to_ids(token)) for token in (PAD, EOS)]
+    ends.backend_tokenizer.post_processor = TemplateProcessing(
+        single=f"{PAD} $A {EOS} {EOS}", special_tokens=special
+    )
+    starts.backend_tokenizer.post_processor = TemplateProcessing(
+        single=f"{PAD} $A", special_tokens=special
+    )
+    assert ends("1")["input_ids"][-1] == ends.eos_token_id
+    for phase in PHASES:  # what a tokenizer puts before a text stays
+        encoded = PROTOCOLS[name].encode(ends, PROBLEM, phase)
+        assert encoded == PROTOCOLS[name].encode(starts, PROBLEM, phase)
+        assert encoded[0] == ends.pad_token_id
+
+
+@pytest.mark.parametrize(
+    ("ending", "forced"),
+    [
+        ("<think>\n", True),  # whatever it is asked
+        ("{% if enable_thinking is undefined or enable_thinking %}<think>{% endif %}", False),
+        ("<think>\n\n</think>\n\n", False),
+        ("<|START_THINKING|>", True),
+        ("[THINK]", True),
+        ("I think", False),
+        ("", False),
+    ],
+)
+def test_a_template_that_thinks_although_asked_not_to(ending: str, forced: bool) -> None:
+    template = TEMPLATE + ending
+    assert PROTOCOLS["boxed"].forces_thinking(tokenizer(template)) is forced
+    assert identity("boxed", template)["thinking"] == ("forced on" if forced else "off")
+    assert not PROTOCOLS["plain"].forces_thinking(tokenizer(template))
+    assert identity("plain", template)["thinking"] is None
+    assert identity("boxed", None)["thinking"] is None
