@@ -32,6 +32,7 @@ from kpo.config_values import (
     Text,
 )
 from kpo.experiment_file import ConfigError, read_experiment_file, sentence
+from kpo.objective_check import check_objective
 from kpo.registry import make_objective
 from kpo.tasks.chained_sums import TIERS
 from kpo.tasks.problems import choose_folder, locate
@@ -143,7 +144,7 @@ class Method(Section):
 
     @model_validator(mode="after")
     def _known_to_the_registry(self) -> Method:
-        self.resolved()
+        check_objective(make_objective(self.objective, **self.settings), self.objective)
         return self
 
 

@@ -12,6 +12,7 @@ response i, A_i the advantage, T_i the number of tokens, sg(.) stop-gradient.
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -23,6 +24,8 @@ from torch import Tensor
 @dataclass(frozen=True)
 class TokenBatch:
     """Responses of one micro-batch, aligned at their first token.
+
+    Log-probs of half precision are widened to float32, with a warning: what rounding took is lost.
 
     Attributes:
         logprobs: log pi_theta [B, T] in nats, with gradient.
@@ -48,6 +51,22 @@ class TokenBatch:
                 f" {list(shape)}, {list(self.old_logprobs.shape)}, {list(self.mask.shape)} and"
                 f" {list(self.advantages.shape)}"
             )
+        for name in ("logprobs", "old_logprobs"):
+            self._widen(name)
+
+    def _widen(self, name: str) -> None:
+        values: Tensor = getattr(self, name)
+        if not values.is_floating_point():
+            raise ValueError(f"TokenBatch wants {name} of floating point, got {values.dtype}")
+        if values.element_size() < 4:
+            step = torch.finfo(values.dtype).eps
+            warnings.warn(
+                f"TokenBatch: {name} are {values.dtype}, which at -1 nat has steps of {step:.1g},"
+                " coarser than clips of 3e-4: they are widened to float32, but should be computed"
+                " in it",
+                stacklevel=4,
+            )
+            object.__setattr__(self, name, values.float())
 
 
 @dataclass(frozen=True)

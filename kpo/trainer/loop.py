@@ -20,6 +20,7 @@ from tqdm import tqdm
 from kpo.config_train import Train
 from kpo.diagnostics import RatioStatistics
 from kpo.objective import Objective
+from kpo.objective_check import check_objective
 from kpo.policy import Policy
 from kpo.ranks import ALONE, Ranks
 from kpo.rollout.engine import RolloutEngine, Sampling
@@ -61,6 +62,7 @@ class Trainer:
 
     def __post_init__(self) -> None:
         c = self.config
+        check_objective(self.objective)
         self.optimizer = torch.optim.AdamW(
             self.policy.model.parameters(),
             lr=c.lr,
