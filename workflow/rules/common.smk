@@ -1,5 +1,6 @@
 # What several rule files share.
 
+from kpo.job_memory import base_mb, sample_mb, train_mb
 from kpo.tasks.prompts import PROTOCOLS
 
 ROOT = f"results/{EXPERIMENT.experiment}"

@@ -21,6 +21,7 @@ rule sample:
     threads: EXPERIMENT.evaluate.threads
     resources:
         gpu=EXPERIMENT.evaluate.gpus,
+        mem_mb=lambda wildcards, input: sample_mb(input.model),
     shell:
         "python -m evals.sample --config {params.config} --run {wildcards.run}"
         " --model {input.model} {params.problems} --out {output.samples} > {log} 2>&1"

@@ -52,6 +52,7 @@ rule base:
     threads: EXPERIMENT.train.threads
     resources:
         gpu=min(1, EXPERIMENT.train.gpus),
+        mem_mb=base_mb(EXPERIMENT.policy),
     shell:
         "python -m kpo.base --config {params.config} --out {output} 2> {log}"
 
@@ -83,6 +84,7 @@ rule train:
     threads: EXPERIMENT.train.threads * EXPERIMENT.train.world
     resources:
         gpu=EXPERIMENT.train.gpus,
+        mem_mb=lambda wildcards, input: train_mb(input.base[0], EXPERIMENT.train),
     shell:
         "{params.launcher} -m kpo.train --config {params.config} --method {wildcards.method}"
         " --seed {wildcards.seed} --base {input.base} {params.problems} --out {params.out} 2> {log}"
