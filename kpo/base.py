@@ -59,7 +59,6 @@ def warm_up(policy: Policy, settings: WarmUp, protocol: PromptProtocol) -> None:
     )
     schedule = warm_up_cosine(optimizer, settings.steps, warm_up_steps=30, final=0.05)
     tiers = list(TIERS)
-    policy.model.train()
     for _ in tqdm(range(settings.steps), desc="warm-up", unit="step"):
         problems = [draw(rng, rng.choice(tiers), held_out=False) for _ in range(settings.batch)]
         prompts = [protocol.encode(policy.tokenizer, p.text, "training") for p in problems]
@@ -74,7 +73,6 @@ def warm_up(policy: Policy, settings: WarmUp, protocol: PromptProtocol) -> None:
         torch.nn.utils.clip_grad_norm_(policy.model.parameters(), 1.0)
         optimizer.step()
         schedule.step()
-    policy.model.eval()
 
 
 def pretrained(settings: PretrainedPolicy) -> tuple[Any, Any, str]:

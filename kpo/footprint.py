@@ -14,11 +14,12 @@ from typing import Any
 import torch
 
 from kpo.config_train import Train
+from kpo.layers import layers
 from kpo.policy import check_architecture
 from kpo.ranks import Ranks
 from kpo.rollout.decoder import FusedDecoder
 from kpo.rollout.engine import Response
-from kpo.sharding import layers, needs_sharding
+from kpo.sharding import needs_sharding
 from kpo.trainer.batch import Prompt, micro_batches
 from kpo.working_memory import WorkingMemory, working_memory
 

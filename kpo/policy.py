@@ -21,6 +21,9 @@ register()
 class Policy:
     """A causal language model with its tokenizer; `eos` are the ids that end a response.
 
+    The model is in evaluation mode and stays there: with dropout or router noise the new log-probs
+    of an update would differ from the old at unchanged weights.
+
     Raises ValueError for a model whose log-probs could not be computed as `Scorer` does.
     """
 
@@ -31,6 +34,7 @@ class Policy:
 
     def __post_init__(self) -> None:
         check_architecture(self.model)
+        self.model.eval()
         self.model.set_attn_implementation(ATTENTION)
         object.__setattr__(self, "scorer", Scorer(self.model))
 
@@ -96,7 +100,7 @@ def load_policy(
     from transformers import AutoModelForCausalLM  # noqa: PLC0415 - slow to import
 
     model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype)
-    model.to(device).eval()
+    model.to(device)
     try:
         return Policy(model, *load_tokenizer(path))
     except ValueError as error:
@@ -150,7 +154,7 @@ def response_logprobs(
     """Log-probs of response tokens under the policy, at temperature 1.
 
     Args:
-        policy: the model; its current training mode and gradient mode are used.
+        policy: the model; the current gradient mode is used.
         prompts: B token lists.
         responses: B token lists, each with at least one token.
         entropy: ask for entropies, which gives up the gradient.

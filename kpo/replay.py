@@ -60,7 +60,6 @@ class Replayed:
 
 def replay(policy: Policy, objective: Objective, batches: Sequence[FailedBatch]) -> Replayed:
     """Recompute log-probs, loss and gradient of every response, one after the other."""
-    policy.model.train()
     policy.model.zero_grad(set_to_none=True)
     total = sum(len(failed.responses) for failed in batches)
     rows, losses = [], []

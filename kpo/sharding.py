@@ -17,6 +17,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor
 
+from kpo.layers import layers
 from kpo.policy import Policy, save_model
 from kpo.ranks import Ranks
 
@@ -56,11 +57,6 @@ def shard(policy: Policy, ranks: Ranks, dtype: str) -> Policy:
 def is_sharded(policy: Policy) -> bool:
     """Whether `shard` has given the weights to FSDP."""
     return isinstance(policy.scorer, FSDPModule)
-
-
-def layers(model: Any) -> list[Any]:
-    """The transformer's layers, in order."""
-    return list(model.get_decoder().layers)
 
 
 def full(tensor: Tensor) -> Tensor:

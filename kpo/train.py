@@ -18,6 +18,7 @@ from kpo.cli import fail, method_arguments, method_or_exit, warn
 from kpo.config import Experiment
 from kpo.config_train import Train
 from kpo.files import write_text
+from kpo.layers import recompute
 from kpo.manifest import Manifest
 from kpo.policy import Policy, load_policy, weights_hash
 from kpo.ranks import Ranks, RanksError, join
@@ -81,7 +82,7 @@ def prepare(train: Train, base: Path, policy: Policy, ranks: Ranks) -> tuple[Pol
     )
     policy = shard(policy, ranks, train.dtype)
     if train.activation_checkpointing:
-        policy.model.gradient_checkpointing_enable({"use_reentrant": False})
+        recompute(policy.model)
     return policy, engine
 
 

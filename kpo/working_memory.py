@@ -14,10 +14,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from kpo.layers import recompute
 from kpo.packing import ATTENTION, pack
 from kpo.policy import Scorer
 
@@ -47,7 +48,8 @@ class LiveBytes(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        output = func(*args, **(kwargs or {}))
+        call = _grouped_product if func is torch.ops.aten._grouped_mm.default else func
+        output = call(*args, **(kwargs or {}))
         for tensor in tree_leaves(output):
             if isinstance(tensor, Tensor):
                 self._count(tensor.untyped_storage())
@@ -108,9 +110,9 @@ def measure(
     with FakeTensorMode(allow_non_fake_inputs=True):
         model = AutoModelForCausalLM.from_config(config, dtype=getattr(torch, dtype))
         model.set_attn_implementation(ATTENTION)
-        model.train()
+        model.eval()
         if checkpointing:
-            model.gradient_checkpointing_enable({"use_reentrant": False})
+            recompute(model)
         return measure_pass(model, packed)
 
 
@@ -126,6 +128,15 @@ def measure_pass(model: Any, packed: Any) -> WorkingMemory:
     for hook in hooks:
         hook.remove()
     return WorkingMemory(kept, live.peak)
+
+
+def _grouped_product(input: Tensor, weight: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    """Of a mixture's experts. On tensors without data, torch knows its shape in bfloat16 alone."""
+    product = torch.ops.aten._grouped_mm.default
+    if isinstance(input, FakeTensor):
+        made: Tensor = product(input.bfloat16(), weight.bfloat16(), *args, **kwargs)
+        return made.to(input.dtype)
+    return product(input, weight, *args, **kwargs)
 
 
 def _drop_gradient(weight: Tensor) -> None:

@@ -134,7 +134,6 @@ def old_logprobs(
 
     `budget` is the number of tokens of a forward pass; the work is divided among the ranks.
     """
-    policy.model.eval()
     counts = torch.tensor([len(response.tokens) for response in responses])
     mask = (torch.arange(int(counts.max()))[None] < counts[:, None]).to(policy.device)
     values = torch.zeros(2, *mask.shape, device=policy.device)  # log-probs and entropies

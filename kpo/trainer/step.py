@@ -78,7 +78,6 @@ class Updater:
         depends neither on how it is cut into micro-batches nor on the number of ranks. Raises
         NonFinite, on every rank and before the step is taken, if anything in it is not finite.
         """
-        self.policy.model.train()
         self.optimizer.zero_grad(set_to_none=True)
         parts = micro_batches(rollouts.prompts, rollouts.responses, rows, self.budget, self.ranks)
         seen: list[tuple[list[int], TokenBatch]] = []

@@ -19,6 +19,7 @@ import torch
 from tqdm import tqdm
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
+from kpo.layers import recompute
 from kpo.policy import Policy
 from kpo.ranks import Ranks
 from kpo.registry import make_objective
@@ -50,7 +51,7 @@ def policy_of(args: argparse.Namespace, device: torch.device) -> Policy:
     policy = shard(
         Policy(model, character_tokenizer(), frozenset([0])), Ranks(device=device), "bfloat16"
     )
-    policy.model.gradient_checkpointing_enable({"use_reentrant": False})
+    recompute(policy.model)
     return policy
 
 

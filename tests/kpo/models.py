@@ -6,8 +6,12 @@ from typing import Any
 
 import torch
 from transformers import (
+    GPT2Config,
+    GPT2LMHeadModel,
     LlamaConfig,
     LlamaForCausalLM,
+    MixtralConfig,
+    MixtralForCausalLM,
     Qwen2Config,
     Qwen2ForCausalLM,
     Qwen3Config,
@@ -31,6 +35,12 @@ FAMILIES: dict[str, tuple[Any, Any, dict[str, Any]]] = {
     "qwen2": (Qwen2Config, Qwen2ForCausalLM, {"num_key_value_heads": 1}),
     "llama": (LlamaConfig, LlamaForCausalLM, {"num_key_value_heads": 2, "attention_bias": True}),
     "gpt_neox": (GPTNeoXConfig, GPTNeoXForCausalLM, {}),
+    "gpt2": (GPT2Config, GPT2LMHeadModel, {}),  # with dropout
+    "mixtral": (
+        MixtralConfig,
+        MixtralForCausalLM,
+        {"num_key_value_heads": 2, "num_local_experts": 3, "router_jitter_noise": 0.3},
+    ),
 }
 
 

@@ -11,10 +11,10 @@ from transformers import GPTNeoXConfig, Qwen3Config, Qwen3ForCausalLM
 
 from kpo.config_train import Train
 from kpo.footprint import CHECKPOINTS, RESERVE, Footprint, FootprintError, size_of
+from kpo.layers import layers, recompute
 from kpo.packing import pack
 from kpo.policy import Policy
 from kpo.rollout.decoder import FusedDecoder
-from kpo.sharding import layers
 from kpo.tasks.tokenizer import character_tokenizer
 from tests.kpo.models import FAMILIES, tiny_policy
 from tests.kpo.trainer.runs import tiny_trainer
@@ -180,10 +180,10 @@ def test_operations_are_those_that_torch_counts(again: bool) -> None:
         intermediate_size=64,
     )
     found = Footprint(train(activation_checkpointing=again), config, size_of(config))
-    model = Qwen3ForCausalLM(config).train().bfloat16()  # torch counts no product in place
+    model = Qwen3ForCausalLM(config).bfloat16()  # torch counts no product in place
     policy = Policy(model, character_tokenizer(), frozenset([1]))
     if again:
-        model.gradient_checkpointing_enable({"use_reentrant": False})
+        recompute(model)
     with FlopCounterMode(display=False) as forward:
         _pass(policy, backward=False)
     with FlopCounterMode(display=False) as update:

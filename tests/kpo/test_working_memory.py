@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from kpo.layers import recompute
 from kpo.packing import Packed, pack
 from kpo.policy import Policy
 from kpo.working_memory import LiveBytes, WorkingMemory, measure, measure_pass, working_memory
@@ -58,9 +59,8 @@ def test_live_bytes_count_storages_once_and_until_they_are_dropped() -> None:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_fake_tensors_take_what_real_ones_take(family: str, again: bool) -> None:
     policy = tiny_policy(family)
-    policy.model.train()
     if again:
-        policy.model.gradient_checkpointing_enable({"use_reentrant": False})
+        recompute(policy.model)
     real = measure_pass(policy.model, packed())
     found = fake(policy.model.config, 2, again=again)
     assert found.kept == pytest.approx(real.kept, abs=ROUND)
@@ -71,7 +71,7 @@ def test_fake_tensors_take_what_real_ones_take(family: str, again: bool) -> None
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_what_is_kept_is_what_autograd_saves(dtype: str) -> None:
     policy = tiny_policy()
-    policy.model.to(getattr(torch, dtype)).train()
+    policy.model.to(getattr(torch, dtype))
     known = {p.untyped_storage().data_ptr() for p in policy.model.parameters()}
     saved: dict[int, int] = {}
     held: list[Tensor] = []  # or a later tensor could take a freed one's place

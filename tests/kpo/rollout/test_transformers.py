@@ -23,7 +23,7 @@ CPU = torch.device("cpu")
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_families_use_the_decoder_made_for_them(family: str) -> None:
-    expected = ModelDecoder if family == "gpt_neox" else FusedDecoder
+    expected = FusedDecoder if family in FusedDecoder.FAMILY else ModelDecoder
     assert type(make_decoder(tiny_policy(family).model)) is expected
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from kpo.config_train import Train
+from kpo.layers import recompute
 from kpo.ranks import join
 from kpo.rollout.transformers import TransformersEngine
 from kpo.sharding import save_sharded, shard
@@ -22,7 +23,7 @@ def main() -> None:
     engine = TransformersEngine(tiny_policy(seed=3))
     policy = shard(tiny_policy(seed=3), ranks, dtype)
     if settings.get("activation_checkpointing"):
-        policy.model.gradient_checkpointing_enable({"use_reentrant": False})
+        recompute(policy.model)
     trainer = tiny_trainer(folder, policy=policy, engine=engine, ranks=ranks, **settings)
     trainer.train()
     masters = {str(weight.dtype) for weight in policy.model.parameters()}

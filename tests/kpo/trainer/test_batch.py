@@ -133,13 +133,6 @@ def test_old_logprobs_do_not_depend_on_the_micro_batch(budget: int) -> None:
     assert part_entropy == pytest.approx(entropy, rel=1e-6)
 
 
-def test_old_logprobs_are_computed_in_evaluation_mode() -> None:
-    policy = tiny_policy()
-    policy.model.train()
-    rollouts(policy)
-    assert not policy.model.training
-
-
 # Rewards and what follows
 
 

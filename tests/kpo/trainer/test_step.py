@@ -184,13 +184,6 @@ def test_truncated_importance_changes_gradients_and_no_value(name: str) -> None:
         assert metrics.summary()[key] == pytest.approx(plain_metrics.summary()[key], 1e-9), key
 
 
-def test_the_model_is_in_training_mode() -> None:
-    policy = double_policy()
-    made = rollouts(policy)
-    step(policy, made, OBJECTIVES["grpo"])
-    assert policy.model.training
-
-
 def test_the_objectives_view_has_each_responses_own_numbers() -> None:
     policy = tiny_policy()
     made = rollouts(policy)
