@@ -28,23 +28,27 @@ from kpo.trainer.failure import FailedBatch, Failure, load_failed_weights, load_
 
 @dataclass(frozen=True)
 class Row:
-    """One response. The last columns count tokens from 0; None: all values are finite.
+    """One response. The columns `old` to `ratio` count tokens from 0; None: all are finite.
 
     Attributes:
-        ratio: the largest |log-ratio| of a token, recomputed, in nats; NaN if there is one.
+        raw: the largest |log-ratio| of a token, recomputed, in nats; NaN if there is one.
+        used: the same of the objective's own log-ratios (filtered, averaged, or raw again).
         old: the first token whose log pi_old is not finite.
         stored: the first token whose log pi_theta is not finite, as the trainer computed it.
         recomputed: the same, computed now.
+        ratio: the first token whose ratio, as the objective uses it, is not finite.
         loss: whether the response's loss is finite.
     """
 
     prompt: str
     tokens: int
     advantage: float
-    ratio: float
+    raw: float
+    used: float
     old: int | None
     stored: int | None
     recomputed: int | None
+    ratio: int | None
     loss: bool
 
 
@@ -79,10 +83,12 @@ def replay(policy: Policy, objective: Objective, batches: Sequence[FailedBatch])
                     prompt=failed.prompt_ids[i],
                     tokens=len(failed.responses[i]),
                     advantage=float(old.advantages),
-                    ratio=float(token_log_ratio(now).detach().abs().max()),
+                    raw=float(token_log_ratio(now).detach().abs().max()),
+                    used=float(output.log_ratio.abs().max()),
                     old=first_non_finite(old.old_logprobs),
                     stored=first_non_finite(old.logprobs),
                     recomputed=first_non_finite(logprobs),
+                    ratio=first_non_finite(output.log_ratio.exp()),
                     loss=bool(output.loss.isfinite()),
                 )
             )
@@ -164,8 +170,9 @@ def main() -> None:
         description="Look at a step that was not finite. Reads the experiment file, the base policy"
         " (for its architecture) and the folder that the stopped run named (weights, batch,"
         " settings); recomputes log-probs, loss and gradient, and prints a line a response: its"
-        " prompt, number of tokens, advantage, largest |log-ratio|, the first token (from 0) whose"
-        " old, stored and recomputed log-prob is not finite (- if none), and whether its loss is"
+        " prompt, number of tokens, advantage, largest |log-ratio| in nats, raw and as the"
+        " objective used it, the first token (from 0) whose old, stored and recomputed"
+        " log-prob, and whose ratio as used, is not finite (- if none), and whether its loss is"
         " finite; then the parameters with a non-finite weight or gradient. Writes nothing.",
         epilog="Truncated importance weights are not replayed: a stored log-prob that is not finite"
         " while the recomputed one is points to them.",

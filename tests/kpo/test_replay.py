@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ import torch
 
 from kpo import replay as module
 from kpo.config import load_experiment
-from kpo.objective import TokenBatch
+from kpo.objective import Objective, TokenBatch
 from kpo.policy import Policy, response_logprobs, save_model
 from kpo.registry import make_objective
 from kpo.replay import replay
@@ -42,8 +43,9 @@ def test_a_finite_batch_is_replayed_as_the_objective_sees_it() -> None:
         ("b", 3, 0.5),
     ]
     for row in replayed.rows:
-        assert row.ratio == pytest.approx(0.1, abs=1e-5)
-        assert (row.old, row.stored, row.recomputed, row.loss) == (None, None, None, True)
+        assert (row.raw, row.used) == pytest.approx((0.1, 0.1), abs=1e-5)
+        assert (row.old, row.stored, row.recomputed) == (None, None, None)
+        assert (row.ratio, row.loss) == (None, True)
     assert (replayed.weights, replayed.gradients) == ([], [])
     assert replayed.loss == pytest.approx(float(objective(failed.batch).loss) / 3, abs=1e-5)
     gradient = [p.grad.clone() for p in policy.model.parameters()]
@@ -65,7 +67,8 @@ def test_the_token_and_the_response_are_found() -> None:
     assert (first.old, first.stored, first.recomputed, first.loss) == (None, 3, None, True)
     assert (second.old, second.stored, second.recomputed, second.loss) == (None, None, None, True)
     assert (third.old, third.stored, third.recomputed, third.loss) == (1, None, None, False)
-    assert math.isnan(third.ratio)
+    assert math.isnan(third.raw)
+    assert math.isnan(third.used)
 
 
 def test_an_infinite_ratio_spoils_the_gradient() -> None:
@@ -74,8 +77,37 @@ def test_an_infinite_ratio_spoils_the_gradient() -> None:
     replayed = replay(policy, make_objective("kpo", q=1.0, clip_low=None, clip_high=None), [failed])
     assert [row.loss for row in replayed.rows] == [False] * 3
     assert [row.recomputed for row in replayed.rows] == [None] * 3
+    assert [row.ratio for row in replayed.rows] == [0, 0, 0]
     assert "model.layers.0.self_attn.q_proj.weight" in replayed.gradients
     assert replayed.weights == []
+
+
+def one_wild_token(policy: Policy) -> FailedBatch:
+    """The second token of the third response has a log-ratio of 100: exp overflows float32."""
+    failed = batch_of(policy)
+    failed.batch.old_logprobs[2, 1] -= 100
+    return failed
+
+
+@pytest.mark.parametrize(
+    ("objective", "used", "ratio"),
+    [
+        (make_objective("grpo"), 100.1, 1),  # its clip keeps the loss finite
+        (make_objective("gspo"), 100 / 3 + 0.1, None),  # of the sequence
+        (make_objective("kpo", q=1e-6), 2e-4, None),  # filtered: K_2 is 2e-6
+        (make_objective("gmpo"), 0.6 / 3, None),  # clipped at 0.4 before it is averaged
+    ],
+    ids=["raw", "sequence", "filtered", "geometric"],
+)
+def test_an_overflow_is_looked_for_in_the_objectives_ratio(
+    objective: Objective, used: float, ratio: int | None
+) -> None:
+    policy = tiny_policy()
+    first, second, third = replay(policy, objective, [one_wild_token(policy)]).rows
+    assert (first.ratio, second.ratio, third.ratio) == (None, None, ratio)
+    assert third.raw == pytest.approx(100.1, abs=1e-4)
+    assert third.used == pytest.approx(used, rel=0.05)
+    assert [row.loss for row in (first, second, third)] == [True] * 3
 
 
 def test_a_weight_that_is_not_finite_is_named() -> None:
@@ -118,8 +150,10 @@ def test_the_command_prints_the_table(
     assert "warning" not in err
     assert out.startswith("step 5: the loss was not finite")
     rows = [line.split() for line in out.splitlines()]
-    assert ["a", "4", "1", "0.1", "-", "-", "-", "finite"] in rows  # the failure's weights
-    assert ["b", "3", "0.5", "nan", "1", "-", "-", "NOT", "FINITE"] in rows
+    assert [field.name for field in fields(module.Row)] in rows
+    first = ["a", "4", "1", "0.1", "0.1", "-", "-", "-", "-", "finite"]  # the failure's weights
+    assert first in rows
+    assert ["b", "3", "0.5", "nan", "nan", "1", "-", "-", "1", "NOT", "FINITE"] in rows
     assert "mean loss: nan" in out
     assert "parameters with non-finite weights: none" in out
 
