@@ -21,7 +21,7 @@ from kpo.cli import experiment_argument, fail, load_or_exit, warn
 from kpo.config import Experiment
 from kpo.config_lengths import LEAST_POSITIONS
 from kpo.config_policy import PretrainedPolicy, ScratchPolicy, WarmUp
-from kpo.files import atomic_folder
+from kpo.files import atomic_folder, sha256_path, write_text
 from kpo.manifest import Manifest
 from kpo.policy import Policy, response_logprobs, save_model, weights_hash
 from kpo.ranks import pick_device
@@ -103,7 +103,10 @@ def pretrained(settings: PretrainedPolicy) -> tuple[Any, Any, str]:
 
 
 def make_base(experiment: Experiment, out: Path) -> None:
-    """Make the experiment's base policy and write it to the folder `out`, with its manifest."""
+    """Make the experiment's base policy and write it to the folder `out`, with its manifest.
+
+    The hash of the model's files goes into `<out>.sha256`, which tells whether it is another.
+    """
     torch.set_num_threads(experiment.train.threads)
     manifest = Manifest.start(experiment, experiment.section("base"))
     if isinstance(experiment.policy, ScratchPolicy):
@@ -118,12 +121,14 @@ def make_base(experiment: Experiment, out: Path) -> None:
     parameters = sum(p.numel() for p in model.parameters())
     with atomic_folder(out) as folder:
         save_model(model, tokenizer, folder)
+        content = sha256_path(folder)
         manifest.finish(
             folder / "manifest.json",
             origin=came_from,
             weights=weights_hash(folder),
             parameters=parameters,
         )
+    write_text(out.with_name(f"{out.name}.sha256"), f"{content}\n")
 
 
 def main() -> None:

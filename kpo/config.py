@@ -32,12 +32,13 @@ from kpo.config_values import (
     Text,
 )
 from kpo.experiment_file import ConfigError, read_experiment_file, sentence
+from kpo.files import sha256_path
 from kpo.objective_check import check_objective
 from kpo.registry import make_objective
 from kpo.tasks.chained_sums import TIERS
 from kpo.tasks.problems import choose_folder, locate
 from kpo.tasks.prompts import PROTOCOLS
-from kpo.tasks.sources import SOURCES, Source, with_known
+from kpo.tasks.sources import Source, with_known
 
 __all__ = ["ConfigError", "Experiment", "load_experiment"]
 
@@ -153,11 +154,20 @@ class Method(Section):
 # it is made.
 _STAGES = {
     "problems": ("task",),
+    "test_problems": ("task",),
     "base": ("policy", "prompt"),
     "train": ("train", "prompt", "data", "grading"),
     "evaluate": ("evaluate", "prompt", "data"),
     "grade": ("grading",),
     "table": ("seeds", "methods", "evaluate"),
+}
+# Of a part that a stage depends on, the keys that do not matter to it.
+_WITHOUT = {
+    "problems": {"task": {"test"}},
+    "test_problems": {"task": {"train"}},
+    "train": {"train": OPERATIONAL},
+    "evaluate": {"evaluate": OPERATIONAL},
+    "table": {"evaluate": OPERATIONAL},
 }
 
 
@@ -213,8 +223,7 @@ class Experiment(Section):
         """Every data set is known, and where it is to come from a folder, its file is there."""
         if isinstance(self.policy, ScratchPolicy):
             raise ValueError("task: this key is missing; a policy of kind scratch warms up on it")
-        train = choose_folder(self.data.train_folder, "KPO_TRAIN_PROBLEMS")
-        benchmarks = choose_folder(self.data.benchmarks_folder, "KPO_BENCHMARKS")
+        train, benchmarks = self._train_folder, self._benchmarks_folder
         wanted = [("train.problems", self.train.problems, train)]
         wanted += [("evaluate.benchmarks", name, benchmarks) for name in self.evaluate.benchmarks]
         for key, name, folder in wanted:
@@ -228,28 +237,46 @@ class Experiment(Section):
     def section(self, stage: str, method: str | None = None) -> dict[str, Any]:
         """The settings that a stage of the pipeline depends on: a change reruns just that stage.
 
-        Of the data section these are the folder and the sources of the stage's own data sets; of a
-        method (for train) all but its label.
+        Local files and folders stand there by the hash of their content, wherever they lie and
+        whatever names them. Of the data section these are the stage's own data sets; of a method
+        (for train) all but its label.
         """
-        dump = self.model_dump(mode="json")
-        section = {part: dump[part] for part in _STAGES[stage]}
-        if stage == "train":
-            section["train"] = self.train.model_dump(mode="json", exclude=OPERATIONAL)
-            section["data"] = self._data(self.data.train_folder, [self.train.problems])
-        elif stage == "evaluate":
-            section["data"] = self._data(self.data.benchmarks_folder, self.evaluate.benchmarks)
-        elif stage == "base" and isinstance(self.policy, ScratchPolicy):
+        dump = self.model_dump(mode="json", include=set(_STAGES[stage]))
+        for part, keys in _WITHOUT.get(stage, {}).items():
+            dump[part] = dump[part] and {k: v for k, v in dump[part].items() if k not in keys}
+        section = {part: dump.get(part) for part in _STAGES[stage]}
+        if stage == "base" and isinstance(self.policy, ScratchPolicy):
             section["positions"] = self.positions
+        elif stage == "base" and isinstance(self.policy, PretrainedPolicy):
+            section = {"policy": {**section["policy"], "model": self.policy.content()}}
+        elif stage == "train":
+            section["data"] = self._data(self._train_folder, [self.train.problems])
+        elif stage == "evaluate":
+            section["data"] = self._data(self._benchmarks_folder, self.evaluate.benchmarks)
         if method is not None:
             section["method"] = self.methods[method].resolved()
         return section
 
-    def _data(self, folder: str | None, names: list[str]) -> dict[str, Any]:
+    @property
+    def _train_folder(self) -> Path | None:
+        return choose_folder(self.data.train_folder, "KPO_TRAIN_PROBLEMS")
+
+    @property
+    def _benchmarks_folder(self) -> Path | None:
+        return choose_folder(self.data.benchmarks_folder, "KPO_BENCHMARKS")
+
+    def _data(self, folder: Path | None, names: list[str]) -> dict[str, Any]:
+        """What stands for each data set: its place on the hub, or the hash of its file."""
         if self.task is not None:
             return {}
-        known = {**SOURCES, **self.data.sources}
-        sources = {name: known[name].model_dump() for name in names if name in known}
-        return {"folder": folder, "sources": sources}
+        return {name: self._data_set(name, folder) for name in names}
+
+    def _data_set(self, name: str, folder: Path | None) -> dict[str, Any]:
+        place = locate(name, folder=folder, sources=self.data.sources)
+        if isinstance(place, Source):
+            return place.model_dump()
+        stated = self.data.sources.get(name)
+        return {"sha256_of_file": sha256_path(place), "source": stated and stated.model_dump()}
 
     @property
     def positions(self) -> int:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from kpo.config_values import PositiveFloat, PositiveInt, Section, Share
+from kpo.files import sha256_path
 
 
 class WarmUp(Section):
@@ -81,3 +83,8 @@ class PretrainedPolicy(Section):
         None, description="what the model must be; preflight then needs no hub"
     )
     wheel: Wheel | None = None
+
+    def content(self) -> str:
+        """What stands for the model, wherever it lies: a folder's content hash, or the hub id."""
+        folder = Path(self.model).expanduser()
+        return f"sha256:{sha256_path(folder)}" if folder.is_dir() else self.model

@@ -10,7 +10,8 @@ A problem starts with 10-99, adds or subtracts operands 2-9, and keeps every run
 Its tier follows from the number of terms. Whether a problem is held out depends on its own text
 (a hash), so train and test are disjoint by construction, however many of either are drawn.
 
-Command line: writes train.jsonl and one <tier>.jsonl per tier with the keys id, problem, answer.
+Command line: writes train.jsonl and one <tier>.jsonl per tier, or some of them, with the keys id,
+problem, answer.
 """
 
 from __future__ import annotations
@@ -19,12 +20,13 @@ import argparse
 import hashlib
 import json
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kpo.files import atomic_folder
+from kpo.files import write_text
 from kpo.seeding import derive_seed
 
 if TYPE_CHECKING:
@@ -35,6 +37,9 @@ TIERS: dict[str, tuple[int, int]] = {"easy": (3, 4), "medium": (5, 6), "hard": (
 
 LONGEST_TEXT = len("99=?") + 2 * (max(high for _, high in TIERS.values()) - 1)
 """Characters of the longest problem."""
+
+SETS = ("train", *TIERS)
+"""The training problems, and the held-out problems of each tier."""
 
 HELD_OUT_SHARE = 0.1
 """Share of all problems that the hash reserves for testing."""
@@ -99,24 +104,29 @@ def draw_distinct(count: int, pick: Callable[[], Sum]) -> list[Sum]:
     return list(found.values())
 
 
-def write_problems(settings: ChainedSums, out: Path) -> None:
-    """Write train.jsonl (tiers mixed evenly) and a test file per tier into the folder `out`."""
-    rng = random.Random(derive_seed(settings.seed, "chained sums", "train"))
-    tiers = list(TIERS)
-    files = {
-        "train": draw_distinct(settings.train, lambda: draw(rng, rng.choice(tiers), held_out=False))
-    }
-    for tier in tiers:
-        test_rng = random.Random(derive_seed(settings.seed, "chained sums", tier))
-        pick = lambda tier=tier, rng=test_rng: draw(rng, tier, held_out=True)  # noqa: E731
-        files[tier] = draw_distinct(settings.test, pick)
-    with atomic_folder(out) as folder:
-        for name, problems in files.items():
-            rows = (
-                {"id": f"{name}/{i}", "problem": p.text, "answer": str(p.answer)}
-                for i, p in enumerate(problems)
-            )
-            (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+def write_problems(settings: ChainedSums, out: Path, sets: Iterable[str] = SETS) -> None:
+    """Write <set>.jsonl of each set into `out`: train (tiers mixed evenly) or the tests of a tier.
+
+    Each file depends on its own set's settings alone.
+    """
+    texts = {}
+    for name in sets:
+        rng = random.Random(derive_seed(settings.seed, "chained sums", name))
+        tiers, held_out = (list(TIERS), False) if name == "train" else ([name], True)
+        pick = partial(_draw_from, rng, tiers, held_out)
+        problems = draw_distinct(settings.test if held_out else settings.train, pick)
+        rows = (
+            {"id": f"{name}/{i}", "problem": p.text, "answer": str(p.answer)}
+            for i, p in enumerate(problems)
+        )
+        texts[name] = "".join(json.dumps(row) + "\n" for row in rows)
+    for name, text in texts.items():
+        write_text(out / f"{name}.jsonl", text)
+
+
+def _draw_from(rng: random.Random, tiers: list[str], held_out: bool) -> Sum:
+    tier = rng.choice(tiers) if len(tiers) > 1 else tiers[0]
+    return draw(rng, tier, held_out=held_out)
 
 
 def main() -> None:
@@ -128,12 +138,13 @@ def main() -> None:
         description="Write the embedded task's problems, train.jsonl and one file a tier.",
     )
     experiment_argument(parser)
-    parser.add_argument("--out", type=Path, required=True, help="folder to write")
+    parser.add_argument("--out", type=Path, required=True, help="folder to write into")
+    parser.add_argument("--sets", nargs="+", choices=SETS, default=SETS, help="default: all")
     args = parser.parse_args()
     experiment = load_or_exit(args.config)
     if experiment.task is None:
         parser.error(f"{args.config} has no task section")
-    write_problems(experiment.task, args.out)
+    write_problems(experiment.task, args.out, args.sets)
 
 
 if __name__ == "__main__":

@@ -586,7 +586,7 @@ def test_faults_of_a_parent_name_its_file(tmp_path: Path) -> None:
 
 # What a change reruns
 
-STAGES = ("problems", "base", "evaluate", "grade", "table")
+STAGES = ("problems", "test_problems", "base", "evaluate", "grade", "table")
 
 
 def sections(experiment: Experiment) -> Iterator[tuple[str, Tree]]:
@@ -612,14 +612,18 @@ CHANGES: list[tuple[Tree, str, Any, set[str]]] = [
         "boxed",
         {"base", "evaluate", *TRAIN},
     ),
-    (SCRATCH, "task/test", 5, {"problems"}),
+    (SCRATCH, "task/train", 5, {"problems"}),
+    (SCRATCH, "task/test", 5, {"test_problems"}),
+    (SCRATCH, "task/seed", 5, {"problems", "test_problems"}),
     (SCRATCH, "policy/layers", 2, {"base"}),
     (SCRATCH, "policy/warm_up/seed", 2, {"base"}),
     (SCRATCH, "train/lr", 2e-4, TRAIN),
+    (SCRATCH, "train/threads", 2, set()),
     (SCRATCH, "train/max_response_tokens", 200, TRAIN),
     (SCRATCH, "train/max_response_tokens", 300, {"base", *TRAIN}),  # more positions
     (SCRATCH, "evaluate/max_response_tokens", 300, {"base", "evaluate", "table"}),
     (SCRATCH, "evaluate/samples", 8, {"evaluate", "table"}),
+    (SCRATCH, "evaluate/threads", 2, set()),
     (SCRATCH, "grading/timeout_s", 1.5, {"grade", *TRAIN}),  # rewards are grades
     (SCRATCH, "methods/kpo/q", 1e-4, {"train kpo", "table"}),
     (SCRATCH, "methods/kpo/label", "New", {"table"}),
@@ -627,6 +631,7 @@ CHANGES: list[tuple[Tree, str, Any, set[str]]] = [
     (SCRATCH, "methods/grpo", DROP, {"train grpo", "table"}),
     (SCRATCH, "methods/grpo/clip_low", 0.2, {"table"}),  # the default, spelled out
     (HUB, "policy/revision", "abc", {"base"}),
+    (HUB, "prompt", "boxed", {"evaluate", *TRAIN}),
     (HUB, "data/train_folder", "data", TRAIN),
     (HUB, "data/benchmarks_folder", "data", {"evaluate"}),
     (HUB, "data/sources/gsm8k-train", {"hub": "a", "split": "b"}, TRAIN),

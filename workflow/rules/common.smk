@@ -1,6 +1,7 @@
 # What several rule files share.
 
 from kpo.job_memory import base_mb, sample_mb, train_mb
+from kpo.tasks.chained_sums import TIERS
 from kpo.tasks.prompts import PROTOCOLS
 
 ROOT = f"results/{EXPERIMENT.experiment}"
@@ -15,10 +16,12 @@ wildcard_constraints:
 
 
 def model_of(wildcards):
-    """The folder of a run's final model, or of the base policy."""
-    return f"{ROOT}/base" if wildcards.run == "base" else f"{ROOT}/runs/{wildcards.run}/model"
+    """The folder of a run's final model, or of the base policy and the hash of its content."""
+    if wildcards.run == "base":
+        return {"model": ancient(f"{ROOT}/base"), "content": f"{ROOT}/base.sha256"}
+    return {"model": f"{ROOT}/runs/{wildcards.run}/model"}
 
 
 def problems_option(wildcards, input):
-    """Where the experiment writes its own problems, the option that names them."""
-    return f"--problems {input.problems}" if input.problems else ""
+    """Where the experiment writes its own problems, the option that names their folder."""
+    return f"--problems {os.path.dirname(input.problems[0])}" if input.problems else ""

@@ -3,8 +3,8 @@
 
 rule sample:
     input:
-        model=model_of,
-        problems=rules.problems.output if EXPERIMENT.task else [],
+        unpack(model_of),
+        problems=rules.test_problems.output if EXPERIMENT.task else [],
     output:
         samples=f"{ROOT}/evals/{{run}}/samples.jsonl",
         manifest=f"{ROOT}/evals/{{run}}/manifest.json",
@@ -23,7 +23,7 @@ rule sample:
         gpu=EXPERIMENT.evaluate.gpus,
         mem_mb=lambda wildcards, input: sample_mb(input.model),
     shell:
-        "python -m evals.sample --config {params.config} --run {wildcards.run}"
+        "python -m evals.sample --config {params.config:q} --run {wildcards.run}"
         " --model {input.model} {params.problems} --out {output.samples} > {log} 2>&1"
 
 

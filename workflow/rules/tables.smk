@@ -4,7 +4,8 @@
 rule tables:
     input:
         grades=GRADED,
-        manifests=[path.replace("grades.jsonl", "manifest.json") for path in GRADED],
+        evaluations=[path.replace("grades.jsonl", "manifest.json") for path in GRADED],
+        trainings=expand(f"{ROOT}/runs/{{run}}/manifest.json", run=EXPERIMENT.runs),
         reported="results/reported/table1.csv",
     output:
         expand(f"{ROOT}/table1.{{format}}", format=FORMATS),
@@ -21,7 +22,7 @@ rule tables:
         settings=EXPERIMENT.section("table"),
         out=subpath(output[0], parent=True),
     shell:
-        "python -m evals.tables --config {params.config} --results results"
+        "python -m evals.tables --config {params.config:q} --results results"
         " --out-dir {params.out} > {log} 2>&1"
 
 

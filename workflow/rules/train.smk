@@ -1,9 +1,13 @@
 # Problems (where the experiment has a task of its own), checks, base policy, one job per run.
+#
+# What decides whether a job runs again is its params: contents, never names of files, so the
+# experiment file goes in as a Path, which Snakemake does not compare. Where all that a job takes from
+# another is `ancient`, Snakemake drops the job when that other one has to run.
 
 
 rule problems:
     output:
-        directory(f"{ROOT}/problems"),
+        f"{ROOT}/problems/train.jsonl",
     conda:
         "../../environment.yml"
     log:
@@ -13,13 +17,35 @@ rule problems:
     params:
         config=CONFIG,
         settings=EXPERIMENT.section("problems"),
+        out=subpath(output[0], parent=True),
     shell:
-        "python -m kpo.tasks.chained_sums --config {params.config} --out {output} 2> {log}"
+        "python -m kpo.tasks.chained_sums --config {params.config:q} --sets train"
+        " --out {params.out} 2> {log}"
 
 
+rule test_problems:
+    output:
+        expand(f"{ROOT}/problems/{{tier}}.jsonl", tier=TIERS),
+    conda:
+        "../../environment.yml"
+    log:
+        f"{ROOT}/logs/test_problems.log",
+    benchmark:
+        f"{ROOT}/benchmarks/test_problems.tsv"
+    params:
+        config=CONFIG,
+        settings=EXPERIMENT.section("test_problems"),
+        sets=list(TIERS),
+        out=subpath(output[0], parent=True),
+    shell:
+        "python -m kpo.tasks.chained_sums --config {params.config:q} --sets {params.sets}"
+        " --out {params.out} 2> {log}"
+
+
+# The golds of problems from elsewhere. Training waits for it, but another list of benchmarks, or
+# anything else of `evaluate`, must not train again, so it has no settings to compare; evaluation
+# checks what it then reads once more.
 rule benchmarks:
-    input:
-        problems=rules.problems.output if EXPERIMENT.task else [],
     output:
         f"{ROOT}/benchmarks.json",
     conda:
@@ -30,16 +56,14 @@ rule benchmarks:
         f"{ROOT}/benchmarks/benchmarks.tsv"
     params:
         config=CONFIG,
-        settings=EXPERIMENT.section("evaluate"),
-        problems=problems_option,
     shell:
-        "python -m evals.benchmarks --config {params.config} {params.problems} --out {output}"
-        " 2> {log}"
+        "python -m evals.benchmarks --config {params.config:q} --out {output} 2> {log}"
 
 
 rule base:
     output:
-        directory(f"{ROOT}/base"),
+        model=directory(f"{ROOT}/base"),
+        content=f"{ROOT}/base.sha256",
     conda:
         "../../environment.yml"
     log:
@@ -54,14 +78,16 @@ rule base:
         gpu=min(1, EXPERIMENT.train.gpus),
         mem_mb=base_mb(EXPERIMENT.policy),
     shell:
-        "python -m kpo.base --config {params.config} --out {output} 2> {log}"
+        "python -m kpo.base --config {params.config:q} --out {output.model} 2> {log}"
 
 
 rule train:
     input:
-        base=rules.base.output,
+        # A base policy that was made anew is the old one if its hash is.
+        base=ancient(rules.base.output.model),
+        content=rules.base.output.content,
         problems=rules.problems.output if EXPERIMENT.task else [],
-        checked=ancient(rules.benchmarks.output),  # a bad gold stops the work before it starts
+        golds=[] if EXPERIMENT.task else rules.benchmarks.output,
     output:
         model=directory(f"{ROOT}/runs/{{method}}-s{{seed}}/model"),
         metrics=f"{ROOT}/runs/{{method}}-s{{seed}}/metrics.jsonl",
@@ -84,7 +110,7 @@ rule train:
     threads: EXPERIMENT.train.threads * EXPERIMENT.train.world
     resources:
         gpu=EXPERIMENT.train.gpus,
-        mem_mb=lambda wildcards, input: train_mb(input.base[0], EXPERIMENT.train),
+        mem_mb=lambda wildcards, input: train_mb(input.base, EXPERIMENT.train),
     shell:
-        "{params.launcher} -m kpo.train --config {params.config} --method {wildcards.method}"
+        "{params.launcher} -m kpo.train --config {params.config:q} --method {wildcards.method}"
         " --seed {wildcards.seed} --base {input.base} {params.problems} --out {params.out} 2> {log}"
