@@ -244,7 +244,7 @@ class Experiment(Section):
         dump = self.model_dump(mode="json", include=set(_STAGES[stage]))
         for part, keys in _WITHOUT.get(stage, {}).items():
             dump[part] = dump[part] and {k: v for k, v in dump[part].items() if k not in keys}
-        section = {part: dump.get(part) for part in _STAGES[stage]}
+        section: dict[str, Any] = {part: dump.get(part) for part in _STAGES[stage]}
         if stage == "base" and isinstance(self.policy, ScratchPolicy):
             section["positions"] = self.positions
         elif stage == "base" and isinstance(self.policy, PretrainedPolicy):
