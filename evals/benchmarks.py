@@ -74,7 +74,7 @@ def compare_with_hub(experiment: Experiment, folder: Path | None) -> list[str]:
     """
     folder = folder or choose_folder(experiment.data.benchmarks_folder, "KPO_BENCHMARKS")
     if folder is None:
-        raise DataError("--compare-hub: no folder of JSONL files is named, so there is one side")
+        raise DataError("--compare-hub: no folder of data files is named, so there is one side")
     sources = experiment.data.sources
     differences = []
     for name in experiment.evaluate.benchmarks:
@@ -105,9 +105,7 @@ def main() -> None:
         " and the problems; writes a JSON file with the size, content hash and origin of each.",
     )
     experiment_argument(parser)
-    parser.add_argument(
-        "--problems", type=Path, help="folder of JSONL problems; else as configured"
-    )
+    parser.add_argument("--problems", type=Path, help="folder of data files; else as configured")
     parser.add_argument("--out", type=Path, required=True, help="JSON file to write")
     parser.add_argument(
         "--compare-hub",

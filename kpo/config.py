@@ -109,7 +109,7 @@ class Evaluate(Section):
 
 
 class Data(Section):
-    """Where problems come from: the hub, unless a folder of JSONL files (or one file) is named."""
+    """Where problems come from: the hub, unless a folder of data files (or one file) is named."""
 
     train_folder: Text | None = None
     benchmarks_folder: Text | None = None
@@ -266,7 +266,7 @@ class Experiment(Section):
         return choose_folder(self.data.benchmarks_folder, "KPO_BENCHMARKS")
 
     def _data(self, folder: Path | None, names: list[str]) -> dict[str, Any]:
-        """What stands for each data set: its place on the hub, or the hash of its file."""
+        """What stands for each data set: its place on the hub, or the hashes of its files."""
         if self.task is not None:
             return {}
         return {name: self._data_set(name, folder) for name in names}
@@ -276,7 +276,8 @@ class Experiment(Section):
         if isinstance(place, Source):
             return place.model_dump()
         stated = self.data.sources.get(name)
-        return {"sha256_of_file": sha256_path(place), "source": stated and stated.model_dump()}
+        files = [sha256_path(path) for path in place]
+        return {"sha256_of_files": files, "source": stated and stated.model_dump()}
 
     @property
     def positions(self) -> int:

@@ -1,26 +1,36 @@
-"""Problems with a verifiable answer, from the hub or from a folder of JSONL files."""
+"""Problems with a verifiable answer, from the hub or from files in a folder."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from evals.answers import extract_boxed
-from kpo.files import sha256_json
+from kpo.tasks.columns import columns_for, problem_and_gold, row_id
+from kpo.tasks.reading import DataError, find_files, read_rows
 from kpo.tasks.sources import SOURCES, Source
 
+__all__ = [
+    "DataError",
+    "Problem",
+    "ProblemSet",
+    "ProblemStream",
+    "choose_folder",
+    "content_hash",
+    "load_problem_set",
+    "load_problems",
+    "locate",
+    "open_problems",
+]
 
-class DataError(ValueError):
-    """A data set cannot be used; the message names the file or the hub id, and the row."""
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Problem:
     """One problem; `answer` is the gold in LaTeX, without its box."""
 
@@ -33,7 +43,7 @@ class Problem:
 class ProblemSet:
     """A data set as it was loaded.
 
-    `origin` is where from: {"file"} for a file, {"hub", "subset", "split", "revision"} for the hub.
+    `origin` is where from: {"file"} for files, {"hub", "subset", "split", "revision"} for the hub.
     `revision` is then the commit that was resolved (None for a folder in the place of a hub id).
     """
 
@@ -41,34 +51,95 @@ class ProblemSet:
     origin: dict[str, str | None]
 
 
-def content_hash(problems: list[Problem]) -> str:
+class ProblemStream:
+    """A data set's problems, one after the other, for sets that need not be held as a whole.
+
+    Iterate it once; `check()` then says whether the rows are those that the source promises.
+    """
+
+    def __init__(
+        self,
+        where: str,
+        origin: dict[str, str | None],
+        problems: Iterator[Problem],
+        expected: str | None,
+    ) -> None:
+        self.where, self.origin = where, origin
+        self._problems, self._expected = problems, expected
+        self._hash = ContentHash()
+        self.count = 0
+
+    def __iter__(self) -> Iterator[Problem]:
+        for problem in self._problems:
+            self._hash.add(problem)
+            self.count += 1
+            yield problem
+
+    @property
+    def content(self) -> str:
+        """`content_hash` of the problems that were iterated."""
+        return self._hash.hexdigest()
+
+    def check(self, name: str) -> None:
+        """Raise DataError for an empty set and for other content than its source's."""
+        if not self.count:
+            raise DataError(f"{self.where}: the data set is empty")
+        if self._expected not in (None, self.content):
+            raise DataError(
+                f"{self.where}: the content's hash is {self.content}, expected {self._expected};"
+                f" data.sources.{name}.sha256 of the experiment can name another, or null for any"
+            )
+
+
+class ContentHash:
+    """`content_hash`, problem by problem."""
+
+    def __init__(self) -> None:
+        self._encode = json.JSONEncoder(separators=(",", ":")).encode
+        self._hash = hashlib.sha256(b"[")
+        self._comma = b""
+
+    def add(self, problem: Problem) -> None:
+        """Take in the next problem."""
+        pair = self._encode([problem.problem, problem.answer])
+        self._hash.update(self._comma + pair.encode())
+        self._comma = b","
+
+    def hexdigest(self) -> str:
+        """Of all problems so far."""
+        whole = self._hash.copy()
+        whole.update(b"]")
+        return whole.hexdigest()
+
+
+def content_hash(problems: Iterable[Problem]) -> str:
     """Hash of the problems' texts and answers, the same whatever they were loaded from."""
-    return sha256_json([[p.problem, p.answer] for p in problems])
+    content = ContentHash()
+    for problem in problems:
+        content.add(problem)
+    return content.hexdigest()
 
 
 def choose_folder(configured: str | None, variable: str) -> Path | None:
-    """The folder of JSONL files: the environment variable's, else the config's, else none."""
+    """The folder of data files: the environment variable's, else the config's, else none."""
     folder = os.environ.get(variable) or configured
-    return Path(folder) if folder else None
+    return Path(os.path.expanduser(folder)) if folder else None  # noqa: PTH111 - ~nobody stays
 
 
 def locate(
     name: str, *, folder: Path | None, sources: Mapping[str, Source] | None = None
-) -> Path | Source:
-    """Where the data set `name` is: <folder>/<name>.jsonl, or without a folder a place on the hub.
+) -> list[Path] | Source:
+    """Where the data set `name` is: files (`find_files`), or without a folder a place on the hub.
 
-    `folder` may also be the .jsonl file itself. Raises DataError for a file that is not there, and
-    for a name that is not known where there is no folder.
+    `folder` may also be a file itself. Raises DataError for files that are not there, and for a
+    name that is not known where there is no folder.
     """
     if folder is not None:
-        path = folder if folder.suffix == ".jsonl" else folder / f"{name}.jsonl"
-        if not path.is_file():
-            raise DataError(f"{path}: no such file")
-        return path
+        return find_files(folder, name)
     known = {**SOURCES, **(sources or {})}
     if name not in known:
         raise DataError(
-            f"unknown data set {name!r}; known: {', '.join(known)}; for any other a folder of JSONL"
+            f"unknown data set {name!r}; known: {', '.join(known)}; for any other a folder of data"
             " files must be named"
         )
     return known[name]
@@ -92,50 +163,54 @@ def load_problem_set(
     sources: Mapping[str, Source] | None = None,
     limit: int | None = None,
 ) -> ProblemSet:
-    """The data set `name`: from <folder>/<name>.jsonl if a folder is given, else from the hub.
+    """The data set `name` as a whole, with ids that are all different; see `open_problems`."""
+    stream = open_problems(name, folder=folder, sources=sources)
+    problems = list(stream)
+    stream.check(name)
+    refuse_repeated_ids(stream.where, problems)
+    return ProblemSet(problems[:limit], stream.origin)
 
-    Rows from the hub must have the content hash of their source, if it has one. A file must have
-    that of an entry of `sources`; what is known of the hub does not bind it.
-    Raises DataError for other content, a missing file, revision, split or column, an empty set, a
-    row that is not text, and an id that repeats.
+
+def refuse_repeated_ids(where: str, problems: Iterable[Problem]) -> None:
+    """Raise DataError for an id that stands more than once."""
+    seen = set()
+    for problem in problems:
+        if problem.id in seen:
+            raise DataError(f"{where}: the id {problem.id!r} stands more than once")
+        seen.add(problem.id)
+
+
+def open_problems(
+    name: str, *, folder: Path | None, sources: Mapping[str, Source] | None = None
+) -> ProblemStream:
+    """The data set `name`, from files of `folder` if one is given, else from the hub.
+
+    Rows from the hub must have the content hash of their source, if it has one. Files must have
+    that of an entry of `sources`; what is known of the hub does not bind them.
+    Raises DataError, here or while it is iterated, for a missing file, revision, split or column
+    and a row that is not a problem with a gold.
     """
     place = locate(name, folder=folder, sources=sources)
-    where = place if isinstance(place, Path) else f"{name} ({place.hub})"
-    if isinstance(place, Path):
-        loaded = ProblemSet(_from_jsonl(place), {"file": place.name})
-        source = (sources or {}).get(name)
-    else:
-        loaded, source = _from_hub(name, place), place
-    problems = loaded.problems
-    if not problems:
-        raise DataError(f"{where}: the data set is empty")
-    ids = Counter(problem.id for problem in problems)
-    if repeated := [i for i, count in ids.items() if count > 1]:
-        raise DataError(f"{where}: the id {repeated[0]!r} stands more than once")
-    if source is not None and source.sha256 not in (None, content_hash(problems)):
-        raise DataError(
-            f"{where}: the content's hash is {content_hash(problems)}, expected {source.sha256};"
-            f" data.sources.{name}.sha256 of the experiment can name another, or null for any"
-        )
-    return ProblemSet(problems[:limit], loaded.origin)
+    if isinstance(place, Source):
+        return _from_hub(name, place)
+    expected = (sources or {})[name].sha256 if name in (sources or {}) else None
+    source = {**SOURCES, **(sources or {})}.get(name)
+    where = str(place[0]) if len(place) == 1 else str(place[0].parent)
+    files = place[0].name if len(place) == 1 else f"{place[0].name} to {place[-1].name}"
+    return ProblemStream(where, {"file": files}, _from_files(place, source), expected)
 
 
-def _from_jsonl(path: Path) -> list[Problem]:
-    problems = []
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            where = f"{path}, line {number}"
-            try:
-                row = json.loads(line.decode("utf-8"))
-            except (ValueError, RecursionError) as error:
-                raise DataError(f"{where}: not a whole JSON object: {error}") from error
-            if not isinstance(row, dict):
-                raise DataError(f"{where}: must be an object with problem and answer, got {row!r}")
-            problems.append(_problem(where, row, str(row.get("id", number)), _FOLDER))
-    return problems
+def _from_files(paths: list[Path], source: Source | None) -> Iterator[Problem]:
+    columns: Source | None = None
+    for path in paths:
+        prefix = f"{path.stem}/" if len(paths) > 1 else ""
+        for number, where, cells in read_rows(path):
+            columns = columns or columns_for(cells, source)
+            texts = problem_and_gold(where, cells, columns)
+            yield Problem(row_id(cells, f"{prefix}{number}"), *texts)
 
 
-def _from_hub(name: str, source: Source) -> ProblemSet:
+def _from_hub(name: str, source: Source) -> ProblemStream:
     import datasets  # noqa: PLC0415 - slow to import, and not needed for a folder
 
     try:
@@ -145,59 +220,22 @@ def _from_hub(name: str, source: Source) -> ProblemSet:
     except Exception as error:
         raise DataError(
             f"{name}: cannot load {source.hub} (split {source.split}, revision {source.revision})"
-            f" from the hub: {' '.join(str(error).split())}; a folder of JSONL files can be named"
+            f" from the hub: {' '.join(str(error).split())}; a folder of data files can be named"
             " instead"
         ) from error
-    problems = [
-        _problem(f"{source.hub}, row {i}", dict(row), f"{name}/{i}", source)
-        for i, row in enumerate(rows)
-    ]
     commit = builder.hash if re.fullmatch("[0-9a-f]{40}", str(builder.hash)) else None
     origin = {"hub": source.hub, "subset": source.subset, "split": source.split}
-    return ProblemSet(problems, {**origin, "revision": commit})
+    return ProblemStream(
+        f"{name} ({source.hub})",
+        {**origin, "revision": commit},
+        _from_rows(name, source, rows),
+        source.sha256,
+    )
 
 
-_FOLDER = Source(hub="", split="")  # a folder's rows have the columns problem and answer, plain
-
-
-def _problem(where: str, row: dict[str, Any], row_id: str, source: Source) -> Problem:
-    """Read one row as the source says."""
-    problem, answer = (_cell(where, row, column) for column in (source.problem, source.answer))
-    if source.instruction is not None and isinstance(problem, str):
-        problem = problem.rstrip().removesuffix(source.instruction).rstrip()
-    answer = _gold(where, answer, source)
-    for column, value in ((source.problem, problem), (source.answer, answer)):
-        if not isinstance(value, str) or not value.strip():
-            raise DataError(f"{where}: {column} must be a text, not empty, got {value!r:.80}")
-    return Problem(row_id, problem, answer)
-
-
-def _cell(where: str, row: dict[str, Any], column: str) -> Any:
-    """The value of a column, or of what `column` leads to inside one."""
-    value: Any = row
-    for part in column.split("."):
-        if isinstance(value, dict) and part in value:
-            value = value[part]
-        elif isinstance(value, list) and part.isdigit() and int(part) < len(value):
-            value = value[int(part)]
-        else:
-            raise DataError(f"{where}: no column {column!r}; there is {', '.join(map(str, row))}")
-    return value
-
-
-def _gold(where: str, value: Any, source: Source) -> Any:
-    """The gold as LaTeX without its box, from how it stands in the source's column."""
-    match source.answer_form:
-        case "first":
-            value = value[0] if isinstance(value, list) and value else value
-        case "hashes" if isinstance(value, str):
-            _, mark, gold = value.rpartition("####")
-            if not mark:
-                raise DataError(f"{where}: {source.answer} holds no ####")
-            value = gold.strip().replace(",", "")
-        case "boxed" if isinstance(value, str):
-            value = extract_boxed(value)
-            if value is None:
-                raise DataError(f"{where}: {source.answer} holds no boxed answer")
-    whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
-    return str(int(value)) if whole and not isinstance(value, bool) else value
+def _from_rows(name: str, source: Source, rows: Any) -> Iterator[Problem]:
+    tables = rows.with_format("arrow").iter(batch_size=1024)
+    cells = chain.from_iterable(table.to_pylist() for table in tables)
+    for i, row in enumerate(cells):
+        texts = problem_and_gold(f"{source.hub}, row {i}", row, source)
+        yield Problem(f"{name}/{i}", *texts)

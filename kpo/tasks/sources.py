@@ -17,7 +17,8 @@ from pydantic import BaseModel, ConfigDict, Field
 class Source(BaseModel):
     """A data set on the hub.
 
-    `problem` and `answer` name columns; a dot goes into a column (`prompt.0.content`).
+    `problem` and `answer` name columns; a dot goes into a column (`reward_model.ground_truth`). Of
+    a chat, a list of turns with their roles, the problem is what the user said last.
     `answer_form` says how the gold stands in its column: `plain` (as it is), `hashes` (after the
     last ####, as in GSM8K), `boxed` (the last box of a worked solution), `first` (the first of a
     list of answers, or the answer itself).
@@ -32,6 +33,9 @@ class Source(BaseModel):
     problem: str = "problem"
     instruction: str | None = Field(
         None, description="text at the end of the problems that is the prompt's, and is taken off"
+    )
+    preamble: str | None = Field(
+        None, description="text at the beginning of the problems that is the prompt's, taken off"
     )
     answer: str = "answer"
     answer_form: Literal["plain", "hashes", "boxed", "first"] = "plain"
@@ -53,7 +57,7 @@ SOURCES: dict[str, Source] = {
     "dapo-math-17k": Source(
         hub="aaabiao/dapo_filter",
         split="train",
-        problem="prompt.0.content",
+        problem="prompt",
         instruction="Let's think step by step and output the final answer within \\boxed{}.",
         answer="reward_model.ground_truth",
     ),

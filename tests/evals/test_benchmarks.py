@@ -119,4 +119,4 @@ def test_the_folder_is_compared_with_the_hub(
 def test_a_comparison_needs_a_folder(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     code, message = place.run(monkeypatch, "--compare-hub")
     assert code == 2
-    assert "no folder of JSONL files is named" in message
+    assert "no folder of data files is named" in message

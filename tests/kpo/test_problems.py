@@ -61,23 +61,25 @@ def test_limit_takes_the_first(tmp_path: Path, limit: int | None, count: int) ->
 
 
 GOOD = json.dumps(ROWS[0]).encode()
+GOLD_WANTED = "must be a text, not empty, or a number"
 
 
 @pytest.mark.parametrize(
     ("line", "complaint"),
     [
         (GOOD[:-9], "not a whole JSON object"),
-        (b"", "not a whole JSON object"),
         (b'{"id": "\xff"}', "not a whole JSON object"),
         (b'["a"]', "must be an object with problem and answer, got ['a']"),
         (b'{"problem": "x"}', "no column 'answer'; there is problem"),
         (b'{"question": "x", "answer": "1"}', "no column 'problem'; there is question, answer"),
         (b'{"problem": "", "answer": "1"}', "problem must be a text, not empty, got ''"),
-        (b'{"problem": "x", "answer": " "}', "answer must be a text, not empty, got ' '"),
-        (b'{"problem": "x", "answer": null}', "answer must be a text, not empty, got None"),
-        (b'{"problem": "x", "answer": ["1"]}', "answer must be a text, not empty, got ['1']"),
-        (b'{"problem": "x", "answer": true}', "answer must be a text, not empty, got True"),
-        (b'{"problem": "x", "answer": 0.5}', "answer must be a text, not empty, got 0.5"),
+        (b'{"problem": "x", "answer": " "}', f"answer {GOLD_WANTED}, got ' '"),
+        (b'{"problem": "x", "answer": null}', f"answer {GOLD_WANTED}, got None"),
+        (b'{"problem": "x", "answer": []}', f"answer {GOLD_WANTED}, got []"),
+        (b'{"problem": "x", "answer": true}', f"answer {GOLD_WANTED}, got True"),
+        (b'{"problem": "x", "answer": NaN}', f"answer {GOLD_WANTED}, got nan"),
+        (b'{"problem": "x", "answer": {"a": 1}}', f"answer {GOLD_WANTED}, got {{'a': 1}}"),
+        (b'{"problem": "x", "answer": ["1", 2]}', "answer holds 2 answers, ['1', 2], and wanted"),
         (b'{"problem": 3, "answer": "1"}', "problem must be a text, not empty, got 3"),
     ],
 )
@@ -108,7 +110,7 @@ def test_a_bad_file_is_named(tmp_path: Path, rows: list[Row], complaint: str) ->
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"none/set\.jsonl: no such file"):
+    with pytest.raises(DataError, match=r"none: no such file or folder"):
         load_problems("set", folder=tmp_path / "none")
 
 
@@ -132,6 +134,16 @@ def test_the_environment_comes_before_the_config(
     if variable is not None:
         monkeypatch.setenv("KPO_FOLDER", variable)
     assert choose_folder(configured, "KPO_FOLDER") == chosen
+
+
+def test_a_tilde_is_the_home_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("KPO_FOLDER", raising=False)
+    assert choose_folder("~/data", "KPO_FOLDER") == tmp_path / "data"
+    monkeypatch.setenv("KPO_FOLDER", "~/other")
+    assert choose_folder("~/data", "KPO_FOLDER") == tmp_path / "other"
+    monkeypatch.setenv("KPO_FOLDER", "~nobody-of-this-name/x")
+    assert choose_folder(None, "KPO_FOLDER") == Path("~nobody-of-this-name/x")
 
 
 # The real ones, where they are

@@ -1,0 +1,206 @@
+"""Rows of data files: JSONL, JSON, CSV or Parquet, known by their content and not by their name."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+ENDINGS = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
+_SHARD = re.compile(r"-(\d{4,})-of-(\d{4,})$")
+_OTHER_KINDS = {  # by their first bytes
+    b"\x1f\x8b": "compressed by gzip",
+    b"PK\x03\x04": "a zip archive",
+    b"\x28\xb5\x2f\xfd": "compressed by zstd",
+    b"\xff\xfe": "in UTF-16",
+    b"\xfe\xff": "in UTF-16",
+    b"ARROW1": "an Arrow file",
+}
+_WANTED = "wanted is JSONL, JSON or CSV in UTF-8, or Parquet"
+csv.field_size_limit(2**30)
+
+
+class DataError(ValueError):
+    """A data set cannot be used; the message names the file or the hub id, and the row."""
+
+
+class Row(NamedTuple):
+    """`number` is the line in JSONL and CSV, counted from 1, else the row, counted from 0."""
+
+    number: int
+    where: str
+    cells: dict[str, Any]
+
+
+def find_files(place: Path, name: str) -> list[Path]:
+    """The files that hold the data set `name`, in order.
+
+    That is `place` itself if it is a file; in a folder, `<name>` with one of ENDINGS, shards of it
+    (`<name>-00000-of-00002.parquet`), or the one data set in the folder `<name>`.
+    Raises DataError where there is none, more than one, or a shard is missing.
+    """
+    if place.is_file():
+        return [place]
+    if not place.is_dir():
+        raise DataError(f"{place}: no such file or folder")
+    folder = place / name
+    found = [path for path in place.iterdir() if _data_set(path) == name and path.is_file()]
+    if folder.is_dir():
+        found += [path for path in folder.rglob("*") if _data_set(path) and path.is_file()]
+    sets = defaultdict(list)
+    for path in sorted(found):
+        if not any(part.startswith(".") for part in path.relative_to(place).parts):
+            sets[path.parent, _data_set(path), path.suffix].append(path)
+    if not sets:
+        raise DataError(
+            f"{place}: no data set {name}: wanted is a file {name}{', '.join(ENDINGS[:-1])} or"
+            f" {ENDINGS[-1]}, or a folder {name} with such files"
+        )
+    if len(sets) > 1:
+        named = ", ".join(str(paths[0].relative_to(place)) for paths in sets.values())
+        raise DataError(
+            f"{place}: more than one data set could be {name} ({named}); the file itself can be"
+            " named"
+        )
+    (paths,) = sets.values()
+    _check_shards(paths)
+    return paths
+
+
+def _data_set(path: Path) -> str | None:
+    """The name of the data set that a file's name says it holds, if it is a data file."""
+    return _SHARD.sub("", path.stem) if path.suffix.lower() in ENDINGS else None
+
+
+def _check_shards(paths: list[Path]) -> None:
+    shards = [_SHARD.search(path.stem) for path in paths]
+    if len(paths) > 1 and None in shards:
+        raise DataError(f"{paths[shards.index(None)]}: stands beside shards of the same data set")
+    for path, shard in zip(paths, shards, strict=True):
+        if shard is not None and int(shard[2]) != len(paths):
+            raise DataError(
+                f"{path}: one of {int(shard[2])} shards, of which {len(paths)} are here"
+            )
+
+
+def read_rows(path: Path) -> Iterator[Row]:
+    """The rows of a file, one after the other; a JSON array alone is read as a whole.
+
+    Raises DataError, naming the file and the row, for what is none of the four kinds or damaged.
+    """
+    with path.open("rb") as file:
+        start = file.read(4096)
+    for magic, kind in _OTHER_KINDS.items():
+        if start.startswith(magic):
+            raise DataError(f"{path}: this file is {kind}; {_WANTED}")
+    text = start.removeprefix(b"\xef\xbb\xbf").lstrip()
+    if start.startswith(b"PAR1"):
+        return _parquet(path)
+    if text.startswith(b"["):
+        return _json(path)
+    if text.startswith(b"{"):
+        return _jsonl(path)
+    if path.suffix.lower() in (".csv", ".tsv"):
+        return _csv(path)
+    if not text:
+        return iter(())
+    raise DataError(f"{path}: begins with {text[:20]!r}; {_WANTED} (a CSV's name ends in .csv)")
+
+
+def _parquet(path: Path) -> Iterator[Row]:
+    from pyarrow import ArrowException, parquet  # noqa: PLC0415 - slow to import
+
+    number = 0
+    try:
+        with parquet.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=1024):
+                for cells in batch.to_pylist():
+                    yield Row(number, f"{path}, row {number}", cells)
+                    number += 1
+    except (ArrowException, OSError) as error:
+        message = " ".join(str(error).split())
+        raise DataError(f"{path}: not readable as Parquet: {message}") from error
+
+
+def _jsonl(path: Path) -> Iterator[Row]:
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            if not line.strip():
+                continue
+            where = f"{path}, line {number}"
+            try:
+                cells = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
+            except (ValueError, RecursionError) as error:
+                if number == 1 and _is_document(path):
+                    yield from _json(path)
+                    return
+                raise DataError(f"{where}: not a whole JSON object: {error}") from error
+            if number == 1 and not file.peek(1) and isinstance(cells, dict):
+                yield from _rows(path, cells)  # the only line
+                return
+            yield Row(number, where, _object(where, cells))
+
+
+def _is_document(path: Path) -> bool:
+    """Whether a file is one JSON value, over several lines."""
+    try:
+        json.loads(path.read_text("utf-8-sig"))
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _json(path: Path) -> Iterator[Row]:
+    """An array of objects, alone or as the only array inside an object."""
+    try:
+        content = json.loads(path.read_text("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: not readable as JSON: {error}") from error
+    return _rows(path, content)
+
+
+def _rows(path: Path, content: dict[str, Any] | list[Any]) -> Iterator[Row]:
+    if isinstance(content, dict):
+        arrays = [value for value in content.values() if _holds_objects(value)]
+        if len(arrays) != 1:
+            yield Row(1, f"{path}, line 1", content)
+            return
+        content = arrays[0]
+    for number, cells in enumerate(content):
+        where = f"{path}, row {number}"
+        yield Row(number, where, _object(where, cells))
+
+
+def _holds_objects(value: Any) -> bool:
+    """Whether a value is an array of rows and not a column, such as a chat's turns."""
+    return (
+        isinstance(value, list)
+        and all(isinstance(item, dict) for item in value)
+        and not any("role" in item or "from" in item for item in value)
+    )
+
+
+def _object(where: str, cells: Any) -> dict[str, Any]:
+    if not isinstance(cells, dict):
+        raise DataError(f"{where}: must be an object with problem and answer, got {cells!r:.80}")
+    return cells
+
+
+def _csv(path: Path) -> Iterator[Row]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            head = file.readline()
+            file.seek(0)
+            delimiter = max(",;\t", key=head.count)
+            reader = csv.DictReader(file, delimiter=delimiter, strict=True)
+            for cells in reader:
+                where = f"{path}, line {reader.line_num}"
+                if None in cells or None in cells.values():
+                    raise DataError(f"{where}: other cells than the columns {head.strip()!r}")
+                yield Row(reader.line_num, where, dict(cells))
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: not readable as CSV: {error}") from error
