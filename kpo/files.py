@@ -17,12 +17,40 @@ from typing import Any
 def atomic_folder(path: Path) -> Iterator[Path]:
     """A temporary folder beside `path` that takes its place when the block ends without error."""
     partial = path.with_name(f".{path.name}.partial")
+    take_back(path)
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     yield partial
-    if path.exists():
-        shutil.rmtree(path)
-    partial.replace(path)
+    put_in_place(partial, path)
+
+
+def put_in_place(new: Path, path: Path) -> None:
+    """Give a finished file or folder its name, then remove what had that name before.
+
+    A folder that holds something cannot be replaced in one step. For a moment the old one has
+    another name, from which `take_back` recovers it, so that either is whole whenever this is cut
+    short.
+    """
+    take_back(path)
+    if path.is_dir():
+        path.rename(_aside(path))
+    new.replace(path)
+    take_back(path)
+
+
+def take_back(path: Path) -> None:
+    """Finish a `put_in_place` that was cut short: the old folder, unless the new one is there."""
+    aside, trash = _aside(path), path.with_name(f".{path.name}.trash")
+    shutil.rmtree(trash, ignore_errors=True)
+    if aside.is_dir() and not path.exists():
+        aside.rename(path)
+    elif aside.is_dir():
+        aside.rename(trash)  # half removed, it must not be taken back
+        shutil.rmtree(trash)
+
+
+def _aside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.old")
 
 
 def write_text(path: Path, text: str) -> None:

@@ -17,7 +17,7 @@ from evals.grade import Grader
 from kpo.cli import fail, method_arguments, method_or_exit, warn
 from kpo.config import Experiment
 from kpo.config_train import Train
-from kpo.files import write_text
+from kpo.files import put_in_place, write_text
 from kpo.layers import recompute
 from kpo.manifest import Manifest
 from kpo.policy import Policy, load_policy, weights_hash
@@ -150,12 +150,14 @@ def run(
 
 
 def move_into_place(partial: Path, out: Path) -> None:
-    """Move finished files to their declared names, the manifest last."""
+    """Move finished files to their declared names, the manifest last.
+
+    An older manifest goes first, so that none ever stands beside another run's files; until the new
+    one is there, the run is unfinished, and its checkpoints are still beside it.
+    """
+    (out / "manifest.json").unlink(missing_ok=True)
     for path in sorted(partial.iterdir(), key=lambda path: path.name == "manifest.json"):
-        target = out / path.name
-        if target.is_dir():
-            shutil.rmtree(target)
-        path.replace(target)
+        put_in_place(path, out / path.name)
     partial.rmdir()
 
 

@@ -36,7 +36,7 @@ from torch.distributed.checkpoint.hf_storage import (
 from torch.distributed.checkpoint.state_dict_loader import load as dcp_load
 from torch.distributed.checkpoint.state_dict_saver import save as dcp_save
 
-from kpo.files import sha256_file, write_json
+from kpo.files import put_in_place, sha256_file, take_back, write_json
 from kpo.ranks import ALONE, Ranks
 
 CONTENT, STATE, EXTRA, TENSORS = "checkpoint.json", "state.json", "extra.safetensors", "tensors"
@@ -120,6 +120,8 @@ class Checkpoints:
         if self.ranks.is_main and self.folder.is_dir():
             for leftover in self.folder.glob("*.tmp"):
                 shutil.rmtree(leftover)
+            for aside in self.folder.glob(".step-*"):
+                take_back(self.folder / aside.name[1:].partition(".")[0])
         self.ranks.wait()
         complete = self._complete()
         return complete[-1] if complete else None
@@ -149,9 +151,7 @@ class Checkpoints:
         """Make a written folder a checkpoint, for good; then remove the oldest."""
         _sync(partial / TENSORS)
         _sync(partial)
-        if final.exists():
-            shutil.rmtree(final)
-        partial.rename(final)
+        put_in_place(partial, final)
         _sync(self.folder)
         for old in self._complete()[: -self.keep]:
             # Half removed, it must not look like a whole one.

@@ -18,7 +18,7 @@ from typing import Any
 
 from safetensors.torch import load_file, save_file
 
-from kpo.files import write_json, write_text
+from kpo.files import put_in_place, write_json, write_text
 from kpo.objective import TokenBatch
 from kpo.ranks import ALONE, Ranks
 from kpo.sharding import whole_weights
@@ -86,11 +86,12 @@ def save_failure(
     it.
     """
     path = folder / f"failure-step-{step:06d}"
+    partial = path.with_name(f".{path.name}.partial")
     if ranks.is_main:
-        shutil.rmtree(path, ignore_errors=True)
-        path.mkdir(parents=True)
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
     ranks.wait()
-    batch, own = failed.batch, path / f"batch-{ranks.rank:05d}"
+    batch, own = failed.batch, partial / f"batch-{ranks.rank:05d}"
     tensors = {name: getattr(batch, name) for name in TokenBatch.__dataclass_fields__}
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     save_file(plain, own.with_suffix(".safetensors"))
@@ -99,9 +100,11 @@ def save_failure(
     weights = whole_weights(model, ranks)
     ranks.wait()
     if ranks.is_main:
-        save_file(weights, path / "weights.safetensors")
+        save_file(weights, partial / "weights.safetensors")
         content = {"step": step, "what": what, "ranks": ranks.size, "settings": dict(settings)}
-        write_json(path / "failure.json", content)
+        write_json(partial / "failure.json", content)
+        put_in_place(partial, path)
+    ranks.wait()  # a rank that ends early would end the one that writes
     return path
 
 

@@ -6,8 +6,10 @@ They are forked from a server that has loaded what torch loads late, as a fresh 
 from __future__ import annotations
 
 import multiprocessing
+import os
+import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from datetime import timedelta
 from pathlib import Path
@@ -18,7 +20,7 @@ import torch.distributed as dist
 from kpo.ranks import Ranks
 
 SERVER = multiprocessing.get_context("forkserver")
-SERVER.set_forkserver_preload(["tests.kpo.trainer.checkpointed", "torch._dynamo"])
+SERVER.set_forkserver_preload(["tests.kpo.writers", "torch._dynamo"])
 
 
 def on_ranks(count: int, function: Callable[..., Any], *args: Any) -> list[Any]:
@@ -42,3 +44,42 @@ def _rank(
         return function(Ranks(rank, count), *args)
     finally:
         dist.destroy_process_group()
+
+
+CHANGES = {"os.rename", "os.remove", "os.rmdir", "os.mkdir"}
+"""What Python reports (PEP 578) before it changes a folder; replacing is renaming."""
+
+
+def killed_at_each_change(function: Callable[..., None], *args: Any) -> Iterator[int]:
+    """Run function(*args), of a module, in a process that dies before its n-th change of a folder.
+
+    Yields n = 1, 2, ... after each death, and ends when a process came to the end of its work.
+    """
+    n, code = 0, None
+    while code != 0:
+        n += 1
+        process = SERVER.Process(target=_dying, args=(n, function, args))
+        process.start()
+        process.join()
+        code = process.exitcode
+        assert code in (0, DEAD), f"the process that was to die ended with {code}"
+        if code:
+            yield n
+
+
+DEAD = 99
+
+
+def _dying(lives: int, function: Callable[..., None], args: tuple[Any, ...]) -> None:
+    left = lives
+
+    def count(event: str, _: tuple[Any, ...]) -> None:
+        nonlocal left
+        if event in CHANGES:
+            left -= 1
+            if left == 0:
+                os._exit(DEAD)
+
+    sys.addaudithook(count)
+    function(*args)
+    os._exit(0)  # what the interpreter does at its end is not counted
