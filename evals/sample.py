@@ -5,14 +5,13 @@
         --out results/tiny/evals/gspo-s0/samples.jsonl
 
 Every sample has a seed of its own, from the evaluation's seed, the run, the problem and the
-sample's number. Responses are written as they come, so a run that was killed goes on from there.
+sample's number. A problem is written when its samples are there, so a run that was killed samples
+only what was in flight again.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,8 @@ from transformers import AutoConfig
 
 from evals.benchmarks import Benchmark, load_benchmarks
 from evals.repeats import RepeatError, refuse_repeats
-from evals.sample_file import BadRowError, read_samples
+from evals.sample_file import BadRowError
+from evals.unfinished import Key, UnfinishedSamples
 from kpo.cli import experiment_argument, fail, load_or_exit, warn
 from kpo.config import Experiment
 from kpo.files import sha256_json
@@ -37,11 +37,6 @@ from kpo.tasks.prompts import FORCED_THINKING, PROTOCOLS
 
 SEED_RULE = "sha256(seed/run/benchmark/problem) + sample"
 """A response's seed, for manifests; `derive_seed` says which bits of the digest."""
-
-Key = tuple[str, str]  # benchmark, problem
-
-REQUESTS_PER_CALL = 1024
-"""Responses sampled between two writes to the file."""
 
 
 def protocol_record(
@@ -77,7 +72,7 @@ def sample(
     tokenizer: Any,
     engine: RolloutEngine,
 ) -> Iterator[list[dict[str, Any]]]:
-    """Rows of samples.jsonl, call by call, for the (benchmark, problem) that are waiting.
+    """Rows of samples.jsonl for the (benchmark, problem) that are waiting, as they are finished.
 
     Raises RepeatError for samples that repeat beyond chance.
     """
@@ -89,19 +84,21 @@ def sample(
         top_p=settings.top_p,
         logprobs=False,
     )
-    size = max(1, REQUESTS_PER_CALL // settings.samples)
-    for start in range(0, len(waiting), size):
-        part = waiting[start : start + size]
-        asked = [prompts[name, problem.id] for name, problem in part]
-        seeds = [derive_seed(settings.seed, run, name, problem.id) for name, problem in part]
-        groups = engine.generate(asked, seeds, sampling)
-        names = [f"{name} {problem.id}" for name, problem in part]
-        refuse_repeats(names, asked, seeds, groups, sampling, engine)
-        yield [
-            row
-            for (name, problem), group in zip(part, groups, strict=True)
-            for row in _rows(name, problem, group, tokenizer)
-        ]
+    names = [f"{name} {problem.id}" for name, problem in waiting]
+    asked = [prompts[name, problem.id] for name, problem in waiting]
+    seeds = [derive_seed(settings.seed, run, name, problem.id) for name, problem in waiting]
+    for finished in engine.stream(asked, seeds, sampling):
+        places, groups = [i for i, _ in finished], [group for _, group in finished]
+        refuse_repeats(
+            [names[i] for i in places],
+            [asked[i] for i in places],
+            [seeds[i] for i in places],
+            groups,
+            sampling,
+            engine,
+        )
+        for i, group in finished:
+            yield _rows(*waiting[i], group, tokenizer)
 
 
 def _rows(
@@ -120,32 +117,6 @@ def _rows(
         }
         for j, (response, text) in enumerate(zip(group, texts, strict=True))
     ]
-
-
-def resume(partial: Path, identity: str, samples: int) -> set[Key]:
-    """(benchmark, id) of problems whose samples `partial` already holds; drops a torn last line.
-
-    A file of another model or other settings is started anew.
-    """
-    owner = partial.with_suffix(".identity")
-    if not (partial.is_file() and owner.is_file() and owner.read_text() == identity):
-        partial.unlink(missing_ok=True)
-        owner.write_text(identity)
-        return set()
-    whole = partial.read_bytes().rpartition(b"\n")[0]
-    partial.write_bytes(whole + b"\n" if whole else b"")
-    counts: dict[Key, int] = {}
-    for row in read_samples(partial):
-        counts[row.benchmark, row.id] = counts.get((row.benchmark, row.id), 0) + 1
-    done = {key for key, count in counts.items() if count == samples}
-    kept = [line for line in partial.read_text().splitlines() if _key(line) in done]
-    partial.write_text("".join(f"{line}\n" for line in kept))
-    return done
-
-
-def _key(line: str) -> Key:
-    row = json.loads(line)
-    return row["benchmark"], row["id"]
 
 
 def encode(
@@ -192,28 +163,23 @@ def run(experiment: Experiment, name: str, model: Path, problems: Path | None, o
     )
     protocol = protocol_record(experiment, tokenizer, benchmarks, prompts, engine.describe())
     weights = weights_hash(model)
-    partial = out.with_name(f".{out.name}.partial")
-    partial.parent.mkdir(parents=True, exist_ok=True)
-    identity = sha256_json([protocol, weights, name])
-    done = resume(partial, identity, settings.samples)
+    unfinished = UnfinishedSamples(out, sha256_json([protocol, weights, name]), settings.samples)
+    done = unfinished.resume()
     waiting = [(b, problem) for b, problem in _all(benchmarks) if (b, problem.id) not in done]
     with (
-        partial.open("a") as file,
+        unfinished.appending() as append,
         tqdm(total=len(prompts), initial=len(done), desc="sample", unit="problem") as bar,
     ):
         for rows in sample(experiment, name, waiting, prompts, tokenizer, engine):
-            file.write("".join(json.dumps(row) + "\n" for row in rows))
-            file.flush()
-            os.fsync(file.fileno())
-            bar.update(len(rows) // settings.samples)
-    responses = [[s.benchmark, s.id, s.sample, s.response] for s in read_samples(partial)]
-    partial.replace(out)
-    partial.with_suffix(".identity").unlink()
+            append(rows)
+            bar.update()
+    samples = unfinished.publish(list(prompts))
+    responses = sorted([s.benchmark, s.id, s.sample, s.response] for s in samples)
     manifest.finish(
         out.with_name("manifest.json"),
         run=name,
         model=weights,
-        responses_sha256=sha256_json(sorted(responses)),
+        responses_sha256=sha256_json(responses),
         data={benchmark.name: benchmark.origin for benchmark in benchmarks},
         resources={
             "threads": settings.threads,
@@ -222,6 +188,7 @@ def run(experiment: Experiment, name: str, model: Path, problems: Path | None, o
         },
         protocol=protocol,
     )
+    unfinished.remove()
 
 
 def main() -> None:

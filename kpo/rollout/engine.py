@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -59,6 +59,10 @@ class Response:
     finish: Literal["stop", "length"]
 
 
+Finished = list[tuple[int, list[Response]]]
+"""Prompts whose responses are all there: their place among the prompts, and the responses."""
+
+
 class RolloutEngine(Protocol):
     """Samples responses from weights that it is given."""
 
@@ -66,6 +70,16 @@ class RolloutEngine(Protocol):
         self, prompts: Sequence[Sequence[int]], seeds: Sequence[int], sampling: Sampling
     ) -> list[list[Response]]:
         """Sample `sampling.samples` responses to each prompt; sample j uses seeds[i] + j."""
+        ...
+
+    def stream(
+        self, prompts: Sequence[Sequence[int]], seeds: Sequence[int], sampling: Sampling
+    ) -> Iterator[Finished]:
+        """The same, given as prompts are finished, in any order.
+
+        Between two steps of a stream the engine may be asked for something else; weights may not
+        change.
+        """
         ...
 
     def sync_weights(self, policy: Policy) -> None:
@@ -79,6 +93,12 @@ class RolloutEngine(Protocol):
     def describe(self) -> dict[str, Any]:
         """Name, version and settings of the engine, for manifests."""
         ...
+
+
+def in_order(stream: Iterable[Finished]) -> list[list[Response]]:
+    """What `RolloutEngine.generate` gives, from a stream."""
+    groups = dict(group for finished in stream for group in finished)
+    return [groups[i] for i in range(len(groups))]
 
 
 def make_engine(  # noqa: PLR0913 - the settings of two engines

@@ -7,7 +7,7 @@ sampled therefore depends neither on the batch around it nor on when its neighbo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from kpo.policy import Policy
 from kpo.rollout.decoder import Decoder, make_decoder
-from kpo.rollout.engine import Response, Sampling
+from kpo.rollout.engine import Finished, Response, Sampling, in_order
 from kpo.sharding import gathered_weights, is_sharded
 
 DROP_SHARE = 0.25
@@ -54,19 +54,28 @@ class TransformersEngine:
         dtype = str(self.policy.model.dtype).removeprefix("torch.")
         return {"name": "transformers", "version": transformers.__version__, "dtype": dtype}
 
-    @torch.inference_mode()
     def generate(
         self, prompts: Sequence[Sequence[int]], seeds: Sequence[int], sampling: Sampling
     ) -> list[list[Response]]:
         """See `RolloutEngine`."""
-        rows = [(i, seeds[i] + j) for i in range(len(prompts)) for j in range(sampling.samples)]
-        responses: list[Response] = []
+        return in_order(self.stream(prompts, seeds, sampling))
+
+    def stream(
+        self, prompts: Sequence[Sequence[int]], seeds: Sequence[int], sampling: Sampling
+    ) -> Iterator[Finished]:
+        """See `RolloutEngine`: a batch at a time."""
+        k = sampling.samples
+        rows = [(i, seeds[i] + j) for i in range(len(prompts)) for j in range(k)]
+        left: list[Response] = []  # of a prompt whose last ones are in the next batch
         for start in range(0, len(rows), self.batch):
             part = rows[start : start + self.batch]
-            responses += self._sample([prompts[i] for i, _ in part], [s for _, s in part], sampling)
-        k = sampling.samples
-        return [responses[i * k : (i + 1) * k] for i in range(len(prompts))]
+            first = (start - len(left)) // k
+            left += self._sample([prompts[i] for i, _ in part], [s for _, s in part], sampling)
+            whole = len(left) // k
+            yield [(first + n, left[n * k : (n + 1) * k]) for n in range(whole)]
+            left = left[whole * k :]
 
+    @torch.inference_mode()
     def _sample(
         self, prompts: list[Sequence[int]], seeds: list[int], sampling: Sampling
     ) -> list[Response]:

@@ -7,12 +7,13 @@ samples the rank's share of the prompts; only weights cross ranks, when they are
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
 from kpo.policy import Policy, load_tokenizer
-from kpo.rollout.engine import NEUTRAL, Response, Sampling
+from kpo.rollout.engine import NEUTRAL, Finished, Response, Sampling, in_order
 from kpo.sharding import gathered_weights
 
 # vLLM reads these when it is imported. One process: weights can be handed over in memory. Several
@@ -28,6 +29,10 @@ import torch
 import torch.distributed as dist
 import vllm
 from vllm.platforms import current_platform
+from vllm.sampling_params import RequestOutputKind
+
+MAX_RUNNING = 256
+"""Responses that vLLM samples at a time."""
 
 
 class VLLMEngine:
@@ -61,7 +66,7 @@ class VLLMEngine:
             "dtype": dtype,
             "max_model_len": max_tokens,
             "max_num_batched_tokens": max(max_tokens, 8192),
-            "max_num_seqs": 256,
+            "max_num_seqs": MAX_RUNNING,
             "enforce_eager": current_platform.is_cpu(),  # elsewhere CUDA graphs
             "enable_chunked_prefill": False,  # the CPU build cannot seed a prompt read in chunks
             "enable_prefix_caching": True,  # a group reads its prompt once
@@ -76,6 +81,8 @@ class VLLMEngine:
         if dist.is_initialized() and dist.get_world_size() > 1:  # join the ranks that there are
             resources["distributed_executor_backend"] = "external_launcher"
         self.llm = vllm.LLM(model=str(folder), **self.settings, **resources)
+        self.numbers = count()
+        self.arrived: dict[str, Any] = {}  # finished requests that their stream has not taken yet
         self.sleep()
 
     def describe(self) -> dict[str, Any]:
@@ -107,26 +114,55 @@ class VLLMEngine:
         self, prompts: Sequence[Sequence[int]], seeds: Sequence[int], sampling: Sampling
     ) -> list[list[Response]]:
         """See `RolloutEngine`."""
-        params = [
-            vllm.SamplingParams(
-                n=sampling.samples,
-                temperature=sampling.temperature,
-                top_p=sampling.top_p,
-                **NEUTRAL,
-                max_tokens=sampling.max_tokens,
-                seed=seed,
-                stop_token_ids=self.stop,
-                logprobs=0 if sampling.logprobs else None,
-                detokenize=False,
-            )
-            for seed in seeds
-        ]
-        outputs = self.llm.generate(
-            [{"prompt_token_ids": list(prompt)} for prompt in prompts],
-            params,
-            use_tqdm=False,
+        return in_order(self.stream(prompts, seeds, sampling))
+
+    def stream(
+        self, prompts: Sequence[Sequence[int]], seeds: Sequence[int], sampling: Sampling
+    ) -> Iterator[Finished]:
+        """See `RolloutEngine`: requests go in as others finish, so that none waits for the slowest.
+
+        As many responses wait in vLLM as run there. Those of several streams run side by side.
+        """
+        coming = iter(enumerate(zip(prompts, seeds, strict=True)))
+        most = max(2 * MAX_RUNNING // sampling.samples, 1)
+        places: dict[str, int] = {}  # of the requests that are in the engine
+        try:
+            while True:
+                for i, (prompt, seed) in islice(coming, most - len(places)):
+                    places[self._request(prompt, seed, sampling)] = i
+                if not places:
+                    return
+                if not self.arrived.keys() & places:
+                    outputs = self.llm.llm_engine.step()
+                    self.arrived.update((o.request_id, o) for o in outputs if o.finished)
+                done = [id_ for id_ in places if id_ in self.arrived]
+                if done:
+                    yield [(places.pop(id_), self._take(id_)) for id_ in done]
+        finally:
+            self.llm.llm_engine.abort_request(list(places))
+            for id_ in places:
+                self.arrived.pop(id_, None)
+
+    def _request(self, prompt: Sequence[int], seed: int, sampling: Sampling) -> str:
+        """Hand a prompt to vLLM; the request's id."""
+        id_ = str(next(self.numbers))
+        params = vllm.SamplingParams(
+            n=sampling.samples,
+            temperature=sampling.temperature,
+            top_p=sampling.top_p,
+            **NEUTRAL,
+            max_tokens=sampling.max_tokens,
+            seed=seed,
+            stop_token_ids=self.stop,
+            logprobs=0 if sampling.logprobs else None,
+            detokenize=False,
+            output_kind=RequestOutputKind.FINAL_ONLY,
         )
-        return [[_response(sample) for sample in output.outputs] for output in outputs]
+        self.llm.llm_engine.add_request(id_, {"prompt_token_ids": list(prompt)}, params)
+        return id_
+
+    def _take(self, id_: str) -> list[Response]:
+        return [_response(sample) for sample in self.arrived.pop(id_).outputs]
 
 
 def _response(sample: Any) -> Response:

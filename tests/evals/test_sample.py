@@ -1,7 +1,7 @@
 """Sampling for evaluation: rows, seeds, refusals, and going on after an interruption."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from evals.repeats import RepeatError
 from evals.sample_file import BadRowError, read_samples
 from kpo.config import Experiment
 from kpo.policy import save_model
-from kpo.rollout.engine import Response, Sampling
+from kpo.rollout.engine import Finished, Response, Sampling, in_order
 from kpo.tasks.problems import DataError
 from kpo.tasks.prompts import prompts_hash
 from kpo.tasks.tokenizer import character_tokenizer
@@ -74,7 +74,7 @@ def experiment(**evaluate: Any) -> Experiment:
 
 
 class FakeEngine:
-    """Answers with prompt and seed; fails at the call after `calls`; keeps what it was asked."""
+    """Answers with prompt and seed, the last prompt first; stops after `calls` problems."""
 
     def __init__(self, calls: int = 10**9) -> None:
         self.calls = calls
@@ -85,16 +85,19 @@ class FakeEngine:
     def generate(
         self, prompts: Sequence[Sequence[int]], seeds: Sequence[int], sampling: Sampling
     ) -> list[list[Response]]:
-        if self.calls == 0:
-            raise KeyboardInterrupt
-        self.calls -= 1
+        return in_order(self.stream(prompts, seeds, sampling))
+
+    def stream(
+        self, prompts: Sequence[Sequence[int]], seeds: Sequence[int], sampling: Sampling
+    ) -> Iterator[Finished]:
         self.samplings.append(sampling)
-        groups = []
-        for prompt, seed in zip(prompts, seeds, strict=True):
-            text = TOKENIZER.decode(list(prompt)).strip()
-            self.asked += [(text, seed + j) for j in range(sampling.samples)]
-            groups.append([self._answer(text, seed + j, j) for j in range(sampling.samples)])
-        return groups
+        for i in reversed(range(len(prompts))):
+            if self.calls == 0:
+                raise KeyboardInterrupt
+            self.calls -= 1
+            text = TOKENIZER.decode(list(prompts[i])).strip()
+            self.asked += [(text, seeds[i] + j) for j in range(sampling.samples)]
+            yield [(i, [self._answer(text, seeds[i] + j, j) for j in range(sampling.samples)])]
 
     def _answer(self, text: str, seed: int, j: int) -> Response:
         ids = TOKENIZER(f"{text} {seed}")["input_ids"] + [TOKENIZER.eos_token_id] * (j % 2)
@@ -114,8 +117,7 @@ def out(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, model: Path, problems: Path, out: Path) -> Run:
-    """Samples with a fake engine, one problem a call; returns the engine and the rows."""
-    monkeypatch.setattr(sample, "REQUESTS_PER_CALL", SAMPLES)
+    """Samples with a fake engine; returns the engine and the rows."""
 
     def run_(
         name: str = "grpo-s0", calls: int = 10**9, folder: Path = model, **evaluate: Any
@@ -136,8 +138,8 @@ def run(monkeypatch: pytest.MonkeyPatch, model: Path, problems: Path, out: Path)
     return run_
 
 
-def partial(out: Path) -> Path:
-    return out.with_name(f".{out.name}.partial")
+def unfinished(out: Path) -> Path:
+    return out.with_name(".samples.unfinished.jsonl")
 
 
 def names(folder: Path) -> list[str]:
@@ -152,7 +154,11 @@ def test_rows_stand_by_benchmark_problem_and_sample(run: Run, out: Path) -> None
     assert [(row["benchmark"], row["id"], row["sample"]) for row in rows] == [
         (name, i, j) for name, i in NAMES for j in range(SAMPLES)
     ]
-    for row, (text, seed) in zip(rows, engine.asked, strict=True):
+    starts = range(0, len(engine.asked), SAMPLES)
+    finished = [engine.asked[start : start + SAMPLES] for start in starts]
+    asked = dict(zip(NAMES, reversed(finished), strict=True))
+    for row in rows:
+        text, seed = asked[row["benchmark"], row["id"]][row["sample"]]
         benchmark, number = row["id"].split("/")
         assert text == PROBLEMS[benchmark][int(number)]
         assert row["answer"] == number
@@ -255,7 +261,7 @@ def test_finished_problems_are_not_sampled_again(run: Run, out: Path) -> None:
     out.unlink()
     first, _ = run(calls=2)
     assert not out.exists()
-    assert len(partial(out).read_text().splitlines()) == 2 * SAMPLES
+    assert len(unfinished(out).read_text().splitlines()) == 2 * SAMPLES
     second, rows = run()
     assert rows == expected
     assert first.asked + second.asked == engine.asked
@@ -267,8 +273,8 @@ def test_a_torn_file_loses_only_its_last_problem(run: Run, out: Path, cut: int) 
     engine, expected = run()
     out.unlink()
     run(calls=2)
-    content = partial(out).read_bytes()
-    partial(out).write_bytes(content[:-cut])
+    content = unfinished(out).read_bytes()
+    unfinished(out).write_bytes(content[:-cut])
     whole = content[:-cut].count(b"\n") // SAMPLES
     again, rows = run()
     assert rows == expected
@@ -279,12 +285,14 @@ def test_a_line_that_is_broken_in_the_middle_is_named_and_nothing_is_lost(
     run: Run, out: Path
 ) -> None:
     run(calls=2)
-    lines = partial(out).read_text().splitlines(keepends=True)
+    lines = unfinished(out).read_text().splitlines(keepends=True)
     lines[1] = lines[1][:40] + "\n"
-    partial(out).write_text("".join(lines))
-    with pytest.raises(BadRowError, match=r"samples\.jsonl\.partial, line 2 is not a whole JSON"):
+    unfinished(out).write_text("".join(lines))
+    with pytest.raises(
+        BadRowError, match=r"samples\.unfinished\.jsonl, line 2 is not a whole JSON"
+    ):
         run()
-    assert partial(out).read_text() == "".join(lines)
+    assert unfinished(out).read_text() == "".join(lines)
 
 
 @pytest.mark.parametrize(
@@ -296,7 +304,7 @@ def test_what_another_run_or_protocol_left_is_not_used(
     _, expected = run(**change)
     out.unlink()
     run(calls=2)
-    assert partial(out).is_file()
+    assert unfinished(out).is_file()
     engine, rows = run(**change)
     assert rows == expected
     assert len(engine.asked) == len(rows)
@@ -310,9 +318,9 @@ def test_what_another_model_left_is_not_used(run: Run, out: Path, tmp_path: Path
     assert len(engine.asked) == len(NAMES) * SAMPLES
 
 
-def test_a_partial_file_without_an_owner_is_not_used(run: Run, out: Path) -> None:
+def test_an_unfinished_file_without_an_owner_is_not_used(run: Run, out: Path) -> None:
     out.parent.mkdir()
-    partial(out).write_text("left by somebody\n")
+    unfinished(out).write_text("left by somebody\n")
     _, rows = run()
     assert len(rows) == len(NAMES) * SAMPLES
 
@@ -343,7 +351,9 @@ def test_samples_that_repeat_beyond_chance_stop_it_and_lose_nothing(
     monkeypatch.setattr(FakeEngine, "_answer", answer)
     with pytest.raises(RepeatError, match="hard hard/0: 3 of 3 samples are the same 8 tokens"):
         run()
-    assert len(partial(out).read_text().splitlines()) == 3 * SAMPLES
+    assert (
+        len(unfinished(out).read_text().splitlines()) == SAMPLES
+    )  # of the last problem, the first to end
 
 
 def test_the_command_line_names_a_missing_model(

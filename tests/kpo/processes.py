@@ -51,8 +51,9 @@ CHANGES = {"os.rename", "os.remove", "os.rmdir", "os.mkdir"}
 
 
 def killed_at_each_change(function: Callable[..., None], *args: Any) -> Iterator[int]:
-    """Run function(*args), of a module, in a process that dies before its n-th change of a folder.
+    """Run function(*args), of a module, in a process that dies at its n-th change on disk.
 
+    It dies before a change of a folder, and behind the opening that empties a file.
     Yields n = 1, 2, ... after each death, and ends when a process came to the end of its work.
     """
     n, code = 0, None
@@ -73,11 +74,14 @@ DEAD = 99
 def _dying(lives: int, function: Callable[..., None], args: tuple[Any, ...]) -> None:
     left = lives
 
-    def count(event: str, _: tuple[Any, ...]) -> None:
+    def count(event: str, about: tuple[Any, ...]) -> None:
         nonlocal left
-        if event in CHANGES:
+        empties = event == "open" and about[2] & os.O_TRUNC and Path(str(about[0])).is_file()
+        if event in CHANGES or empties:
             left -= 1
             if left == 0:
+                if empties:
+                    os.truncate(about[0], 0)
                 os._exit(DEAD)
 
     sys.addaudithook(count)

@@ -85,6 +85,14 @@ def test_samples_do_not_depend_on_the_batch_around_them() -> None:
     assert [[r.tokens for r in g] for g in together] == [[r.tokens for r in g] for g in small]
 
 
+def test_a_stream_gives_each_prompt_when_its_last_batch_is_done() -> None:
+    engine, sampling = TransformersEngine(tiny_policy(), batch=3), Sampling(4, 12)
+    expected = engine.generate(PROMPTS, [11, 22, 33, 44], sampling)
+    finished = list(engine.stream(PROMPTS, [11, 22, 33, 44], sampling))
+    assert [[i for i, _ in some] for some in finished] == [[], [0], [1], [2], [], [3]]
+    assert [group for some in finished for _, group in some] == expected
+
+
 @pytest.mark.parametrize("family", ["qwen3", "gpt_neox"])
 def test_equal_prompts_are_read_once(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
     policy = tiny_policy(family)

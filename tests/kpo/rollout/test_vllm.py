@@ -99,6 +99,39 @@ def test_sample_j_has_the_seed_plus_j(engine: RolloutEngine, policy: Policy) -> 
             assert response.logprobs == pytest.approx(alone.logprobs, abs=1e-4)
 
 
+def test_a_stream_gives_what_is_finished_and_others_go_in(
+    engine: Any, policy: Policy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two prompts in the engine at a time, and another question between any two steps."""
+    engine.sync_weights(policy)
+    prompts, seeds = PROMPTS * 3, list(range(0, 900, 100))
+    expected = [engine.generate([p], [s], SAMPLING)[0] for p, s in zip(prompts, seeds, strict=True)]
+    monkeypatch.setattr("kpo.rollout.vllm.MAX_RUNNING", SAMPLING.samples)
+    sizes, groups = [], {}
+    for finished in engine.stream(prompts, seeds, SAMPLING):
+        sizes.append(engine.llm.llm_engine.get_num_unfinished_requests())
+        groups.update(finished)
+        ((between,),) = engine.generate([[5, 6, 7]], [0], Sampling(samples=1, max_tokens=24))
+        assert between.tokens == expected[0][0].tokens
+    assert len(sizes) > 3
+    assert max(sizes) <= SAMPLING.samples
+    tokens = [
+        [[r.tokens for r in group] for group in those] for those in (groups.values(), expected)
+    ]
+    assert sorted(tokens[0]) == sorted(tokens[1])
+    assert [r.tokens for r in groups[5]] == [r.tokens for r in expected[5]]
+
+
+def test_a_stream_that_is_left_takes_its_requests_with_it(engine: Any, policy: Policy) -> None:
+    engine.sync_weights(policy)
+    stream = engine.stream(PROMPTS * 4, list(range(12)), SAMPLING)
+    next(stream)
+    stream.close()
+    assert engine.llm.llm_engine.get_num_unfinished_requests() == 0
+    assert engine.arrived == {}
+    assert len(engine.generate(PROMPTS, [1, 2, 3], SAMPLING)) == 3
+
+
 def test_synced_weights_are_sampled(engine: RolloutEngine) -> None:
     other = tiny_policy(seed=8)
     assert gap(engine, other) > 0.1
