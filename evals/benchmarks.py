@@ -14,7 +14,7 @@ from pathlib import Path
 
 from evals.answers import normalise_gold
 from evals.grade import check_golds
-from kpo.cli import experiment_argument, fail, load_or_exit
+from kpo.cli import experiment_argument, fail, hold_or_exit, load_or_exit
 from kpo.config import Experiment
 from kpo.files import write_json
 from kpo.tasks.problems import (
@@ -114,6 +114,7 @@ def main() -> None:
     )
     args = parser.parse_args()
     experiment = load_or_exit(args.config)
+    hold_or_exit(args.out)
     try:
         benchmarks = load_benchmarks(experiment, args.problems)
         differences = compare_with_hub(experiment, args.problems) if args.compare_hub else []

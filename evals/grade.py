@@ -35,6 +35,7 @@ from tqdm import tqdm
 from evals.answers import EXTRACTORS, bracket_depth, clean, normalise_gold
 from evals.grade_pool import Reply, Request, WorkerPool
 from evals.sample_file import BadRowError, GradeRow, Sample, read_samples, write_grades
+from kpo.lock import HeldError, hold
 
 Status = Literal["ok", "no_answer", "timeout", "error"]
 STATUSES: tuple[Status, ...] = ("ok", "no_answer", "timeout", "error")
@@ -249,6 +250,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Command line; returns the exit code."""
     arguments = _arguments(argv)
     try:
+        hold(arguments.out)
         samples = read_samples(arguments.samples)
         grader = Grader(
             workers=arguments.workers,
@@ -256,7 +258,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             memory_mb=arguments.memory_mb,
             answers=arguments.answers,
         )
-    except (BadRowError, ValueError) as error:
+    except (HeldError, BadRowError, ValueError) as error:
         print(f"evals.grade: {error}", file=sys.stderr)
         return 2
     with grader:

@@ -26,7 +26,7 @@ def markdown(table: Table) -> str:
         ]
         for row in table.rows
     ]
-    notes = "".join(f"- {note}\n" for note in _notes(table))
+    notes = "".join(f"- {note}\n" for note in (*_notes(table), *table.notes))
     return (
         f"# Table 1: {table.experiment}\n\n{_grid(header, body)}\n{notes}\n"
         f"Protocol, the same for every row: {_protocol(table)}.\n\n{_beside_paper(table)}"

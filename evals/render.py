@@ -144,6 +144,7 @@ def latex(table: Table) -> str:
         caption += (
             f" $^{{\\dagger}}$The difference to {escape(table.label(table.grpo))} is {NOISE}."
         )
+    caption += "".join(f" {escape(note)}" for note in table.notes)
     return "\n".join(
         [
             "% needs \\usepackage{booktabs}",

@@ -47,21 +47,25 @@ class Diagnostics:
 
 @dataclass(frozen=True)
 class Run:
-    """One model's evaluation; `correct` holds [problems, samples] for each benchmark."""
+    """One evaluation; `correct` holds [problems, samples] for each benchmark.
+
+    `model` is the hash of the weights that were evaluated.
+    """
 
     name: str
     correct: dict[str, Correct]
     diagnostics: dict[str, Diagnostics]
     protocol: dict[str, Any]
+    model: str
 
 
 def read_runs(
     folder: Path, names: Sequence[str], benchmarks: Sequence[str], samples: int
 ) -> dict[str, Run]:
     """Read <folder>/<name>/{grades.jsonl,manifest.json} of every run, or raise TableError."""
-    manifests = {name: _manifest(folder / name / "manifest.json") for name in names}
+    manifests = {name: read_manifest(folder / name / "manifest.json") for name in names}
     protocols = {name: flatten(manifest["protocol"]) for name, manifest in manifests.items()}
-    _check_protocols(protocols)
+    check_alike(protocols, "runs of different protocols")
     _check_distinct({name: m.get("responses_sha256") for name, m in manifests.items()})
     runs: dict[str, Run] = {}
     first: dict[Key, int] = {}
@@ -79,6 +83,7 @@ def read_runs(
             {b: array.reshape(-1, samples) for b, array in correct.items()},
             {b: _diagnose(part) for b, part in parts.items()},
             protocols[name],
+            str(manifests[name].get("model")),
         )
     return runs
 
@@ -149,17 +154,17 @@ def _diagnose(rows: list[GradeRow]) -> Diagnostics:
     )
 
 
-def _manifest(path: Path) -> dict[str, Any]:
-    """A run's manifest, which has a protocol."""
+def read_manifest(path: Path, key: str = "protocol") -> dict[str, Any]:
+    """A manifest with a mapping at `key`. Raises TableError without one."""
     if not path.is_file():
-        raise TableError(f"{path} is missing, so the run's protocol is unknown.")
+        raise TableError(f"{path} is missing, so the run's {key} is unknown.")
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise TableError(f"{path} is not readable as JSON ({error}).") from error
-    protocol = manifest.get("protocol") if isinstance(manifest, dict) else None
-    if not isinstance(protocol, dict) or not protocol:
-        raise TableError(f"{path} has no protocol.")
+    content = manifest.get(key) if isinstance(manifest, dict) else None
+    if not isinstance(content, dict) or not content:
+        raise TableError(f"{path} has no {key}.")
     return manifest
 
 
@@ -188,23 +193,24 @@ def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _check_protocols(protocols: Mapping[str, dict[str, Any]]) -> None:
-    """Raise TableError, saying which runs differ in which key."""
-    keys = dict.fromkeys(key for protocol in protocols.values() for key in protocol)
+def check_alike(records: Mapping[str, dict[str, Any]], what: str) -> None:
+    """Raise TableError, saying which runs differ in which key of their flat records."""
+    keys = dict.fromkeys(key for record in records.values() for key in record)
     faults = []
     for key in keys:
         runs_by_value: dict[str, list[str]] = {}
-        for run, protocol in protocols.items():
-            value = json.dumps(protocol[key], sort_keys=True) if key in protocol else "absent"
+        for run, record in records.items():
+            value = json.dumps(record[key], sort_keys=True) if key in record else "absent"
             runs_by_value.setdefault(value, []).append(run)
         if len(runs_by_value) > 1:
-            sides = (f"{value} in {_listed(runs)}" for value, runs in runs_by_value.items())
+            sides = (f"{value} in {listed(runs)}" for value, runs in runs_by_value.items())
             faults.append(f"{key} is {' and '.join(sides)}")
     if faults:
-        raise TableError(f"manifest.json: runs of different protocols: {'; '.join(faults)}.")
+        raise TableError(f"manifest.json: {what}: {'; '.join(faults)}.")
 
 
-def _listed(names: list[str]) -> str:
+def listed(names: list[str]) -> str:
+    """Names for a sentence, the first few of many."""
     if len(names) <= 4:
         return ", ".join(names)
     return f"{', '.join(names[:3])} and {len(names) - 3} more runs"

@@ -24,7 +24,7 @@ from evals.benchmarks import Benchmark, load_benchmarks
 from evals.repeats import RepeatError, refuse_repeats
 from evals.sample_file import BadRowError
 from evals.unfinished import Key, UnfinishedSamples
-from kpo.cli import experiment_argument, fail, load_or_exit, warn
+from kpo.cli import experiment_argument, fail, hold_or_exit, load_or_exit, warn
 from kpo.config import Experiment
 from kpo.files import sha256_json
 from kpo.manifest import Manifest
@@ -210,6 +210,7 @@ def main() -> None:
     experiment = load_or_exit(args.config)
     if not args.model.is_dir():
         fail(f"--model {args.model}: no such folder")
+    hold_or_exit(args.out)
     try:
         run(experiment, args.run, args.model, args.problems, args.out)
     except (DataError, BadRowError, RepeatError, RanksError) as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -61,7 +61,10 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Table:
-    """A whole table: columns are the benchmarks and, last, their macro-average."""
+    """A whole table: columns are the benchmarks and, last, their macro-average.
+
+    `notes` are what else its readers must know, a sentence or two each.
+    """
 
     experiment: str
     k: int
@@ -74,6 +77,7 @@ class Table:
     comparisons: list[Comparison]
     protocol: Mapping[str, Any]
     reported: list[dict[str, str]]
+    notes: Sequence[str]
 
     def label(self, name: str) -> str:
         """A row's name for readers."""

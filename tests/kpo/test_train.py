@@ -1,13 +1,18 @@
-"""Training prompts: those of the training phase of the experiment's prompt protocol."""
+"""A run from the command line's side: its prompts, what it records, and what it goes on from."""
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from kpo import train
 from kpo.config import Experiment
+from kpo.manifest import trainer_code
+from kpo.policy import save_model, weights_hash
 from kpo.tasks.prompts import PROTOCOLS
 from kpo.train import load_prompts
+from kpo.trainer.checkpoint import CheckpointError
 from tests.kpo.models import tiny_policy
 
 
@@ -38,3 +43,116 @@ def test_prompts_are_of_the_training_phase(tmp_path: Path, prompt: str) -> None:
     expected = PROTOCOLS[prompt].training.replace("{problem}", "1+1=?")
     assert [policy.tokenizer.decode(p.tokens) for p in prompts] == [expected]
     assert prompts[0].answer == "2"
+
+
+SETTINGS: dict[str, Any] = {
+    "experiment": "test",
+    "seeds": [0],
+    "prompt": "plain",
+    "task": {"train": 4, "test": 1},
+    "policy": {"kind": "scratch"},
+    "train": {
+        "problems": "train",
+        "steps": 2,
+        "checkpoint_every": 1,
+        "prompts": 2,
+        "group": 2,
+        "mini_batches": 1,
+        "max_prompt_tokens": 24,
+        "max_response_tokens": 4,
+        "lr": 1e-3,
+    },
+    "evaluate": {"benchmarks": ["easy"], "max_response_tokens": 4},
+    "methods": {"grpo": {"objective": "grpo", "label": "GRPO"}},
+}
+
+
+class StopHereError(Exception):
+    """Stands for whatever interrupts a run."""
+
+
+class Run:
+    """A run of two prompts on a random model, in a folder of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.base, self.problems, self.out = (folder / n for n in ("base", "problems", "run"))
+        self.problems.mkdir()
+        self.make_base(0)
+        self.write_problems("2")
+
+    def make_base(self, seed: int) -> None:
+        policy = tiny_policy(seed=seed)
+        save_model(policy.model, policy.tokenizer, self.base)
+
+    def write_problems(self, gold: str) -> None:
+        rows = ({"id": str(i), "problem": f"{i}+1=?", "answer": gold} for i in range(4))
+        text = "".join(json.dumps(row) + "\n" for row in rows)
+        (self.problems / "train.jsonl").write_text(text)
+
+    def train(self, experiment: dict[str, Any] = SETTINGS) -> dict[str, Any]:
+        """Train to the end; the manifest."""
+        valid = Experiment.model_validate(experiment)
+        train.run(valid, "grpo", 0, self.base, self.problems, self.out)
+        manifest: dict[str, Any] = json.loads((self.out / "manifest.json").read_text())
+        return manifest
+
+    def interrupt(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Train, and stop at its end."""
+
+        def stop(*_: object) -> None:
+            raise StopHereError
+
+        with monkeypatch.context() as patch, pytest.raises(StopHereError):
+            patch.setattr(train, "save_sharded", stop)
+            self.train()
+        assert list((self.out / ".checkpoints").glob("step-*"))
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    return Run(tmp_path)
+
+
+def test_a_manifest_holds_all_that_a_run_was_made_from(run: Run) -> None:
+    manifest = run.train()
+    experiment = Experiment.model_validate(SETTINGS)
+    assert manifest["settings"] == json.loads(json.dumps(experiment.section("train")))
+    assert "method" not in manifest["settings"]
+    assert manifest["code"] == trainer_code()
+    assert manifest["base"] == weights_hash(run.base)
+    assert manifest["weights"] == weights_hash(run.out / "model")
+    before = manifest["data"]
+    run.write_problems("3")
+    assert run.train()["data"] != before
+
+
+def test_an_interrupted_run_goes_on(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    run.interrupt(monkeypatch)
+    run.train()
+    assert not (run.out / ".checkpoints").exists()
+
+
+def test_a_run_does_not_go_on_from_another_base(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    run.interrupt(monkeypatch)
+    was = weights_hash(run.base)
+    run.make_base(1)
+    with pytest.raises(CheckpointError, match=rf'inputs\.base was "{was}" and is'):
+        run.train()
+
+
+def test_a_run_does_not_go_on_with_other_problems(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run.interrupt(monkeypatch)
+    run.write_problems("3")  # the prompts stay, the golds do not
+    with pytest.raises(CheckpointError, match=r"inputs\.data was"):
+        run.train()
+
+
+def test_a_run_does_not_go_on_with_an_objective_of_other_code(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run.interrupt(monkeypatch)
+    monkeypatch.setattr("kpo.config.code_hash", lambda module: "edited")
+    with pytest.raises(CheckpointError, match=r'method\.code was .* and is "edited"'):
+        run.train()

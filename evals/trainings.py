@@ -1,0 +1,61 @@
+"""Whether runs were trained alike, so that a table compares methods and nothing else.
+
+Every training manifest must name the same base, problems, prompts, settings (all but the method's
+and the seed), engine, number of processes and package versions, and every evaluation must be of the
+model that its training made. Other trainer code is not refused but said, as a fix elsewhere in the
+trainer need not change anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from evals.runs import TableError, check_alike, flatten, listed, read_manifest
+
+ALIKE = ("base", "data", "prompt", "settings", "engine", "processes")
+VERSIONS = ("python", "torch", "transformers", "math-verify")
+
+
+def check_trainings(folder: Path, runs: list[str], models: Mapping[str, str]) -> list[str]:
+    """Read <folder>/<run>/manifest.json of every run; notes for the table's readers.
+
+    `models` are the hashes of the weights that were evaluated, by run, with those of `base`.
+    Raises TableError for runs that were not trained alike, and for an evaluation of other weights.
+    """
+    manifests = {run: read_manifest(folder / run / "manifest.json", "settings") for run in runs}
+    check_alike({run: _shared(m) for run, m in manifests.items()}, "runs that were trained apart")
+    made = {run: manifest.get("weights") for run, manifest in manifests.items()}
+    bases = {manifest.get("base") for manifest in manifests.values()}
+    for run, weights in [*made.items(), *(("base", base) for base in bases)]:
+        if weights != models[run]:
+            raise TableError(
+                f"{folder.parent}: the evaluation of {run} is of other weights"
+                f" ({str(models[run])[:12]}) than training's ({str(weights)[:12]}); evaluate it"
+                " again."
+            )
+    return _code_notes({run: str(manifest.get("code")) for run, manifest in manifests.items()})
+
+
+def _shared(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """What all runs of a table have in common."""
+    versions = manifest.get("packages", {})
+    return flatten(
+        {key: manifest[key] for key in ALIKE if key in manifest}
+        | {"packages": {name: versions[name] for name in VERSIONS if name in versions}}
+    )
+
+
+def _code_notes(codes: Mapping[str, str]) -> list[str]:
+    """A note where runs were trained by different trainer code."""
+    runs_by_code: dict[str, list[str]] = {}
+    for run, code in codes.items():
+        runs_by_code.setdefault(code, []).append(run)
+    if len(runs_by_code) < 2:
+        return []
+    sides = (f"{code[:12]} in {listed(runs)}" for code, runs in runs_by_code.items())
+    return [
+        f"The trainer's code is not the same for all runs: {' and '.join(sides)}. Their manifests"
+        " name the commits; to be sure that it does not matter, train them again."
+    ]

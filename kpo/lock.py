@@ -1,0 +1,44 @@
+"""One process at a time for what takes long to make: a run, a base policy, an evaluation."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+import sys
+from datetime import UTC, datetime
+from io import TextIOWrapper
+from pathlib import Path
+
+_HELD: list[TextIOWrapper] = []
+"""Open until the process ends, as closing a lock file gives the lock away."""
+
+
+class HeldError(RuntimeError):
+    """Another process makes the same thing; the message says which."""
+
+
+def hold(path: Path) -> None:
+    """Be the only process that makes `path`, a file or folder, until this process ends.
+
+    The lock lies beside it, in `.<name>.lock`, so that it stays whatever becomes of `path`. The
+    system gives it up when its owner dies, however it dies, and child processes do not inherit it.
+    Where the file system has no locks, there is a warning. Raises HeldError if it is taken.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = path.with_name(f".{path.name}.lock").open("a+", encoding="utf-8")
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        file.seek(0)
+        raise HeldError(
+            f"{path}: another process makes it ({file.read().strip() or 'unknown'});"
+            " wait for it, or end it"
+        ) from None
+    except OSError as error:
+        sys.stderr.write(f"warning: {path} cannot be locked here ({error.strerror})\n")
+    file.truncate(0)
+    started = datetime.now(UTC).isoformat(timespec="seconds")
+    file.write(f"process {os.getpid()} on {socket.gethostname()}, started {started}\n")
+    file.flush()
+    _HELD.append(file)
