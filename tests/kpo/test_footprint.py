@@ -10,11 +10,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import GPTNeoXConfig, Qwen3Config, Qwen3ForCausalLM
 
 from kpo.config_train import Train
-from kpo.footprint import CHECKPOINTS, RESERVE, Footprint, FootprintError, size_of
+from kpo.footprint import CHECKPOINTS, Footprint, FootprintError, size_of
 from kpo.layers import layers, recompute
 from kpo.packing import pack
 from kpo.policy import Policy
 from kpo.rollout.decoder import FusedDecoder
+from kpo.sampling_footprint import RESERVE
 from kpo.tasks.tokenizer import character_tokenizer
 from tests.kpo.models import FAMILIES, tiny_policy
 from tests.kpo.trainer.runs import tiny_trainer
@@ -132,30 +133,31 @@ def test_the_own_sampler(settings: dict[str, Any], weights: int) -> None:
     found = footprint(**settings)
     rows = 16 // found.train.world
     cache = rows * 60 * found.number * found.size.cache
-    assert found.engine(memory=1e9) == weights * found.size.parameters + cache
+    assert found.sampler.memory(1e9) == weights * found.size.parameters + cache
     assert not found.engine_sleeps()
 
 
 def test_vllm_takes_its_share_and_sleeps_on_a_gpu() -> None:
     found = footprint(engine="vllm", gpus=1, gpu_memory=0.5, dtype="bfloat16")
-    assert found.engine(memory=80e9) == 40e9
+    assert found.sampler.memory(80e9) == 40e9
     room = 40e9 - RESERVE - 2 * found.size.parameters
-    assert found.cache_tokens(80e9) == int(room / (2 * found.size.cache))
-    assert found.cache_tokens(1e9) == 0
+    assert found.sampler.cache_tokens(80e9) == int(room / (2 * found.size.cache))
+    assert found.sampler.cache_tokens(1e9) == 0
     assert found.engine_sleeps()
 
 
 def test_vllm_on_the_cpu_has_its_cache_beside_the_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VLLM_CPU_KVCACHE_SPACE", "2")
     found = footprint(engine="vllm")
-    assert found.engine(memory=80e9) == 4 * found.size.parameters + 2 * 2**30
-    assert found.cache_tokens(80e9) == 2 * 2**30 // (4 * found.size.cache)
+    assert found.sampler.memory(80e9) == 4 * found.size.parameters + 2 * 2**30
+    assert found.sampler.cache_tokens(80e9) == 2 * 2**30 // (4 * found.size.cache)
     assert not found.engine_sleeps()
 
 
 def test_disk_holds_checkpoints_and_models() -> None:
     found = footprint(dtype="bfloat16")
-    assert found.disk(runs=6) == (CHECKPOINTS * 12 + 7 * 2) * found.size.parameters
+    assert found.checkpoints() == CHECKPOINTS * 12 * found.size.parameters
+    assert found.models(runs=6) == 7 * 2 * found.size.parameters
 
 
 # Tokens and operations

@@ -8,7 +8,7 @@ import torch
 import yaml
 
 from kpo.config import Experiment, load_experiment
-from kpo.machine import Machine, MachineError, machine_for, matrix_rate
+from kpo.machine import Device, Machine, MachineError, machine_for, matrix_rate
 from tests.kpo.models import tiny_policy
 
 MINI = Path("workflow/config/mini.yaml").resolve()
@@ -23,9 +23,46 @@ def experiment(folder: Path, **train: Any) -> Experiment:
 
 def test_ranks_on_the_cpu_share_its_memory(tmp_path: Path) -> None:
     plan = machine_for(experiment(tmp_path, ranks=2), None, memory_gb=16.0, tflops=3.0)
-    assert plan == Machine(memory=8e9, rate=3e12)
+    assert plan == Machine(memory=8e9, rate=3e12, evaluation=Device(16e9, 3e12))
     plan = machine_for(experiment(tmp_path, gpus=2), None, memory_gb=16.0, tflops=3.0)
     assert plan.memory == 16e9
+    assert plan.evaluation is None  # on the CPU, of which the figures say nothing
+
+
+@pytest.mark.parametrize(
+    ("settings", "cores", "at_once"),
+    [({}, 2, 2), ({}, 64, 7), ({"threads": 2}, 5, 2), ({"threads": 2, "ranks": 2}, 3, 1)],
+)
+def test_as_many_runs_at_once_as_there_are_cores_for(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    settings: dict[str, Any],
+    cores: int,
+    at_once: int,
+) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(cores)))
+    monkeypatch.setattr("kpo.machine.matrix_rate", lambda *_: 1e12)
+    monkeypatch.setattr("torch.set_num_threads", lambda _: None)
+    found = machine_for(experiment(tmp_path, **settings), None, None, None)
+    assert found.at_once == at_once  # of mini.yaml's 7
+
+
+def test_the_evaluation_has_a_rate_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def rate(_: Any, dtype: str, __: Any) -> float:
+        asked.append(dtype)
+        return 1.0
+
+    monkeypatch.setattr("kpo.machine.matrix_rate", rate)
+    settings = experiment(tmp_path)
+    machine_for(settings, None, None, None)
+    assert asked == ["float32"]  # measured once where nothing differs
+    half = settings.evaluate.model_copy(update={"dtype": "bfloat16"})
+    machine_for(settings.model_copy(update={"evaluate": half}), None, None, None)
+    assert asked == ["float32", "float32", "bfloat16"]
 
 
 def test_gpus_that_only_the_evaluation_wants(

@@ -11,14 +11,17 @@ import yaml
 from transformers import AutoConfig
 
 from kpo.config import Experiment, load_experiment
-from kpo.footprint import RESERVE, Footprint, size_of
-from kpo.machine import Machine
-from kpo.preflight import Preflight, main, problem_count
-from kpo.tasks.problems import DataError
+from kpo.evaluation_footprint import EvaluationFootprint
+from kpo.footprint import Footprint, size_of
+from kpo.machine import Device, Machine
+from kpo.preflight import Preflight, main
+from kpo.preflight_report import duration, report
+from kpo.problem_counts import benchmark_problems
+from kpo.sampling_footprint import RESERVE
 from tests.kpo.models import tiny_policy
 
 CONFIGS = Path("workflow/config")
-PLENTY = Machine(memory=1e12, rate=1e12, disk=1e12)
+PLENTY = Machine(1e12, 1e12, disk=1e12, at_once=1, evaluation=Device(1e12, 1e12))
 
 
 def experiment(folder: Path, **train: Any) -> Experiment:
@@ -31,7 +34,14 @@ def experiment(folder: Path, **train: Any) -> Experiment:
 def preflight(folder: Path, machine: Machine = PLENTY, **train: Any) -> Preflight:
     settings = experiment(folder, **train)
     config = tiny_policy().model.config
-    return Preflight(settings, Footprint(settings.train, config, size_of(config)), machine)
+    size, counts = size_of(config), benchmark_problems(settings)
+    return Preflight(
+        settings,
+        Footprint(settings.train, config, size),
+        machine,
+        problems=256,
+        evaluation=EvaluationFootprint(settings, config, size, machine.evaluation, counts),
+    )
 
 
 def command(monkeypatch: pytest.MonkeyPatch, *args: str) -> None:
@@ -43,26 +53,29 @@ def command(monkeypatch: pytest.MonkeyPatch, *args: str) -> None:
 
 
 @pytest.fixture
-def _no_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def _no_hub(monkeypatch: pytest.MonkeyPatch) -> None:
     def unreachable(*_: Any, **__: Any) -> None:
         raise AssertionError("asked the hub")
 
     monkeypatch.setattr(AutoConfig, "from_pretrained", unreachable)
-    problems = tmp_path / "problems.jsonl"
-    problems.write_text('{"problem": "1+1=?", "answer": "2"}\n' * 64)
-    monkeypatch.setenv("KPO_TRAIN_PROBLEMS", str(problems))
+    monkeypatch.setattr("socket.getaddrinfo", unreachable)
+    monkeypatch.delenv("KPO_TRAIN_PROBLEMS", raising=False)
+    monkeypatch.delenv("KPO_BENCHMARKS", raising=False)
 
 
 @pytest.mark.usefixtures("_no_hub")
 @pytest.mark.parametrize(
     ("name", "memory_gb", "parameters", "steps"),
-    [("paper", "80", "4,022,468,096", 4), ("single-gpu", "24", "596,049,920", 100)],
+    [
+        ("paper", "80", "4,022,468,096", "1,087 steps (2 x 17,398 problems)"),
+        ("single-gpu", "24", "596,049,920", "100 steps"),
+    ],
 )
 def test_the_large_experiments_fit_their_cards(
     name: str,
     memory_gb: str,
     parameters: str,
-    steps: int,
+    steps: str,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -70,7 +83,8 @@ def test_the_large_experiments_fit_their_cards(
     command(monkeypatch, "--config", str(CONFIGS / f"{name}.yaml"), *options)
     said = capsys.readouterr()
     assert f"{name}: {parameters} parameters" in said.out
-    assert f"\n{steps} steps: at most" in said.out
+    assert f"\n{steps}: at most" in said.out
+    assert "evaluation: 19 models on 1,547 problems x 16 responses" in said.out
     assert not said.err
 
 
@@ -174,14 +188,65 @@ def test_sequences_longer_than_the_models_positions(tmp_path: Path) -> None:
 
 def test_a_disk_that_is_too_small(tmp_path: Path) -> None:
     (fault,) = faults(tmp_path, replace(PLENTY, disk=1e3))
-    assert "7 runs need 0.00 GB of disk" in fault
+    assert "models of 7 runs need 0.00 GB of disk" in fault
+
+
+def test_a_disk_without_room_for_the_checkpoints_of_runs_at_a_time(tmp_path: Path) -> None:
+    found = preflight(tmp_path).footprint
+    machine = replace(PLENTY, disk=found.checkpoints() * 2.5 + found.models(7))
+    assert faults(tmp_path, replace(machine, at_once=2)) == []
+    (fault,) = faults(tmp_path, replace(machine, at_once=3))
+    assert fault.startswith("checkpoints of 3 runs at a time and models of 7 runs need")
+    assert "let fewer run at a time" in fault
 
 
 def test_vllm_that_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
-    (fault,) = faults(tmp_path, engine="vllm")
-    assert fault.startswith("train.engine is vllm, which is not installed")
+    words = "engine is vllm, which is not installed: install it, or take transformers"
+    assert faults(tmp_path, engine="vllm") == [f"train.{words}", f"evaluate.{words}"]
+    assert faults(tmp_path) == [f"evaluate.{words}"]
     assert not faults(tmp_path, replace(PLENTY, disk=None), engine="vllm")
+
+
+# What is warned of
+
+
+def test_memory_that_is_nearly_full(tmp_path: Path) -> None:
+    need = sum(preflight(tmp_path).phases["update"].values())
+    roomy, tight, full = (
+        preflight(tmp_path, replace(PLENTY, memory=need / share)) for share in (0.89, 0.97, 1.01)
+    )
+    assert roomy.warnings() == roomy.faults() == tight.faults() == []
+    (warning,) = [words for words in tight.warnings() if words.startswith("update")]
+    assert "leave less than 10% to spare" in warning
+    assert warning.endswith("set train.activation_checkpointing to true")
+    assert [words for words in full.faults() if words.startswith("update")]
+    assert not [words for words in full.warnings() if words.startswith("update")]
+
+
+@pytest.mark.usefixtures("_no_hub")
+def test_a_card_of_16_gb_is_nearly_full(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = "--memory-gb", "16", "--device-tflops", "80"
+    command(monkeypatch, "--config", str(CONFIGS / "single-gpu.yaml"), *options)
+    said = capsys.readouterr()
+    assert "warning: rollout: 15.55 GB of 16.00 GB leave less than 10% to spare" in said.err
+    assert said.err.endswith("lower train.gpu_memory\n")
+    assert "202 h for all 18 runs" in said.out
+    assert "145 h for all 19 one after the other\ntogether: at most 347 h" in said.out
+
+
+def test_runs_on_the_cpu_share_its_memory_with_each_other(tmp_path: Path) -> None:
+    need = sum(preflight(tmp_path).phases["update"].values()) - RESERVE
+    at_once = round((RESERVE + need) / need) + 2
+    machine = replace(PLENTY, memory=1.2 * (RESERVE + need))
+    fewer, many = (replace(machine, at_once=n) for n in (at_once // 2, 2 * at_once))
+    assert preflight(tmp_path, fewer).warnings() == []
+    (warning,) = preflight(tmp_path, many).warnings()
+    assert warning.startswith(f"{2 * at_once} runs at a time, for which there are cores, need")
+    gpus = preflight(tmp_path, many, gpus=1)
+    assert not any("at a time" in words for words in gpus.warnings())
 
 
 def test_vllm_gives_a_gpu_back_while_the_optimizer_works(tmp_path: Path) -> None:
@@ -208,15 +273,20 @@ def test_twice_the_rate_or_the_ranks_halve_the_time(tmp_path: Path) -> None:
     assert both == pytest.approx(usual["rollout"] / 2)
 
 
-def test_steps_from_epochs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_steps_from_epochs(tmp_path: Path) -> None:
     epochs = preflight(tmp_path, steps=None, epochs=3)  # of mini.yaml's 256 problems, 8 a step
-    assert problem_count(epochs.experiment) == 256
-    assert "\n96 steps: " in epochs.report(256)
-    assert "steps: 3 x problems / 8; the problems cannot be loaded here" in epochs.report(None)
+    assert "\n96 steps (3 x 256 problems): at most" in report(epochs)
+    unknown = report(replace(epochs, problems=None))
+    assert "steps: 3 x problems / 8; how many problems train has is not known here: for" in unknown
+    assert epochs.run_seconds == pytest.approx(96 * epochs.step)
+    assert "one after the other" in unknown  # of 1,000 problems, all the same
+    assert "\ntogether: " not in unknown
 
-    def unreachable(*_: Any, **__: Any) -> None:
-        raise DataError("no hub")
 
-    monkeypatch.setattr("kpo.preflight.load_problems", unreachable)
-    assert problem_count(epochs.experiment.model_copy(update={"task": None})) is None
-    assert problem_count(preflight(tmp_path).experiment) is None  # not needed
+def test_the_evaluation_counts(tmp_path: Path) -> None:
+    found = preflight(tmp_path)
+    seconds = found.evaluation.seconds
+    assert seconds is not None
+    assert found.run_seconds is not None
+    hours = 7 * found.run_seconds + 8 * seconds  # 7 runs, and the base policy
+    assert f"together: at most {duration(hours)}" in report(found)
