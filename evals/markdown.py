@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from statistics import median
 from typing import Any
 
-from evals.render import MARK, NOISE, UNKNOWN, figures, in_noise, percent, settings_text
+from evals.render import MARK, NOISE, STILL, UNKNOWN, figures, in_noise, percent, settings_text
 from evals.table_data import Comparison, Table
 
 
@@ -20,7 +20,9 @@ def markdown(table: Table) -> str:
             row.label,
             settings_text(row),
             *(
-                figures(table, row, column) + (f" {MARK}" if in_noise(table, row, column) else "")
+                figures(table, row, column)
+                + (f" {MARK}" if in_noise(table, row, column) else "")
+                + (f" {STILL}" if row.still else "")
                 for column in table.columns
             ),
         ]

@@ -13,6 +13,8 @@ from evals.table_data import Row, Table
 
 NOISE = "inside the noise"
 MARK = "≈"
+STILL = "‡"
+"""Of a row in which a run learnt nothing."""
 UNKNOWN = "—"
 
 
@@ -51,7 +53,7 @@ def _table_rows(table: Table) -> Iterable[list[str]]:
         settings = [number(row.settings.get(key)) for key in Row.SETTINGS]
         cells = [row.cells[place] for place in places]
         shares = [percent(share) for c in cells for share in (c.mean, c.low, c.high)]
-        seeds = " ".join(map(str, row.seeds))
+        seeds = " ".join(f"{seed}{STILL * (seed in row.still)}" for seed in row.seeds)
         yield [row.label, row.name, row.objective, *settings, seeds, *shares]
 
 
@@ -116,6 +118,7 @@ _ESCAPES = {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
+    STILL: r"\ddag{}",
     **{char: f"\\{char}" for char in "&%$#_{}"},
 }
 
@@ -134,6 +137,7 @@ def latex(table: Table) -> str:
         cells = [escape(row.label), escape(settings_text(row)).replace(UNKNOWN, "--")]
         for column in table.columns:
             mark = r"$^{\dagger}$" if in_noise(table, row, column) else ""
+            mark += r"$^{\ddagger}$" if row.still else ""
             cells.append(figures(table, row, column, r"$\pm$").replace(UNKNOWN, "--") + mark)
         lines.append(" & ".join(cells) + r" \\")
     caption = (

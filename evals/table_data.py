@@ -25,7 +25,10 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """The base model (objective "") or a method setting; cells by (metric, column)."""
+    """The base model (objective "") or a method setting; cells by (metric, column).
+
+    `still` are those of the seeds whose runs learnt nothing.
+    """
 
     SETTINGS: ClassVar = ("q", "memory", "clip_low", "clip_high")
 
@@ -36,6 +39,7 @@ class Row:
     seeds: tuple[int, ...]
     cells: Mapping[tuple[str, str], Cell]
     diagnostics: Mapping[str, Diagnostics]
+    still: tuple[int, ...] = ()
 
     @property
     def is_baseline(self) -> bool:

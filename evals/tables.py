@@ -25,10 +25,10 @@ import numpy as np
 from evals.differences import LEVEL, Tests, compare_rows, holm_families
 from evals.markdown import markdown
 from evals.metrics import Floats, avg_scores, bootstrap_levels, interval, pass_scores
-from evals.render import csv_files, latex
+from evals.render import STILL, csv_files, latex
 from evals.runs import Correct, Run, TableError, read_runs
 from evals.table_data import Cell, Comparison, Row, Table
-from evals.trainings import check_trainings
+from evals.trainings import check_trainings, still_runs
 from kpo.cli import experiment_argument, fail, load_or_exit
 from kpo.config import Experiment
 from kpo.files import write_text
@@ -45,13 +45,14 @@ def build_table(experiment: Experiment, results: Path) -> Table:
     runs = read_runs(folder / "evals", ["base", *experiment.runs], evaluate.benchmarks, k)
     models = {name: run.model for name, run in runs.items()}
     notes = check_trainings(folder / "runs", experiment.runs, models)
+    still = still_runs(folder / "runs", experiment.runs)
     reported = read_reported(results / "reported" / "table1.csv")
     scores = {
         "avg": _scores(experiment, runs, avg_scores),
         "pass": _scores(experiment, runs, lambda correct: pass_scores(correct, k)),
     }
     columns = (*evaluate.benchmarks, OVERALL)
-    rows = _rows(experiment, runs, scores, columns)
+    rows = _rows(experiment, runs, scores, columns, still)
     grpo, best = _references(rows)
     return Table(
         experiment=experiment.experiment,
@@ -69,7 +70,7 @@ def build_table(experiment: Experiment, results: Path) -> Table:
         ],
         protocol=runs["base"].protocol,
         reported=reported,
-        notes=notes,
+        notes=[*_still_notes(still), *notes],
     )
 
 
@@ -104,6 +105,7 @@ def _rows(
     runs: Mapping[str, Run],
     scores: Mapping[str, Scores],
     columns: Sequence[str],
+    still: Mapping[str, str],
 ) -> list[Row]:
     rows = []
     for name, members in _members(experiment).items():
@@ -114,8 +116,17 @@ def _rows(
         }
         parts = [runs[member].diagnostics for member in members]
         diagnostics = {b: reduce(add, (part[b] for part in parts)) for b in columns[:-1]}
-        rows.append(Row(name, *_identity(experiment, name), cells, diagnostics))
+        seeds = tuple(seed for seed in experiment.seeds if f"{name}-s{seed}" in still)
+        rows.append(Row(name, *_identity(experiment, name), cells, diagnostics, seeds))
     return rows
+
+
+def _still_notes(still: Mapping[str, str]) -> list[str]:
+    """A note on runs that learnt nothing."""
+    if not still:
+        return []
+    runs = "; ".join(f"{run}, {sentence}" for run, sentence in still.items())
+    return [f"{STILL}: the row has runs that learnt nothing, and are the base model again: {runs}."]
 
 
 def _identity(

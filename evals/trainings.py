@@ -13,8 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from evals.runs import TableError, check_alike, flatten, listed, read_manifest
+from kpo.trainer.learning import stood_still
 
 ALIKE = ("base", "data", "prompt", "settings", "engine", "processes")
+LEARNT = {"steps": 0, "still_steps": 0, "moved_weights": 1.0}
+"""Of a manifest that does not say."""
 VERSIONS = ("python", "torch", "transformers", "math-verify")
 
 
@@ -36,6 +39,16 @@ def check_trainings(folder: Path, runs: list[str], models: Mapping[str, str]) ->
                 " again."
             )
     return _code_notes({run: str(manifest.get("code")) for run, manifest in manifests.items()})
+
+
+def still_runs(folder: Path, runs: list[str]) -> dict[str, str]:
+    """Runs that learnt nothing, as their manifests say, and why that is known."""
+    found = {}
+    for run in runs:
+        manifest = read_manifest(folder / run / "manifest.json", "settings")
+        if sentence := stood_still(manifest.get("learning", LEARNT)):
+            found[run] = sentence
+    return found
 
 
 def _shared(manifest: Mapping[str, Any]) -> dict[str, Any]:

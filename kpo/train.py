@@ -31,6 +31,7 @@ from kpo.tasks.prompts import FORCED_THINKING, PROTOCOLS
 from kpo.trainer.batch import Prompt
 from kpo.trainer.checkpoint import CheckpointError, Checkpoints
 from kpo.trainer.failure import NonFiniteError
+from kpo.trainer.learning import record, stood_still
 from kpo.trainer.log import RunLog
 from kpo.trainer.loop import Trainer
 from kpo.trainer.rollout_checks import RolloutGapError
@@ -142,6 +143,9 @@ def run(
     save_sharded(policy, partial / "model", ranks, train.dtype)
     if not ranks.is_main:
         return
+    learning = record(partial / "metrics.jsonl", base, partial / "model")
+    if sentence := stood_still(learning):
+        warn(f"this run learnt nothing: {sentence}")
     write_text(partial / "config.yaml", yaml.safe_dump(settings, sort_keys=False))
     manifest.finish(
         partial / "manifest.json",
@@ -149,6 +153,7 @@ def run(
         seed=seed,
         **inputs,
         weights=weights_hash(partial / "model"),
+        learning=learning,
         settings=shared,
         code=code,
         engine=engine.describe(),

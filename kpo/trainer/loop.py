@@ -36,6 +36,7 @@ from kpo.trainer.batch import (
 )
 from kpo.trainer.checkpoint import Checkpoints
 from kpo.trainer.failure import NonFiniteError, save_failure
+from kpo.trainer.learning import Stillness
 from kpo.trainer.log import RunLog
 from kpo.trainer.preemption import PREEMPTED_EXIT_CODE, Preemption
 from kpo.trainer.progress import Progress
@@ -80,6 +81,7 @@ class Trainer:
             ranks=self.ranks,
         )
         self.steps = c.total_steps(len(self.prompts))
+        self.stillness = Stillness(self.steps)
         updates = self.steps * c.mini_batches
         self.schedule = warm_up_constant(self.optimizer, round(c.warm_up * updates))
         self.order = PromptOrder(self.prompts, c.prompts, self.seed)
@@ -163,7 +165,10 @@ class Trainer:
                 self.watchdog.beat()
         first, *others = self.ranks.gather(metrics)
         first.merge(others)
-        self.log.step(step, {**describe(rollouts), **first.summary()})
+        logged = {**describe(rollouts), **first.summary()}
+        self.log.step(step, logged)
+        if (sentence := self.stillness.add(step, logged)) and self.ranks.is_main:
+            tqdm.write(f"warning: {sentence}", sys.stderr)
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:

@@ -176,6 +176,30 @@ def test_rows_and_columns_of_the_table(root: Path) -> None:
             assert float(row[f"{cell}_low"]) <= float(row[cell]) <= float(row[f"{cell}_high"])
 
 
+def test_rows_with_runs_that_learnt_nothing_are_marked(root: Path) -> None:
+    make(root, "before")
+    for seed, learning in (
+        (1, {"steps": 20, "still_steps": 20, "moved_weights": 0.0}),
+        (2, {"steps": 20, "still_steps": 3, "moved_weights": 0.5}),
+    ):
+        path = root / f"results/demo/runs/gspo-s{seed}/manifest.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), "learning": learning}))
+    make(root, "after")
+    before, after = ((root / name / "table1.md").read_text() for name in ("before", "after"))
+    assert "‡" not in before
+    marked = [line for line in after.splitlines() if "‡" in line]
+    assert [line.count("‡") for line in marked] == [3, 1]  # each cell of one row, and the note
+    assert marked[0].startswith("| GS_PO ")
+    assert marked[1] == (
+        "- ‡: the row has runs that learnt nothing, and are the base model again: gspo-s1, none of"
+        " its 20 steps had a gradient."
+    )
+    assert records(root / "after/table1.csv")["gspo"]["seeds"] == "0 1‡ 2"
+    tex = (root / "after/table1.tex").read_text()
+    assert tex.count(r"$^{\ddagger}$") == 3
+    assert r"\ddag{}: the row has runs" in tex
+
+
 def test_the_same_grades_give_the_same_bytes_in_any_order(root: Path) -> None:
     make(root, "first")
     for path in root.glob("results/demo/evals/gspo-*/grades.jsonl"):

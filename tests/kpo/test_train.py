@@ -126,6 +126,15 @@ def test_a_manifest_holds_all_that_a_run_was_made_from(run: Run) -> None:
     assert run.train()["data"] != before
 
 
+def test_a_manifest_says_that_nothing_was_learnt(
+    run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    learning = run.train()["learning"]  # a random model, of which no response is right
+    assert learning["still_steps"] == learning["steps"] == SETTINGS["train"]["steps"]
+    assert learning["moved_weights"] == 0
+    assert "warning: this run learnt nothing: none of its" in capsys.readouterr().err
+
+
 def test_an_interrupted_run_goes_on(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     run.interrupt(monkeypatch)
     run.train()

@@ -1,0 +1,100 @@
+"""Whether a run learns: whether its updates have a gradient, and whether its weights end elsewhere.
+
+Where all responses to a prompt earn the same reward, their advantages are 0 and so is the gradient.
+A run in which that holds for every group ends with the base's weights, and no error anywhere.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import safe_open
+
+PATIENCE = 3
+"""Steps without a gradient, one after the other, before a run says so."""
+
+
+class Stillness:
+    """Watches the steps of a run of `steps`, and has a word for it when nothing is learnt."""
+
+    def __init__(self, steps: int) -> None:
+        self.patience = min(PATIENCE, steps)
+        self.rows: list[Mapping[str, float]] = []
+
+    def add(self, step: int, metrics: Mapping[str, float]) -> str | None:
+        """A step's metrics; a sentence once the last few had no gradient."""
+        self.rows = [*self.rows, metrics] if is_still(metrics) else []
+        if len(self.rows) != self.patience:
+            return None
+        return f"step {step}: the last {self.patience} steps learnt nothing: {self._reason()}"
+
+    def _reason(self) -> str:
+        rewards = {row["reward"] for row in self.rows}
+        if any(row["lr"] == 0 for row in self.rows):
+            return "the learning rate is 0"
+        if any(row["equal_groups"] < 1 for row in self.rows):
+            return "rewards differ within groups, but the objective gives no token a gradient"
+        if rewards == {0.0}:
+            cut = sum(row["truncated"] for row in self.rows) / len(self.rows)
+            return (
+                f"every response is graded wrong, {cut:.0%} of them cut at"
+                " train.max_response_tokens; look whether they end, and whether answers stand where"
+                " the prompt protocol looks for them"
+            )
+        if rewards == {1.0}:
+            return "every response is graded right: the problems are too easy for this policy"
+        return "within every group all responses earn the same: problems are too easy or too hard"
+
+
+def is_still(metrics: Mapping[str, float]) -> bool:
+    """Whether a step's updates moved nothing: no gradient, or no learning rate."""
+    return metrics["grad_norm"] == 0 or metrics["lr"] == 0
+
+
+def record(metrics: Path, base: Path, model: Path) -> dict[str, Any]:
+    """For a run's manifest: its steps, those that learnt nothing, and the share of moved weights.
+
+    `metrics` is the run's metrics.jsonl, `base` and `model` are the folders it began and ends with.
+    """
+    rows = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()]
+    return {
+        "steps": len(rows),
+        "still_steps": sum(map(is_still, rows)),
+        "moved_weights": moved_weights(base, model),
+    }
+
+
+def stood_still(learning: Mapping[str, Any]) -> str | None:
+    """What such a record says of a run that learnt nothing; None for one that did."""
+    if learning["steps"] and learning["still_steps"] == learning["steps"]:
+        return f"none of its {learning['steps']} steps had a gradient"
+    if learning["moved_weights"] == 0:
+        return "its final weights, as they are stored, are the base policy's"
+    return None
+
+
+def moved_weights(base: Path, model: Path) -> float:
+    """Share of a model's weights that differ from the base's, in the precision of the model."""
+    before, moved, total = _files(base), 0, 0
+    for name, path in _files(model).items():
+        with safe_open(path, "pt") as file:
+            new = file.get_tensor(name)
+        total += new.numel()
+        if name not in before:
+            moved += new.numel()
+            continue
+        with safe_open(before[name], "pt") as file:
+            moved += int((file.get_tensor(name).to(new.dtype) != new).sum())
+    return moved / total
+
+
+def _files(folder: Path) -> dict[str, Path]:
+    """Where each tensor of a model folder stands."""
+    places = {}
+    for path in sorted(folder.glob("*.safetensors")):
+        with safe_open(path, "pt") as file:
+            places.update(dict.fromkeys(file.keys(), path))
+    return places
