@@ -46,6 +46,11 @@ class RatioStatistics:
         control = objective(shuffled).log_ratio
         self._count("switch_shuffled_used", direction_switches(control, mask))
 
+    def copy(self) -> RatioStatistics:
+        """The same tokens and counts, to go back to."""
+        tokens = {name: list(parts) for name, parts in self.tokens.items()}
+        return RatioStatistics(self.seed, tokens, dict(self.switches))
+
     def merge(self, other: RatioStatistics) -> None:
         """Add what another rank collected."""
         for name, parts in other.tokens.items():

@@ -34,6 +34,7 @@ from kpo.trainer.failure import NonFiniteError
 from kpo.trainer.learning import record, stood_still
 from kpo.trainer.log import RunLog
 from kpo.trainer.loop import Trainer
+from kpo.trainer.preemption import leave_on_sigterm
 from kpo.trainer.rollout_checks import RolloutGapError
 
 GRADING_WORKERS = 2
@@ -193,6 +194,7 @@ def main() -> None:
     if int(os.environ.get("RANK", "0")) == 0:  # the other ranks wait for this one
         hold_or_exit(args.out)
     args.out.mkdir(parents=True, exist_ok=True)
+    leave_on_sigterm()  # while the trainer works, it has a checkpoint to write first
     try:
         run(experiment, args.method, args.seed, args.base, args.problems, args.out)
     except (DataError, RanksError, CheckpointError, NonFiniteError, RolloutGapError) as error:

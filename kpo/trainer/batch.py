@@ -20,6 +20,10 @@ Reward = Callable[[Sequence[tuple[str, str]]], list[bool]]
 """Checks (gold, response text) pairs, in order."""
 
 
+def nothing() -> None:
+    """What is done between micro-batches where nothing is asked."""
+
+
 @dataclass(frozen=True)
 class Prompt:
     """A training prompt: its problem's id, its tokens and the gold answer."""
@@ -129,15 +133,18 @@ def old_logprobs(
     responses: Sequence[Response],
     budget: int,
     ranks: Ranks = ALONE,
+    between: Callable[[], None] = nothing,
 ) -> tuple[Tensor, Tensor, float]:
     """log pi_old [N G, T], the mask [N G, T], and the mean entropy in nats, under the policy.
 
-    `budget` is the number of tokens of a forward pass; the work is divided among the ranks.
+    `budget` is the number of tokens of a forward pass; the work is divided among the ranks, which
+    all call `between` before each of their micro-batches.
     """
     counts = torch.tensor([len(response.tokens) for response in responses])
     mask = (torch.arange(int(counts.max()))[None] < counts[:, None]).to(policy.device)
     values = torch.zeros(2, *mask.shape, device=policy.device)  # log-probs and entropies
     for rows in micro_batches(prompts, responses, range(len(responses)), budget, ranks):
+        between()
         sequences = token_lists(prompts, responses, rows)
         logprobs, entropies, _ = response_logprobs(policy, *sequences, entropy=True)
         assert entropies is not None
@@ -169,9 +176,10 @@ def make_rollouts(
     rewards: Tensor,
     budget: int,
     ranks: Ranks = ALONE,
+    between: Callable[[], None] = nothing,
 ) -> Rollouts:
     """Put advantages and the trainer's own old log-probs beside the responses."""
-    logprobs, mask, entropy = old_logprobs(policy, prompts, responses, budget, ranks)
+    logprobs, mask, entropy = old_logprobs(policy, prompts, responses, budget, ranks, between)
     sampled = torch.zeros(logprobs.shape)
     for row, response in enumerate(responses):
         sampled[row, : len(response.logprobs)] = torch.tensor(response.logprobs)

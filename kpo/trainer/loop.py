@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from typing import NoReturn
 
 import torch
@@ -38,8 +39,8 @@ from kpo.trainer.checkpoint import Checkpoints
 from kpo.trainer.failure import NonFiniteError, save_failure
 from kpo.trainer.learning import Stillness
 from kpo.trainer.log import RunLog
-from kpo.trainer.preemption import PREEMPTED_EXIT_CODE, Preemption
-from kpo.trainer.progress import Progress
+from kpo.trainer.preemption import PREEMPTED_EXIT_CODE, Preempted, Preemption
+from kpo.trainer.progress import Position, Progress
 from kpo.trainer.rollout_checks import check_gap, describe
 from kpo.trainer.schedule import warm_up_constant
 from kpo.trainer.step import NonFinite, StepMetrics, Updater
@@ -86,6 +87,7 @@ class Trainer:
         self.schedule = warm_up_constant(self.optimizer, round(c.warm_up * updates))
         self.order = PromptOrder(self.prompts, c.prompts, self.seed)
         self.watchdog = Watchdog(c.stall_s)
+        self.preemption = Preemption(self.ranks)
         self.progress = Progress(
             policy=self.policy,
             optimizer=self.optimizer,
@@ -100,21 +102,20 @@ class Trainer:
 
         Goes on from the newest checkpoint. Raises SystemExit(PREEMPTED_EXIT_CODE) after SIGTERM.
         """
-        done, waiting = self.progress.restore()
-        sampled = done + len(waiting)
-        steps = range(done, self.steps)
+        at = self.progress.restore()
         quiet = not self.ranks.is_main
-        bar = tqdm(steps, "train", self.steps, initial=done, unit="step", disable=quiet)
-        with Preemption(self.ranks) as preemption:
-            for step in bar:
-                while sampled < min(step + self.config.staleness + 1, self.steps):
-                    self.leave_if(preemption, step, waiting)
-                    waiting.append(self.rollout(sampled))
-                    sampled += 1
-                self.leave_if(preemption, step, waiting)
-                self.learn(step, waiting.popleft())
-                if (step + 1) % self.config.checkpoint_every == 0:
-                    self.progress.save(step + 1, waiting)
+        left = range(at.step, self.steps)
+        bar = tqdm(left, "train", self.steps, initial=at.step, unit="step", disable=quiet)
+        with self.preemption:
+            try:
+                for step in bar:
+                    while at.sampled < min(step + self.config.staleness + 1, self.steps):
+                        at.waiting.append(self.rollout(at.sampled))
+                    self.learn(at)
+                    if at.step % self.config.checkpoint_every == 0:
+                        self.progress.save(at)
+            except Preempted:
+                self.leave(at)
 
     def rollout(self, step: int) -> Rollouts:
         """Sample and assess the responses of a step with the present weights."""
@@ -128,16 +129,20 @@ class Trainer:
             temperature=c.temperature,
             top_p=c.top_p,
         )
+        tokens = [prompt.tokens for prompt in mine]
+        self.preemption.check()
         with self.phase("sync"):
             self.engine.sync_weights(self.policy)
         with self.phase("rollout"):
-            groups = self.engine.generate(
-                [prompt.tokens for prompt in mine], self.ranks.share(seeds), sampling
+            groups = self.preemption.breakable(
+                lambda: self.engine.generate(tokens, self.ranks.share(seeds), sampling)
             )
             self.engine.sleep()
         responses = [response for group in groups for response in group]
         with self.phase("reward"):
-            rewards = assess(self.policy, mine, responses, self.reward)
+            rewards = self.preemption.breakable(
+                lambda: assess(self.policy, mine, responses, self.reward)
+            )
         with self.phase("old_logprobs"):
             rollouts = make_rollouts(
                 self.policy,
@@ -146,29 +151,46 @@ class Trainer:
                 torch.cat(self.ranks.gather(rewards)),
                 c.max_tokens_per_microbatch,
                 self.ranks,
+                self.between,
             )
         check_gap(step, rollouts, c.max_rollout_gap)
         return rollouts
 
-    def learn(self, step: int, rollouts: Rollouts) -> None:
-        """Take one optimizer step per mini-batch and log the step."""
-        metrics = StepMetrics(ratios=RatioStatistics(derive_seed(self.seed, "shuffle", step)))
+    def learn(self, at: Position) -> None:
+        """Take the optimizer steps that are left of the next step, one a mini-batch, and log it."""
+        step, rollouts = at.step, at.waiting[0]
+        if at.metrics.updates == 0:
+            ratios = RatioStatistics(derive_seed(self.seed, "shuffle", step))
+            at.metrics = StepMetrics(ratios=ratios)
         order = derive_seed(self.seed, "mini-batches", step)
+        batches = mini_batches(rollouts, self.config.mini_batches, order)
         with self.phase("update"):
-            for rows in mini_batches(rollouts, self.config.mini_batches, order):
-                try:
-                    self.updater.update(rollouts, rows, metrics)
-                except NonFinite as found:
-                    self.fail(step, found)
-                metrics.add("lr", self.schedule.get_last_lr()[0])
-                self.schedule.step()
-                self.watchdog.beat()
-        first, *others = self.ranks.gather(metrics)
+            for rows in islice(batches, at.metrics.updates, None):
+                at.metrics = self.update(at, rows)
+        first, *others = self.ranks.gather(at.metrics)
         first.merge(others)
         logged = {**describe(rollouts), **first.summary()}
         self.log.step(step, logged)
         if (sentence := self.stillness.add(step, logged)) and self.ranks.is_main:
             tqdm.write(f"warning: {sentence}", sys.stderr)
+        at.waiting.popleft()
+        at.step, at.metrics = step + 1, StepMetrics()
+
+    def update(self, at: Position, rows: Sequence[int]) -> StepMetrics:
+        """Take one optimizer step; the step's metrics with what it saw."""
+        metrics = at.metrics.copy()
+        try:
+            self.updater.update(at.waiting[0], rows, metrics, self.between)
+        except NonFinite as found:
+            self.fail(at.step, found)
+        metrics.add("lr", self.schedule.get_last_lr()[0])
+        self.schedule.step()
+        return metrics
+
+    def between(self) -> None:
+        """Called between micro-batches: one more is done, and the run can be left; collective."""
+        self.watchdog.beat()
+        self.preemption.check()
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
@@ -176,15 +198,15 @@ class Trainer:
         with self.log.phase(name), self.watchdog.watch(name):
             yield
 
-    def leave_if(self, preemption: Preemption, step: int, waiting: Sequence[Rollouts]) -> None:
-        """Where the machine is wanted back, write a checkpoint and end the process."""
-        if preemption.requested():
-            self.progress.save(step, waiting)
-            if self.ranks.is_main:
-                tqdm.write(
-                    f"SIGTERM: step {step} is saved; start the run again to go on", sys.stderr
-                )
-            raise SystemExit(PREEMPTED_EXIT_CODE)
+    def leave(self, at: Position) -> NoReturn:
+        """Write a checkpoint and end the process, as the machine is wanted back."""
+        self.progress.save(at)
+        if self.ranks.is_main:
+            tqdm.write(
+                f"SIGTERM: all up to step {at.step} is saved; start the run again to go on",
+                sys.stderr,
+            )
+        raise SystemExit(PREEMPTED_EXIT_CODE)
 
     def fail(self, step: int, found: NonFinite) -> NoReturn:
         """Save what `python -m kpo.replay` needs, then raise NonFiniteError."""

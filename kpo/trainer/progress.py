@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch.optim.lr_scheduler import LRScheduler
 
+from kpo.diagnostics import RatioStatistics
 from kpo.policy import Policy
+from kpo.ranks import Ranks
+from kpo.trainer import stored_metrics
 from kpo.trainer.batch import PromptOrder, Rollouts
 from kpo.trainer.checkpoint import Checkpoints
 from kpo.trainer.log import RunLog
+from kpo.trainer.step import StepMetrics
 from kpo.trainer.stored_rollouts import as_tensors, from_tensors
 from kpo.trainer.training_state import (
     random_states,
@@ -21,6 +24,26 @@ from kpo.trainer.training_state import (
     set_schedule_state,
     training_state,
 )
+
+
+@dataclass
+class Position:
+    """Where a run stands.
+
+    Attributes:
+        step: number of steps that are done.
+        waiting: rollouts to learn from, those of the next step first.
+        metrics: what this rank's updates of the next step, as far as they are done, saw.
+    """
+
+    step: int = 0
+    waiting: deque[Rollouts] = field(default_factory=deque)
+    metrics: StepMetrics = field(default_factory=StepMetrics)
+
+    @property
+    def sampled(self) -> int:
+        """Number of steps whose rollouts have been made."""
+        return self.step + len(self.waiting)
 
 
 @dataclass(frozen=True)
@@ -34,28 +57,47 @@ class Progress:
     log: RunLog
     checkpoints: Checkpoints
 
-    def save(self, step: int, waiting: Sequence[Rollouts]) -> None:
-        """Write a checkpoint: `step` steps are done, and these rollouts wait for the next ones."""
+    def save(self, at: Position) -> None:
+        """Write a checkpoint; collective."""
+        begun = self.checkpoints.ranks.gather(at.metrics) if at.metrics.updates else []
         state = {
             "schedule": schedule_state(self.schedule),
             "random": random_states(self.checkpoints.ranks),
             "log": self.log.text(),
+            "seconds": self.log.seconds,
+            "begun": stored_metrics.as_json(begun),
         }
         tensors = training_state(self.policy.model, self.optimizer)
-        self.checkpoints.save(step, tensors, state, as_tensors(waiting))
+        extra = {**as_tensors(at.waiting), **stored_metrics.as_tensors(begun)}
+        self.checkpoints.save(at.step, tensors, state, extra)
 
-    def restore(self) -> tuple[int, deque[Rollouts]]:
-        """The number of steps that are done, and the rollouts that wait; 0 and none at the start.
+    def restore(self) -> Position:
+        """Where the newest checkpoint stands, or the start.
 
         Raises CheckpointError for a checkpoint of other settings.
         """
         found = self.checkpoints.restore(training_state(self.policy.model, self.optimizer))
         if found is None:
-            return 0, deque()
+            return Position()
+        ranks = self.checkpoints.ranks
         set_schedule_state(self.schedule, found.state["schedule"])
-        set_random_states(found.state["random"], self.checkpoints.ranks)
+        set_random_states(found.state["random"], ranks)
         self.log.rewrite(found.state["log"])
+        self.log.seconds = found.state["seconds"]
         waiting = from_tensors(
-            found.extra, lambda i: self.order.batch(found.step + i), self.policy.device
+            {k: v for k, v in found.extra.items() if not k.startswith(stored_metrics.PREFIX)},
+            lambda i: self.order.batch(found.step + i),
+            self.policy.device,
         )
-        return found.step, deque(waiting)
+        begun = stored_metrics.restored(found.state["begun"], found.extra)
+        return Position(found.step, deque(waiting), _share(begun, ranks))
+
+
+def _share(begun: list[StepMetrics], ranks: Ranks) -> StepMetrics:
+    """This rank's part of what the ranks saw, which may have been more or fewer."""
+    if not begun:
+        return StepMetrics()
+    ratios = RatioStatistics(begun[0].ratios.seed)
+    metrics = StepMetrics(updates=begun[0].updates, ratios=ratios)
+    metrics.merge(begun[ranks.rank :: ranks.size])
+    return metrics

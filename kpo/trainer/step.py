@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from copy import copy
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 import torch
@@ -16,14 +17,18 @@ from kpo.objective import Objective, ObjectiveOutput, TokenBatch
 from kpo.policy import Policy, response_logprobs
 from kpo.ranks import ALONE, Ranks
 from kpo.sharding import full
-from kpo.trainer.batch import Rollouts, micro_batches, token_lists
+from kpo.trainer.batch import Rollouts, micro_batches, nothing, token_lists
 from kpo.trainer.failure import FailedBatch
 
 
 @dataclass
 class StepMetrics:
-    """Sums over everything that a step's updates saw; divided when the step is logged."""
+    """Sums over everything that a step's updates saw; divided when the step is logged.
 
+    `updates` is the number of optimizer steps that were taken.
+    """
+
+    updates: int = 0
     sums: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     counts: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     ratios: RatioStatistics = field(default_factory=RatioStatistics)
@@ -32,6 +37,12 @@ class StepMetrics:
         """Add a (sum, count) pair."""
         self.sums[name] += float(total)
         self.counts[name] += float(count)
+
+    def copy(self) -> Self:
+        """The same sums, to go back to; tensors are shared, as none is changed in place."""
+        return replace(
+            self, sums=copy(self.sums), counts=copy(self.counts), ratios=self.ratios.copy()
+        )
 
     def merge(self, others: Sequence[Self]) -> None:
         """Add what other ranks saw."""
@@ -71,11 +82,18 @@ class Updater:
     importance_cap: float | None = None
     ranks: Ranks = ALONE
 
-    def update(self, rollouts: Rollouts, rows: Sequence[int], metrics: StepMetrics) -> None:
+    def update(
+        self,
+        rollouts: Rollouts,
+        rows: Sequence[int],
+        metrics: StepMetrics,
+        between: Callable[[], None] = nothing,
+    ) -> None:
         """Minimise the objective's mean over the mini-batch `rows` by one optimizer step.
 
         The loss is divided once by the number of responses of the whole mini-batch, so the gradient
-        depends neither on how it is cut into micro-batches nor on the number of ranks. Raises
+        depends neither on how it is cut into micro-batches nor on the number of ranks. All ranks
+        call `between` before each of their micro-batches; if it raises, no step is taken. Raises
         NonFinite, on every rank and before the step is taken, if anything in it is not finite.
         """
         self.optimizer.zero_grad(set_to_none=True)
@@ -83,6 +101,7 @@ class Updater:
         seen: list[tuple[list[int], TokenBatch]] = []
         fault = None
         for part in parts:
+            between()
             batch = self.forward(rollouts, part)
             output = self.objective(batch)
             if fault is None:  # what follows a fault is not suspect
@@ -100,6 +119,7 @@ class Updater:
         metrics.add("grad_norm", norm / self.ranks.size, 1 / self.ranks.size)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)  # rollouts need the memory
+        metrics.updates += 1
 
     def forward(self, rollouts: Rollouts, rows: list[int]) -> TokenBatch:
         """The objective's view of some responses under the present policy."""

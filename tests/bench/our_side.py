@@ -12,6 +12,7 @@ import argparse
 import json
 import random
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ from kpo.trainer import loop
 from kpo.trainer.batch import Prompt, mini_batches
 from kpo.trainer.checkpoint import Checkpoints
 from kpo.trainer.log import RunLog
+from kpo.trainer.progress import Position
 from tests.bench.trainer_workloads import NEVER, WORKLOADS, Answers, Check, Workload, parity, serve
 
 WORDS = 32_000
@@ -160,7 +162,7 @@ class Side:
 
         with patch.object(loop, "mini_batches", recorded):
             rollouts = self._rollout()
-            self.trainer.learn(0, rollouts)
+            self.trainer.learn(Position(0, deque([rollouts])))
         tokens = [response.tokens for response in rollouts.responses]
         return Check(
             texts=[prompt.id for prompt in rollouts.prompts],
@@ -178,7 +180,7 @@ class Side:
         """Seconds of a whole step, by phase."""
         self.number += 1
         start, cpu = time.perf_counter(), time.process_time()
-        self.trainer.learn(self.number, self._rollout())
+        self.trainer.learn(Position(self.number, deque([self._rollout()])))
         total, cpu = time.perf_counter() - start, time.process_time() - cpu
         phases = json.loads((self.folder / "run/timings.jsonl").read_text().splitlines()[-1])
         del phases["step"]

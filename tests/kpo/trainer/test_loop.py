@@ -7,7 +7,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -16,6 +15,7 @@ from kpo.policy import Policy
 from kpo.rollout.engine import Response, Sampling
 from kpo.rollout.transformers import TransformersEngine
 from kpo.trainer.loop import Trainer
+from kpo.trainer.progress import Position
 from kpo.trainer.rollout_checks import RolloutGapError
 from tests.kpo.models import tiny_policy
 from tests.kpo.trainer.runs import tiny_trainer
@@ -78,9 +78,9 @@ class RecordingEngine(TransformersEngine):
 class RecordingTrainer(Trainer):
     """Remembers the weights before each step, and checks that pi_old is of the rollouts'."""
 
-    def learn(self, step: int, rollouts: Any) -> None:
+    def learn(self, at: Position) -> None:
         self.before: list[torch.Tensor] = [*getattr(self, "before", []), weights(self.policy)]
-        super().learn(step, rollouts)
+        super().learn(at)
 
 
 @pytest.mark.parametrize("staleness", [0, 1, 3])

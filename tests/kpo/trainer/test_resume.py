@@ -15,9 +15,9 @@ from kpo.policy import Policy
 from kpo.ranks import Ranks
 from kpo.rollout.transformers import TransformersEngine
 from kpo.sharding import full, shard
-from kpo.trainer.batch import Rollouts
 from kpo.trainer.loop import Trainer
 from kpo.trainer.preemption import PREEMPTED_EXIT_CODE
+from kpo.trainer.progress import Position
 from kpo.trainer.stored_rollouts import as_tensors, from_tensors
 from tests.kpo.models import tiny_policy
 from tests.kpo.processes import SERVER, on_ranks
@@ -118,9 +118,9 @@ def test_sigterm_saves_and_leaves_with_a_code_of_its_own(whole: Path, tmp_path: 
 class Interrupted(Trainer):
     """Its second rank receives SIGTERM in the third step."""
 
-    def learn(self, step: int, rollouts: Rollouts) -> None:
-        super().learn(step, rollouts)
-        if step == 2 and self.ranks.rank == 1:
+    def learn(self, at: Position) -> None:
+        super().learn(at)
+        if at.step == 3 and self.ranks.rank == 1:
             os.kill(os.getpid(), signal.SIGTERM)
 
 
