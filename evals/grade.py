@@ -120,8 +120,8 @@ class Grader:
                 grades[index] = Grade(reply.correct, reply.status, extracted[index])
         return [grade for grade in grades if grade is not None]
 
-    def check_golds(self, golds: Iterable[tuple[str, str]]) -> None:
-        """Raise ValueError, naming the first few (id, gold) that cannot be graded against.
+    def unusable_golds(self, golds: Iterable[tuple[str, str]]) -> list[tuple[str, str, str]]:
+        """(id, gold, complaint) of every (id, gold) that cannot be graded against.
 
         A gold must parse to a mathematical object, and be equal to itself, within the limits.
         """
@@ -129,14 +129,18 @@ class Grader:
         asked = [text for _, _, text in rows if _number(text) is None and not _too_long(text)]
         requests = [Request(text, None) for text in dict.fromkeys(asked)]
         replies = dict(zip(requests, self._pool.run(requests), strict=True))
-        bad = [
-            f"{name}: {gold!r} {complaint}"
+        return [
+            (name, gold, complaint)
             for name, gold, text in rows
             if (complaint := _complaint(text, replies.get(Request(text, None))))
         ]
-        if bad:
+
+    def check_golds(self, golds: Iterable[tuple[str, str]]) -> None:
+        """Raise ValueError, naming the first few (id, gold) of `unusable_golds`."""
+        if bad := self.unusable_golds(golds):
+            named = "; ".join(f"{name}: {gold!r} {complaint}" for name, gold, complaint in bad[:5])
             more = f" (and {len(bad) - 5} more)" if len(bad) > 5 else ""
-            raise ValueError(f"unusable gold answers: {'; '.join(bad[:5])}{more}")
+            raise ValueError(f"unusable gold answers: {named}{more}")
 
 
 def grade(

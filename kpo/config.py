@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from kpo.config_data import Data
 from kpo.config_lengths import length_faults, scratch_positions
 from kpo.config_policy import PretrainedPolicy, ScratchPolicy
 from kpo.config_train import OPERATIONAL, Train
@@ -24,7 +25,6 @@ from kpo.config_values import (
     Finite,
     Gpus,
     MethodName,
-    Name,
     NonNegativeFloat,
     PositiveFloat,
     PositiveInt,
@@ -39,7 +39,7 @@ from kpo.source_code import code_hash
 from kpo.tasks.chained_sums import TIERS
 from kpo.tasks.problems import choose_folder, locate
 from kpo.tasks.prompts import PROTOCOLS
-from kpo.tasks.sources import Source, with_known
+from kpo.tasks.sources import SOURCES, Source
 
 __all__ = ["ConfigError", "Experiment", "load_experiment"]
 
@@ -109,23 +109,6 @@ class Evaluate(Section):
         return self
 
 
-class Data(Section):
-    """Where problems come from: the hub, unless a folder of data files (or one file) is named."""
-
-    train_folder: Text | None = None
-    benchmarks_folder: Text | None = None
-    sources: dict[Name, Source] = Field(
-        {}, description="further hub data sets, by name, or changes to known ones"
-    )
-
-    @field_validator("sources", mode="before")
-    @classmethod
-    def _with_known(cls, value: Any) -> Any:
-        if not isinstance(value, dict):
-            return value
-        return {name: with_known(name, entry) for name, entry in value.items()}
-
-
 class Method(Section):
     """A row of the table: an objective with its settings (checked by the registry)."""
 
@@ -158,6 +141,7 @@ _STAGES = {
     "problems": ("task",),
     "test_problems": ("task",),
     "base": ("policy", "prompt"),
+    "data": ("data",),
     "train": ("train", "prompt", "data", "grading"),
     "evaluate": ("evaluate", "prompt", "data"),
     "grade": ("grading",),
@@ -251,8 +235,13 @@ class Experiment(Section):
             section["positions"] = self.positions
         elif stage == "base" and isinstance(self.policy, PretrainedPolicy):
             section = {"policy": {**section["policy"], "model": self.policy.content()}}
+        elif stage == "data":
+            section["data"] = self._data(self._train_folder, [self.train.problems])
+            section["cleaning"] = self.data.cleaning()
         elif stage == "train":
             section["data"] = self._data(self._train_folder, [self.train.problems])
+            if self.task is None:
+                section["overlong"] = self.data.overlong
         elif stage == "evaluate":
             section["data"] = self._data(self._benchmarks_folder, self.evaluate.benchmarks)
         if method is not None:
@@ -277,9 +266,9 @@ class Experiment(Section):
         place = locate(name, folder=folder, sources=self.data.sources)
         if isinstance(place, Source):
             return place.model_dump()
-        stated = self.data.sources.get(name)
+        source = {**SOURCES, **self.data.sources}.get(name)  # says how rows are read
         files = [sha256_path(path) for path in place]
-        return {"sha256_of_files": files, "source": stated and stated.model_dump()}
+        return {"sha256_of_files": files, "source": source and source.model_dump()}
 
     @property
     def positions(self) -> int:

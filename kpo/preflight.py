@@ -25,9 +25,10 @@ from kpo.evaluation_footprint import EvaluationFootprint
 from kpo.footprint import TRAINING_SHARE, Footprint, FootprintError, size_of
 from kpo.machine import Machine, MachineError, gb, machine_for
 from kpo.preflight_report import report
-from kpo.problem_counts import benchmark_problems, training_problems
+from kpo.problem_counts import benchmark_problems, training_problems, training_record
 from kpo.sampling_footprint import RESERVE, SAMPLING_SHARE
 from kpo.tasks.problems import DataError
+from kpo.tasks.training_set import stated
 
 SPARE = 0.1
 """Share of the memory that should stay free: what is counted can be off by as much."""
@@ -215,11 +216,12 @@ def main() -> None:
         config = architecture(experiment.policy, experiment.positions)
         size = size_of(config)
         machine = machine_for(experiment, config, args.memory_gb, args.device_tflops)
+        record = training_record(experiment)
         preflight = Preflight(
             experiment,
             Footprint(experiment.train, config, size),
             machine,
-            training_problems(experiment),
+            training_problems(experiment, record),
             EvaluationFootprint(
                 experiment, config, size, machine.evaluation, benchmark_problems(experiment)
             ),
@@ -227,6 +229,8 @@ def main() -> None:
     except (ArchitectureError, DataError, FootprintError, MachineError) as error:
         fail(error)
     print(report(preflight))
+    if record is not None:
+        print(f"{stated(record)}; prompts that are too long not counted")
     for warning in preflight.warnings():
         sys.stderr.write(f"warning: {warning}\n")
     if faults := preflight.faults():

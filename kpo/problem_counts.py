@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from kpo.config import Experiment
-from kpo.tasks.problems import choose_folder, load_problems
+from kpo.tasks.problems import DataError, choose_folder, load_problems
 from kpo.tasks.sources import SOURCES
+from kpo.tasks.training_set import RECORD, training_set
 
 ON_THE_HUB = {
     "gsm8k-train": 7473,
@@ -20,18 +23,37 @@ ON_THE_HUB = {
     "olympiadbench": 675,
     "gsm8k": 1319,
 }
-"""Problems of the known data sets; what is dropped from them while loading is not taken off."""
+"""Problems of the known data sets; what is dropped from them before training is not taken off."""
 
 
-def training_problems(experiment: Experiment) -> int | None:
-    """Problems of the training set, at most; None where that is not known here.
+def training_record(experiment: Experiment) -> dict[str, Any] | None:
+    """The record of the training set, where its rule wrote it or from files; None without either.
 
+    Prompts that are too long are not among what it says is dropped, as that needs the tokenizer,
+    and benchmarks that are not in files are not looked for.
     Raises DataError for a local file that cannot be read.
     """
+    data = experiment.data
+    written = Path("results") / experiment.experiment / "data"
+    if experiment.task is None and (written / RECORD).is_file():
+        with contextlib.suppress(DataError):  # of other settings
+            return training_set(experiment, written).record
+    folder = choose_folder(data.train_folder, "KPO_TRAIN_PROBLEMS")
+    if experiment.task is not None or folder is None:
+        return None
+    if choose_folder(data.benchmarks_folder, "KPO_BENCHMARKS") is None:
+        unsearched = data.model_copy(update={"contamination": "keep"})
+        experiment = experiment.model_copy(update={"data": unsearched})
+    return training_set(experiment, folder).record
+
+
+def training_problems(experiment: Experiment, record: dict[str, Any] | None) -> int | None:
+    """Problems of the training set, of its record if there is one; None where it is not known."""
+    if record is not None:
+        return int(record["problems"])
     if experiment.task is not None:
         return experiment.task.train
-    folder = choose_folder(experiment.data.train_folder, "KPO_TRAIN_PROBLEMS")
-    return _count(experiment, experiment.train.problems, folder, None)
+    return _count(experiment, experiment.train.problems, None, None)
 
 
 def benchmark_problems(experiment: Experiment) -> dict[str, int | None]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import torch
@@ -18,7 +19,7 @@ from evals.grade import Grader
 from kpo.cli import fail, hold_or_exit, method_arguments, method_or_exit, warn
 from kpo.config import Experiment
 from kpo.config_train import Train
-from kpo.files import put_in_place, write_text
+from kpo.files import put_in_place, write_jsonl, write_text
 from kpo.layers import recompute
 from kpo.manifest import Manifest, trainer_code
 from kpo.policy import Policy, load_policy, weights_hash
@@ -26,49 +27,19 @@ from kpo.ranks import Ranks, RanksError, join
 from kpo.registry import make_objective
 from kpo.rollout.engine import RolloutEngine, make_engine
 from kpo.sharding import needs_sharding, save_sharded, shard
-from kpo.tasks.problems import DataError, choose_folder, content_hash, load_problems
+from kpo.tasks.problems import DataError
 from kpo.tasks.prompts import FORCED_THINKING, PROTOCOLS
-from kpo.trainer.batch import Prompt
+from kpo.tasks.training_set import training_set
 from kpo.trainer.checkpoint import CheckpointError, Checkpoints
 from kpo.trainer.failure import NonFiniteError
 from kpo.trainer.learning import record, stood_still
 from kpo.trainer.log import RunLog
 from kpo.trainer.loop import Trainer
 from kpo.trainer.preemption import leave_on_sigterm
+from kpo.trainer.prompts import load_prompts
 from kpo.trainer.rollout_checks import RolloutGapError
 
 GRADING_WORKERS = 2
-
-
-def load_prompts(
-    experiment: Experiment, policy: Policy, folder: Path | None
-) -> tuple[list[Prompt], str]:
-    """Training prompts and the data's content hash. Raises DataError for what does not fit."""
-    train, data = experiment.train, experiment.data
-    folder = folder or choose_folder(data.train_folder, "KPO_TRAIN_PROBLEMS")
-    problems = load_problems(train.problems, folder=folder, sources=data.sources)
-    protocol = PROTOCOLS[experiment.prompt]
-    prompts = [
-        Prompt(p.id, protocol.encode(policy.tokenizer, p.problem, "training"), p.answer)
-        for p in problems
-    ]
-    if train.longest > (room := policy.model.config.max_position_embeddings):
-        raise DataError(
-            f"train.max_prompt_tokens + train.max_response_tokens is {train.longest}, more than"
-            f" model's {room} positions"
-        )
-    if train.epochs and train.epochs * len(prompts) < train.prompts:
-        raise DataError(
-            f"train.epochs ({train.epochs}) over {len(prompts)} problems is less than one step of"
-            f" train.prompts ({train.prompts})"
-        )
-    for prompt in prompts:
-        if len(prompt.tokens) > train.max_prompt_tokens:
-            raise DataError(
-                f"{train.problems}: the prompt of {prompt.id} has {len(prompt.tokens)} tokens, more"
-                f" than train.max_prompt_tokens ({train.max_prompt_tokens})"
-            )
-    return prompts, content_hash(problems)
 
 
 def prepare(train: Train, base: Path, policy: Policy, ranks: Ranks) -> tuple[Policy, RolloutEngine]:
@@ -104,11 +75,14 @@ def run(
     manifest, code = Manifest.start(experiment, settings), trainer_code()
     stored = needs_sharding(ranks.size, train.dtype)  # sharding widens layer by layer
     policy = load_policy(base, dtype="auto" if stored else "float32")
-    prompts, data_hash = load_prompts(experiment, policy, problems)
+    trained_on = load_prompts(experiment, policy, training_set(experiment, problems))
+    prompts = trained_on.prompts
+    if ranks.is_main:
+        sys.stderr.write(f"{trained_on.sentence()}\n")
     protocol = PROTOCOLS[experiment.prompt]
     inputs = {
         "base": ranks.gather(weights_hash(base) if ranks.is_main else None)[0],
-        "data": data_hash,
+        "data": trained_on.content,
         "prompt": protocol.identity(policy.tokenizer, [prompt.tokens for prompt in prompts]),
     }
     if ranks.is_main and protocol.forces_thinking(policy.tokenizer):
@@ -147,6 +121,7 @@ def run(
     learning = record(partial / "metrics.jsonl", base, partial / "model")
     if sentence := stood_still(learning):
         warn(f"this run learnt nothing: {sentence}")
+    write_jsonl(partial / "dropped.jsonl", (drop.row() for drop in trained_on.overlong))
     write_text(partial / "config.yaml", yaml.safe_dump(settings, sort_keys=False))
     manifest.finish(
         partial / "manifest.json",
@@ -157,6 +132,7 @@ def run(
         learning=learning,
         settings=shared,
         code=code,
+        training_set=trained_on.record,
         engine=engine.describe(),
         processes=ranks.size,
     )
@@ -181,12 +157,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m kpo.train",
         description="Train one run. Reads the experiment file, the base policy and the problems;"
-        " writes model/, metrics.jsonl, timings.jsonl, tensorboard/, config.yaml, manifest.json.",
+        " writes model/, metrics.jsonl, timings.jsonl, tensorboard/, dropped.jsonl (prompts too"
+        " long), config.yaml, manifest.json.",
     )
     method_arguments(parser)
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument(
-        "--problems", type=Path, help="folder of JSONL problems, read; else the data section's"
+        "--problems",
+        type=Path,
+        help="folder that kpo.tasks.training_set wrote, or of data files, which are cleaned first;"
+        " else the data section's",
     )
     parser.add_argument("--out", type=Path, required=True, help="folder of the run, written")
     args = parser.parse_args()

@@ -390,13 +390,18 @@ REFUSED_DATA: list[tuple[str, Any, str]] = [
         "data/folder",
         "x",
         "data.folder: unknown key (its value is 'x'); allowed: train_folder, benchmarks_folder,"
-        " sources",
+        " sources, duplicates, contradictions, unusable_golds, contamination, overlong",
     ),
     (
         "data/sources/mine/hubb",
         "x",
         "data.sources.mine.hubb: unknown key (its value is 'x'); allowed: hub, split, subset,"
         " revision, problem, instruction, preamble, answer, answer_form, sha256",
+    ),
+    (
+        "data/overlong",
+        "skip",
+        "data.overlong is 'skip', but must be 'drop' or 'refuse'",
     ),
     ("data/sources/mine/hub", 3, "data.sources.mine.hub is 3, but must be a string"),
     (
@@ -586,7 +591,7 @@ def test_faults_of_a_parent_name_its_file(tmp_path: Path) -> None:
 
 # What a change reruns
 
-STAGES = ("problems", "test_problems", "base", "evaluate", "grade", "table")
+STAGES = ("problems", "test_problems", "base", "data", "evaluate", "grade", "table")
 
 
 def sections(experiment: Experiment) -> Iterator[tuple[str, Tree]]:
@@ -632,11 +637,16 @@ CHANGES: list[tuple[Tree, str, Any, set[str]]] = [
     (SCRATCH, "methods/grpo/clip_low", 0.2, {"table"}),  # the default, spelled out
     (HUB, "policy/revision", "abc", {"base"}),
     (HUB, "prompt", "boxed", {"evaluate", *TRAIN}),
-    (HUB, "data/train_folder", "data", TRAIN),
+    (HUB, "data/train_folder", "data", {"data", *TRAIN}),
     (HUB, "data/benchmarks_folder", "data", {"evaluate"}),
-    (HUB, "data/sources/gsm8k-train", {"hub": "a", "split": "b"}, TRAIN),
+    (HUB, "data/sources/gsm8k-train", {"hub": "a", "split": "b"}, {"data", *TRAIN}),
     (HUB, "data/sources/aime24", {"hub": "a", "split": "b"}, {"evaluate"}),
     (HUB, "data/sources/unused", {"hub": "a", "split": "b"}, set()),
+    (HUB, "data/overlong", "refuse", TRAIN),
+    *((HUB, f"data/{key}", "refuse", {"data"}) for key in ("duplicates", "contradictions")),
+    (HUB, "data/unusable_golds", "drop", {"data"}),
+    (HUB, "data/contamination", "keep", {"data"}),
+    (HUB, "evaluate/benchmarks", ["aime24"], {"evaluate", "table"}),  # trains nothing again
 ]
 
 

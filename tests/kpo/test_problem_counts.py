@@ -6,9 +6,15 @@ from typing import Any
 
 import pytest
 
-from kpo.problem_counts import ON_THE_HUB, benchmark_problems, training_problems
-from kpo.tasks.problems import DataError
+from kpo.problem_counts import (
+    ON_THE_HUB,
+    benchmark_problems,
+    training_problems,
+    training_record,
+)
+from kpo.tasks.problems import DataError, Problem, content_hash
 from kpo.tasks.sources import SOURCES
+from kpo.tasks.training_set import TrainingSet, write
 from tests.kpo.test_config import HUB, SCRATCH, Tree, changed, load
 
 
@@ -24,7 +30,8 @@ def _nothing_but_files(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def counts(folder: Path, tree: Tree) -> tuple[int | None, dict[str, int | None]]:
     experiment = load(folder, tree)
-    return training_problems(experiment), benchmark_problems(experiment)
+    record = training_record(experiment)
+    return training_problems(experiment, record), benchmark_problems(experiment)
 
 
 def test_every_known_data_set_has_a_size() -> None:
@@ -52,12 +59,27 @@ def test_unknown_ones(tmp_path: Path) -> None:
 
 
 def test_files(tmp_path: Path) -> None:
-    rows = [json.dumps({"problem": f"{i}+1=?", "answer": str(i + 1)}) for i in range(5)]
-    for name in ("aime24", "math500", "gsm8k-train"):
-        (tmp_path / f"{name}.jsonl").write_text("\n".join(rows) + "\n")
+    rows = [json.dumps({"problem": f"{i}+1=?", "answer": str(i + 1)}) for i in range(6)]
+    for name in ("aime24", "math500"):
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(rows[:5]) + "\n")
+    (tmp_path / "gsm8k-train.jsonl").write_text("\n".join(rows * 2) + "\n")
     tree = changed(HUB, "data/train_folder", str(tmp_path))
     tree = changed(tree, "data/benchmarks_folder", str(tmp_path))
-    assert counts(tmp_path, tree) == (5, {"aime24": 5, "math500": 5})
+    assert counts(tmp_path, tree) == (1, {"aime24": 5, "math500": 5})  # 5 are the benchmarks'
+    here = changed(tree, "data/benchmarks_folder", None)
+    assert counts(tmp_path, here) == (6, {"aime24": 30, "math500": 500})
     (tmp_path / "aime24.jsonl").write_text("{torn")
     with pytest.raises(DataError, match="aime24"):
         counts(tmp_path, tree)
+
+
+def test_what_the_rule_wrote(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tree = changed(HUB, "data/contamination", "keep")
+    experiment = load(tmp_path, tree)
+    rows = [Problem("a", "1+1=?", "2")]
+    record = {"name": "gsm8k-train", "problems": 1, "problems_sha256": content_hash(rows)}
+    settings = experiment.section("data")
+    write(TrainingSet(rows, {**record, "settings": settings}, []), tmp_path / "results/x/data")
+    monkeypatch.chdir(tmp_path)
+    assert counts(tmp_path, changed(tree, "experiment", "x"))[0] == 1
+    assert counts(tmp_path, changed(HUB, "experiment", "x"))[0] == 7473  # of other settings

@@ -1,4 +1,4 @@
-"""A run from the command line's side: its prompts, what it records, and what it goes on from."""
+"""A run from the command line's side: what it records, and what it goes on from."""
 
 import json
 from pathlib import Path
@@ -10,40 +10,8 @@ from kpo import train
 from kpo.config import Experiment
 from kpo.manifest import trainer_code
 from kpo.policy import save_model, weights_hash
-from kpo.tasks.prompts import PROTOCOLS
-from kpo.train import load_prompts
 from kpo.trainer.checkpoint import CheckpointError
 from tests.kpo.models import tiny_policy
-
-
-@pytest.mark.parametrize("prompt", ["boxed", "official"])
-def test_prompts_are_of_the_training_phase(tmp_path: Path, prompt: str) -> None:
-    row = {"id": "a", "problem": "1+1=?", "answer": "2"}
-    (tmp_path / "gsm8k-train.jsonl").write_text(json.dumps(row) + "\n")
-    experiment = Experiment.model_validate(
-        {
-            "experiment": "test",
-            "seeds": [0],
-            "prompt": prompt,
-            "policy": {"kind": "pretrained", "model": "a/model"},
-            "train": {
-                "problems": "gsm8k-train",
-                "steps": 1,
-                "max_prompt_tokens": 100,
-                "max_response_tokens": 8,
-                "lr": 1.0,
-            },
-            "evaluate": {"benchmarks": ["gsm8k"], "max_response_tokens": 8},
-            "methods": {"grpo": {"objective": "grpo", "label": "GRPO"}},
-            "data": {"sources": {}},
-        }
-    )
-    policy = tiny_policy()
-    prompts, _ = load_prompts(experiment, policy, tmp_path)
-    expected = PROTOCOLS[prompt].training.replace("{problem}", "1+1=?")
-    assert [policy.tokenizer.decode(p.tokens) for p in prompts] == [expected]
-    assert prompts[0].answer == "2"
-
 
 SETTINGS: dict[str, Any] = {
     "experiment": "test",
@@ -122,6 +90,9 @@ def test_a_manifest_holds_all_that_a_run_was_made_from(run: Run) -> None:
     assert manifest["base"] == weights_hash(run.base)
     assert manifest["weights"] == weights_hash(run.out / "model")
     before = manifest["data"]
+    assert manifest["training_set"]["rows"] == manifest["training_set"]["problems"] == 4
+    assert manifest["training_set"]["problems_sha256"] == before
+    assert (run.out / "dropped.jsonl").read_text() == ""
     run.write_problems("3")
     assert run.train()["data"] != before
 

@@ -60,6 +60,31 @@ rule benchmarks:
         "python -m evals.benchmarks --config {params.config:q} --out {output} 2> {log}"
 
 
+# The training set, without the rows that would spoil it, for problems from elsewhere. Whether they
+# hold a benchmark's is looked for too, but another list of benchmarks must not train again either:
+# the record says which were looked for, and tables name those that were not.
+rule data:
+    output:
+        problems=f"{ROOT}/data/problems.jsonl",
+        dropped=f"{ROOT}/data/dropped.jsonl",
+        record=f"{ROOT}/data/data.json",
+        content=f"{ROOT}/data/content.sha256",
+    conda:
+        "../../environment.yml"
+    log:
+        f"{ROOT}/logs/data.log",
+    benchmark:
+        f"{ROOT}/benchmarks/data.tsv"
+    params:
+        config=CONFIG,
+        settings=EXPERIMENT.section("data"),
+        out=subpath(output.problems, parent=True),
+    threads: 2
+    shell:
+        "python -m kpo.tasks.training_set --config {params.config:q} --workers {threads}"
+        " --out {params.out} 2> {log}"
+
+
 rule base:
     output:
         model=directory(f"{ROOT}/base"),
@@ -86,13 +111,15 @@ rule train:
         # A base policy that was made anew is the old one if its hash is.
         base=ancient(rules.base.output.model),
         content=rules.base.output.content,
-        problems=rules.problems.output if EXPERIMENT.task else [],
+        problems=rules.problems.output if EXPERIMENT.task else [ancient(rules.data.output.problems)],
+        data=[] if EXPERIMENT.task else rules.data.output.content,
         golds=[] if EXPERIMENT.task else rules.benchmarks.output,
     output:
         model=directory(f"{ROOT}/runs/{{method}}-s{{seed}}/model"),
         metrics=f"{ROOT}/runs/{{method}}-s{{seed}}/metrics.jsonl",
         timings=f"{ROOT}/runs/{{method}}-s{{seed}}/timings.jsonl",
         events=directory(f"{ROOT}/runs/{{method}}-s{{seed}}/tensorboard"),
+        dropped=f"{ROOT}/runs/{{method}}-s{{seed}}/dropped.jsonl",
         settings=f"{ROOT}/runs/{{method}}-s{{seed}}/config.yaml",
         manifest=f"{ROOT}/runs/{{method}}-s{{seed}}/manifest.json",
     conda:

@@ -1,0 +1,101 @@
+"""Problems that are the same, or nearly, however they are spelled.
+
+`normalised` is what two spellings of one problem share: it leaves out what is only type-setting and
+keeps every sign of the mathematics. `Overlap` finds a benchmark's problems in other texts, also
+within longer ones and with some words changed, by the n-grams that they share.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+NGRAM = 8
+"""Words in a row. With 13, as is usual for whole documents, a changed number hides a problem of
+fewer than 25 words; with 5, problems that only share a phrase of the trade look alike."""
+
+SHARE = 0.5
+"""Of a benchmark problem's n-grams, those that must be in a text for it to count as the problem."""
+
+_TYPESETTING = (
+    (re.compile(r"\\[dt](?=frac|binom)"), r"\\"),
+    (re.compile(r"\\(?:left|right|[bB]igg?[lrm]?|displaystyle|textstyle|limits)(?![A-Za-z])"), ""),
+    (re.compile(r"\\(?:math(?:rm|it|bf)|text(?:rm|it|bf)?|operatorname|mbox|rm)\s*(?=\{)"), ""),
+    (re.compile(r"\\[,;:! ]|~|\\q?quad(?![A-Za-z])"), " "),
+    (re.compile(r"\$|(?<!\\)\\[()\[\]]|\\(?=[%$&#])"), " "),
+    (re.compile(r"(?<=[\^_])\{(\w)\}"), r"\1"),
+    (re.compile(r"\s+"), " "),
+    (re.compile(r"(?<!\w) | (?!\w)"), ""),  # a blank matters between two words or numbers
+)
+_ESCAPED_BREAK = re.compile(r"\\n(?![a-z])")  # not \neq
+_QUOTES = str.maketrans({"\u2018": "'", "\u2019": "'", "\u201c": '"', "\u201d": '"', "\u2212": "-"})
+_WORD = re.compile(r"[\u3040-\u9fff]|[^\W\d_]+|\d+|[-+*/=<>^%]")
+
+
+def normalised(text: str) -> str:
+    """The text without case, type-setting, blanks that mean nothing, and the last full stop."""
+    text = _ESCAPED_BREAK.sub(" ", unicodedata.normalize("NFKC", text))
+    text = text.casefold().translate(_QUOTES)
+    for pattern, replacement in _TYPESETTING:
+        text = pattern.sub(replacement, text)
+    return text.strip(" .:?")
+
+
+def words(text: str) -> list[str]:
+    """Words, numbers and signs of operations of a normalised text."""
+    return _WORD.findall(text)
+
+
+@dataclass(frozen=True)
+class Match:
+    """A benchmark's problem that a text holds; `share` of its n-grams were found."""
+
+    benchmark: str
+    problem: str
+    share: float
+
+
+class Overlap:
+    """Finds problems of benchmarks in texts. A problem shorter than an n-gram must be the text."""
+
+    def __init__(
+        self,
+        problems: Iterable[tuple[str, str, str]],
+        *,
+        ngram: int = NGRAM,
+        share: float = SHARE,
+    ) -> None:
+        """`problems` are (benchmark, id, text)."""
+        self.ngram, self.share = ngram, share
+        self._names: list[tuple[str, str]] = []
+        self._sizes: list[int] = []
+        self._whole: dict[str, int] = {}
+        self._holders: dict[str, list[int]] = {}
+        for benchmark, name, text in problems:
+            place = len(self._names)
+            grams = self._grams(plain := normalised(text))
+            self._names.append((benchmark, name))
+            self._sizes.append(len(grams))
+            self._whole.setdefault(plain, place)
+            for gram in grams:
+                self._holders.setdefault(gram, []).append(place)
+
+    def find(self, plain: str) -> Match | None:
+        """The problem of which a normalised text holds most, if it holds enough of it."""
+        if (whole := self._whole.get(plain)) is not None:
+            return Match(*self._names[whole], 1.0)
+        found: Counter[int] = Counter()
+        for gram in self._grams(plain) & self._holders.keys():
+            found.update(self._holders[gram])
+        shares = {place: count / self._sizes[place] for place, count in found.items()}
+        place = max(shares, key=lambda place: (shares[place], -place), default=None)
+        if place is None or shares[place] < self.share:
+            return None
+        return Match(*self._names[place], round(shares[place], 3))
+
+    def _grams(self, plain: str) -> set[str]:
+        found, n = words(plain), self.ngram
+        return {" ".join(found[i : i + n]) for i in range(len(found) - n + 1)}
