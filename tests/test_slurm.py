@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import re
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from kpo.tasks.chained_sums import TIERS
 from tests.test_workflow import REPO, TEST_CONFIG, Workspace
 
 pytestmark = pytest.mark.slow
@@ -25,6 +27,29 @@ esac
 TOOLS = ("sbatch", "sinfo", "squeue", "sacct", "sacctmgr", "sshare", "scontrol", "scancel")
 BIG = 3_000_000_000
 """Bytes of a model's weights."""
+
+
+MADE = (
+    "problems/train.jsonl",
+    *(f"problems/{tier}.jsonl" for tier in TIERS),
+    "base",
+    "base.sha256",
+    "runs/kpo-clipped-s0/model",
+)
+"""What training and evaluation start from."""
+
+
+def pretend(folder: Path, paths: Sequence[str] = MADE) -> None:
+    """Make files, and folders of models, as if earlier jobs had."""
+    for path in paths:
+        target = folder / "results/test" / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if target.suffix:
+            target.write_text("")
+            continue
+        target.mkdir()
+        with (target / "model.safetensors").open("wb") as weights:
+            weights.truncate(BIG)  # takes no room
 
 
 class Cluster(Workspace):
@@ -49,18 +74,6 @@ class Cluster(Workspace):
         assert self.lines.is_file(), run.stdout
         found = re.findall(r"--comment rule_([a-z0-9]+)\S* +(.*?) --wrap", self.lines.read_text())
         return dict(found)
-
-    def pretend(self, *paths: str) -> None:
-        """Make files, and folders of models, as if earlier jobs had."""
-        for path in paths:
-            target = self.folder / "results/test" / path
-            target.parent.mkdir(parents=True, exist_ok=True)
-            if target.suffix:
-                target.write_text("")
-                continue
-            target.mkdir()
-            with (target / "model.safetensors").open("wb") as weights:
-                weights.truncate(BIG)  # takes no room
 
 
 @pytest.fixture
@@ -87,8 +100,7 @@ def asked(line: str) -> dict[str, str]:
 @pytest.mark.parametrize("gpus", [1, 2])
 def test_a_job_of_gpus_is_one_task_on_one_machine(cluster: Cluster, gpus: int) -> None:
     cluster.write(with_gpus(train=gpus, evaluate=gpus))
-    made = ["problems", "base", "benchmarks.json", "runs/kpo-clipped-s0/model"]
-    cluster.pretend(*made)
+    pretend(cluster.folder)
     targets = ["runs/grpo-s0/manifest.json", "evals/kpo-clipped-s0/samples.jsonl"]
     lines = cluster.submissions(
         *(f"results/test/{target}" for target in targets), "--rerun-triggers", "mtime"

@@ -6,6 +6,14 @@ from kpo.tasks.prompts import PROTOCOLS
 
 ROOT = f"results/{EXPERIMENT.experiment}"
 FORMATS = ["csv", "md", "tex"]
+GPUS = {
+    "base": min(1, EXPERIMENT.train.gpus),
+    "train": EXPERIMENT.train.gpus,
+    "sample": EXPERIMENT.evaluate.gpus,
+}
+# What stands before a command that uses GPUs: it waits until so many are free, and sees no others.
+# No param, as which GPUs a job has is nothing to run it again for.
+LEASE = {job: f"python -m kpo.devices {count} " if count else "" for job, count in GPUS.items()}
 GRADED = expand(f"{ROOT}/evals/{{run}}/grades.jsonl", run=["base", *EXPERIMENT.runs])
 
 

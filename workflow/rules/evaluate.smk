@@ -20,10 +20,10 @@ rule sample:
         problems=problems_option,
     threads: EXPERIMENT.evaluate.threads
     resources:
-        gpu=EXPERIMENT.evaluate.gpus,
+        gpu=GPUS["sample"],
         mem_mb=lambda wildcards, input: sample_mb(input.model),
     shell:
-        "python -m evals.sample --config {params.config:q} --run {wildcards.run}"
+        "{LEASE[sample]}python -m evals.sample --config {params.config:q} --run {wildcards.run}"
         " --model {input.model} {params.problems} --out {output.samples} > {log} 2>&1"
 
 

@@ -100,10 +100,10 @@ rule base:
         settings=EXPERIMENT.section("base"),
     threads: EXPERIMENT.train.threads
     resources:
-        gpu=min(1, EXPERIMENT.train.gpus),
+        gpu=GPUS["base"],
         mem_mb=base_mb(EXPERIMENT.policy),
     shell:
-        "python -m kpo.base --config {params.config:q} --out {output.model} 2> {log}"
+        "{LEASE[base]}python -m kpo.base --config {params.config:q} --out {output.model} 2> {log}"
 
 
 rule train:
@@ -136,8 +136,9 @@ rule train:
         launcher=EXPERIMENT.train.launcher,
     threads: EXPERIMENT.train.threads * EXPERIMENT.train.world
     resources:
-        gpu=EXPERIMENT.train.gpus,
+        gpu=GPUS["train"],
         mem_mb=lambda wildcards, input: train_mb(input.base, EXPERIMENT.train),
     shell:
-        "{params.launcher} -m kpo.train --config {params.config:q} --method {wildcards.method}"
-        " --seed {wildcards.seed} --base {input.base} {params.problems} --out {params.out} 2> {log}"
+        "{LEASE[train]}{params.launcher} -m kpo.train --config {params.config:q}"
+        " --method {wildcards.method} --seed {wildcards.seed} --base {input.base}"
+        " {params.problems} --out {params.out} 2> {log}"
