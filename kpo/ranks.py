@@ -16,6 +16,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from kpo.devices import hold_lease
+
 T = TypeVar("T")
 
 
@@ -98,6 +100,7 @@ def join(*, gpus: int, ranks: int) -> Ranks:
     local = int(os.environ.get("LOCAL_RANK", "0"))
     device = pick_device(gpus, local)
     if gpus:
+        hold_lease()
         torch.cuda.set_device(device)
     if size > 1 and not dist.is_initialized():
         dist.init_process_group("nccl" if gpus else "gloo", device_id=device if gpus else None)
