@@ -1,15 +1,15 @@
-# Every target sets up what it needs: .venv, from the lock that fits the machine.
+# Every target sets up what it needs: .venv, from the CPU lock unless LOCK=gpu.
 #   make table1                            the default experiment
 #   make table1 CONFIG=workflow/config/tiny-offpolicy.yaml
 #   make test ARGS="tests/kpo -k kalman"   some of the tests
+#   make env LOCK=gpu                      the environment for experiments that use GPUs
 PYTHON ?= python3.11
 CONFIG ?=
 ARGS ?=
 
-# cpu or gpu: gpu where an NVIDIA driver is seen, unless the caller says otherwise.
-ifndef LOCK
-LOCK := $(shell if [ -e /proc/driver/nvidia/version ] || nvidia-smi >/dev/null 2>&1; then echo gpu; else echo cpu; fi)
-endif
+# cpu, on machines with a GPU too: the default experiment is the same everywhere. Experiments that
+# use GPUs need LOCK=gpu, once: an environment that is there is kept unless another is asked for.
+LOCK ?= $(if $(wildcard .venv/.installed-gpu),gpu,cpu)
 READY := .venv/.installed-$(LOCK)
 
 # The workflow's shell commands find `python` in the environment.

@@ -24,6 +24,7 @@ from evals.benchmarks import Benchmark, load_benchmarks
 from evals.repeats import RepeatError, refuse_repeats
 from evals.sample_file import BadRowError
 from evals.unfinished import Key, UnfinishedSamples
+from kpo.builds import BuildError, check_builds
 from kpo.cli import experiment_argument, fail, hold_or_exit, load_or_exit, warn
 from kpo.config import Experiment
 from kpo.files import sha256_json
@@ -212,8 +213,9 @@ def main() -> None:
         fail(f"--model {args.model}: no such folder")
     hold_or_exit(args.out)
     try:
+        check_builds(experiment)
         run(experiment, args.run, args.model, args.problems, args.out)
-    except (DataError, BadRowError, RepeatError, RanksError) as error:
+    except (BuildError, DataError, BadRowError, RepeatError, RanksError) as error:
         fail(error)
 
 

@@ -17,6 +17,7 @@ import torch
 from tqdm import tqdm
 
 from kpo.architecture import check_stated, scratch_config, wheel_file
+from kpo.builds import check_builds
 from kpo.cli import experiment_argument, fail, hold_or_exit, load_or_exit, warn
 from kpo.config import Experiment
 from kpo.config_lengths import LEAST_POSITIONS
@@ -143,6 +144,7 @@ def main() -> None:
     experiment = load_or_exit(args.config)
     hold_or_exit(args.out)
     try:
+        check_builds(experiment)
         make_base(experiment, args.out)
     except RuntimeError as error:
         fail(error)

@@ -8,7 +8,7 @@ set says among which GPUs. A scheduler's job has its GPUs to itself, and keeps w
 
 A lease is a lock on a file for each GPU (flock), so that it ends with the processes that hold it,
 however they end: the command, and the ranks that torchrun started (`hold_lease`), which may outlive
-it. Before exclusive locks are shared out, a lock on the folder makes the jobs choose in turn.
+it. Jobs look for free GPUs one after the other, so that no two hold a part of what each waits for.
 """
 
 from __future__ import annotations

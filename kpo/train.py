@@ -16,6 +16,7 @@ import torch
 import yaml
 
 from evals.grade import Grader
+from kpo.builds import BuildError, check_builds
 from kpo.cli import fail, hold_or_exit, method_arguments, method_or_exit, warn
 from kpo.config import Experiment
 from kpo.config_train import Train
@@ -176,8 +177,16 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     leave_on_sigterm()  # while the trainer works, it has a checkpoint to write first
     try:
+        check_builds(experiment)
         run(experiment, args.method, args.seed, args.base, args.problems, args.out)
-    except (DataError, RanksError, CheckpointError, NonFiniteError, RolloutGapError) as error:
+    except (
+        BuildError,
+        DataError,
+        RanksError,
+        CheckpointError,
+        NonFiniteError,
+        RolloutGapError,
+    ) as error:
         fail(error)
 
 

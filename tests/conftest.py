@@ -2,5 +2,17 @@
 
 import os
 
+import pytest
+
 # One thread: the models are tiny, and threads that wait for each other crawl on a busy machine.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Tests are for the CPU, wherever they run: no engine takes a GPU that another has.
+os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what starts vLLM where it is not the CPU build, which engines side by side need."""
+    from kpo.builds import vllm_build  # noqa: PLC0415 - torch reads the settings above
+
+    if item.get_closest_marker("vllm") and vllm_build() != "cpu":
+        pytest.skip("needs the CPU build of vLLM (LOCK=cpu)")

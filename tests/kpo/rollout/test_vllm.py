@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterator
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +18,7 @@ from kpo.sharding import gathered_weights
 from tests.kpo.models import tiny_policy
 from tests.kpo.trainer.runs import tiny_trainer
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(find_spec("vllm") is None, reason="vllm is not installed"),
-]
+pytestmark = [pytest.mark.slow, pytest.mark.vllm]
 PROMPTS = [[5, 6, 7], [8], [9, 10, 11, 12, 13]]
 SAMPLING = Sampling(samples=4, max_tokens=24)
 GREEDY = Sampling(samples=1, max_tokens=16, temperature=0.0)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -17,10 +16,7 @@ from kpo.tasks.prompts import PROTOCOLS
 from tests.kpo.models import tiny_policy
 from tests.kpo.test_config import SCRATCH
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(find_spec("vllm") is None, reason="vllm is not installed"),
-]
+pytestmark = [pytest.mark.slow, pytest.mark.vllm]
 STEPS = 2
 ALIKE = ("reward", "response_tokens", "truncated", "entropy", "loss", "grad_norm")
 
