@@ -12,7 +12,6 @@ GPUS = {
     "sample": EXPERIMENT.evaluate.gpus,
 }
 # What stands before a command that uses GPUs: it waits until so many are free, and sees no others.
-# No param, as which GPUs a job has is nothing to run it again for.
 LEASE = {job: f"python -m kpo.devices {count} " if count else "" for job, count in GPUS.items()}
 GRADED = expand(f"{ROOT}/evals/{{run}}/grades.jsonl", run=["base", *EXPERIMENT.runs])
 

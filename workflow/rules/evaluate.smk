@@ -18,12 +18,13 @@ rule sample:
         config=CONFIG,
         settings=EXPERIMENT.section("evaluate"),
         problems=problems_option,
+        lease=LEASE["sample"],
     threads: EXPERIMENT.evaluate.threads
     resources:
         gpu=GPUS["sample"],
         mem_mb=lambda wildcards, input: sample_mb(input.model),
     shell:
-        "{LEASE[sample]}python -m evals.sample --config {params.config:q} --run {wildcards.run}"
+        "{params.lease}python -m evals.sample --config {params.config:q} --run {wildcards.run}"
         " --model {input.model} {params.problems} --out {output.samples} > {log} 2>&1"
 
 

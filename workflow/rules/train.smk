@@ -98,12 +98,13 @@ rule base:
     params:
         config=CONFIG,
         settings=EXPERIMENT.section("base"),
+        lease=LEASE["base"],
     threads: EXPERIMENT.train.threads
     resources:
         gpu=GPUS["base"],
         mem_mb=base_mb(EXPERIMENT.policy),
     shell:
-        "{LEASE[base]}python -m kpo.base --config {params.config:q} --out {output.model} 2> {log}"
+        "{params.lease}python -m kpo.base --config {params.config:q} --out {output.model} 2> {log}"
 
 
 rule train:
@@ -133,12 +134,13 @@ rule train:
         settings=lambda wildcards: EXPERIMENT.section("train", wildcards.method),
         problems=problems_option,
         out=subpath(output.manifest, parent=True),
+        lease=LEASE["train"],
         launcher=EXPERIMENT.train.launcher,
     threads: EXPERIMENT.train.threads * EXPERIMENT.train.world
     resources:
         gpu=GPUS["train"],
         mem_mb=lambda wildcards, input: train_mb(input.base, EXPERIMENT.train),
     shell:
-        "{LEASE[train]}{params.launcher} -m kpo.train --config {params.config:q}"
+        "{params.lease}{params.launcher} -m kpo.train --config {params.config:q}"
         " --method {wildcards.method} --seed {wildcards.seed} --base {input.base}"
         " {params.problems} --out {params.out} 2> {log}"
