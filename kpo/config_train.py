@@ -73,6 +73,9 @@ class Train(Section):
         "float32", description="of the computation; weights and reductions are float32"
     )
     activation_checkpointing: bool = False
+    deterministic: bool = Field(
+        False, description="ask for kernels that give the same bytes in every run, as on the CPU"
+    )
     gpus: Gpus = 0
     ranks: PositiveInt = Field(1, description="processes on the CPU, where gpus is 0")
     threads: PositiveInt = Field(1, description="CPU threads of each process")

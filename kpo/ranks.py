@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import torch
@@ -19,6 +20,7 @@ from torch import Tensor
 from kpo.devices import hold_lease
 
 T = TypeVar("T")
+TIMEOUT_GRACE_S = 60.0
 
 
 class RanksError(RuntimeError):
@@ -81,12 +83,15 @@ def pick_device(gpus: int, local_rank: int = 0) -> torch.device:
     return torch.device("cuda", local_rank) if gpus else torch.device("cpu")
 
 
-def join(*, gpus: int, ranks: int) -> Ranks:
+def join(*, gpus: int, ranks: int, stall_s: float) -> Ranks:
     """Meet the other processes; the process group stays open until the process ends.
 
     Args:
         gpus: GPUs of this machine, a process each; 0 for the CPU.
         ranks: processes on the CPU, where gpus is 0.
+        stall_s: seconds that a rank may be waited for. The group's own limit, 10 minutes with NCCL,
+            is below the time that a rank may take for a rollout; it comes after the watchdog's,
+            which knows the phase.
 
     Raises RanksError unless torchrun started as many processes as asked for.
     """
@@ -103,5 +108,9 @@ def join(*, gpus: int, ranks: int) -> Ranks:
         hold_lease()
         torch.cuda.set_device(device)
     if size > 1 and not dist.is_initialized():
-        dist.init_process_group("nccl" if gpus else "gloo", device_id=device if gpus else None)
+        dist.init_process_group(
+            "nccl" if gpus else "gloo",
+            device_id=device if gpus else None,
+            timeout=timedelta(seconds=stall_s + TIMEOUT_GRACE_S),
+        )
     return Ranks(int(os.environ.get("RANK", "0")), size, device)

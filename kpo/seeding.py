@@ -1,11 +1,27 @@
-"""One way to derive every seed: from the experiment's seed and what it is used for."""
+"""What makes a run the same again: seeds, all derived in one way, and deterministic kernels."""
 
 from __future__ import annotations
 
 import hashlib
+import os
+
+import torch
 
 
 def derive_seed(*parts: int | str) -> int:
     """A seed in [0, 2^62) that depends on every part."""
     text = "/".join(str(part) for part in parts)
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 2
+
+
+def ask_for_determinism() -> None:
+    """Let torch use kernels that give the same bytes in every run; call it before CUDA is used.
+
+    Without it a gradient on a GPU depends on the order in which its threads happen to add: flash
+    attention's backward pass, cuBLAS with several streams, sums at repeated indices. An operation
+    that has no deterministic form then raises RuntimeError. What is not torch's is not asked: NCCL,
+    which is deterministic for one set of ranks and links, and vLLM, whose samples may depend on
+    which requests it reads together.
+    """
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True)

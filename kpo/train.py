@@ -27,6 +27,7 @@ from kpo.policy import Policy, load_policy, weights_hash
 from kpo.ranks import Ranks, RanksError, join
 from kpo.registry import make_objective
 from kpo.rollout.engine import RolloutEngine, make_engine
+from kpo.seeding import ask_for_determinism
 from kpo.sharding import needs_sharding, save_sharded, shard
 from kpo.tasks.problems import DataError
 from kpo.tasks.prompts import FORCED_THINKING, PROTOCOLS
@@ -70,7 +71,9 @@ def run(
     """
     train, limits = experiment.train, experiment.grading
     torch.set_num_threads(train.threads)
-    ranks = join(gpus=train.gpus, ranks=train.ranks)
+    if train.deterministic:
+        ask_for_determinism()
+    ranks = join(gpus=train.gpus, ranks=train.ranks, stall_s=train.stall_s)
     shared = experiment.section("train")
     settings = {**experiment.section("train", method), "seed": seed}
     manifest, code = Manifest.start(experiment, settings), trainer_code()

@@ -68,7 +68,8 @@ class VLLMEngine:
             "max_num_batched_tokens": max(max_tokens, 8192),
             "max_num_seqs": MAX_RUNNING,
             "enforce_eager": current_platform.is_cpu(),  # elsewhere CUDA graphs
-            "enable_chunked_prefill": False,  # the CPU build cannot seed a prompt read in chunks
+            # The CPU build cannot seed a prompt that is read in chunks.
+            "enable_chunked_prefill": not current_platform.is_cpu(),
             "enable_prefix_caching": True,  # a group reads its prompt once
             "generation_config": "vllm",
             "logprobs_mode": "processed_logprobs",

@@ -136,3 +136,21 @@ def test_a_run_does_not_go_on_with_an_objective_of_other_code(
     monkeypatch.setattr("kpo.config.code_hash", lambda module: "edited")
     with pytest.raises(CheckpointError, match=r'method\.code was .* and is "edited"'):
         run.train()
+
+
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_deterministic_kernels_are_asked_for_before_ranks_meet(
+    run: Run, monkeypatch: pytest.MonkeyPatch, *, deterministic: bool
+) -> None:
+    done: list[Any] = []
+
+    def join(**settings: Any) -> None:
+        done.append(settings["stall_s"])
+        raise StopHereError
+
+    monkeypatch.setattr(train, "ask_for_determinism", lambda: done.append("asked"))
+    monkeypatch.setattr(train, "join", join)
+    settings = {**SETTINGS["train"], "deterministic": deterministic, "stall_s": 77.0}
+    with pytest.raises(StopHereError):
+        run.train({**SETTINGS, "train": settings})
+    assert done == [*(["asked"] if deterministic else []), 77.0]

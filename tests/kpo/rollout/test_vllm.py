@@ -268,3 +268,17 @@ def test_memory_and_tensor_parallel_size_reach_vllm_and_memory_is_no_part_of_the
     assert asked.get("gpu_memory_utilization") == memory
     assert "gpu_memory_utilization" not in engine.describe()
     assert "distributed_executor_backend" not in asked
+
+
+@pytest.mark.parametrize("cpu", [True, False])
+def test_prompts_are_read_in_chunks_where_that_can_be_seeded(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, *, cpu: bool
+) -> None:
+    from vllm.platforms import current_platform  # noqa: PLC0415 - slow to import
+
+    from kpo.rollout.vllm import VLLMEngine  # noqa: PLC0415 - slow to import
+
+    monkeypatch.setattr("vllm.LLM", FakeLLM)
+    monkeypatch.setattr(current_platform, "is_cpu", lambda: cpu)
+    VLLMEngine(folder, max_tokens=48)
+    assert FakeLLM.calls[0]["enable_chunked_prefill"] == (not cpu)

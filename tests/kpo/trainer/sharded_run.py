@@ -18,7 +18,7 @@ from tests.kpo.trainer.runs import tiny_trainer
 def main() -> None:
     folder, settings = Path(sys.argv[1]), json.loads(sys.argv[2])
     torch.set_num_threads(1)
-    ranks = join(gpus=0, ranks=settings.pop("ranks"))
+    ranks = join(gpus=0, ranks=settings.pop("ranks"), stall_s=600.0)
     dtype = settings.get("dtype", Train.model_fields["dtype"].default)
     engine = TransformersEngine(tiny_policy(seed=3))
     policy = shard(tiny_policy(seed=3), ranks, dtype)

@@ -67,10 +67,10 @@ def test_half_precision_computes_in_half_and_keeps_float32_masters(
 def test_ranks_that_torchrun_did_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     with pytest.raises(RanksError, match=r"trains with 2 processes, but there is 1.*torchrun"):
-        join(gpus=0, ranks=2)
+        join(gpus=0, ranks=2, stall_s=1.0)
     monkeypatch.setenv("WORLD_SIZE", "3")
     with pytest.raises(RanksError, match="with 1 processes, but there is 3"):
-        join(gpus=0, ranks=1)
+        join(gpus=0, ranks=1, stall_s=1.0)
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 7])
