@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from kpo.config_data import Data
+from kpo.config_engines import engine_faults
 from kpo.config_lengths import length_faults, scratch_positions
 from kpo.config_policy import PretrainedPolicy, ScratchPolicy
 from kpo.config_train import OPERATIONAL, Train
@@ -187,13 +189,19 @@ class Experiment(Section):
             self._check_data()
         else:
             self._check_task()
-        if fault := next(length_faults(self), None):
+        if fault := next(chain(length_faults(self), engine_faults(self)), None):
             raise ValueError(fault)
         return self
 
     def _check_task(self) -> None:
+        assert self.task is not None
         if self.data != Data():
             raise ValueError("data: has no use beside task, which makes the problems; drop one")
+        if not self.train.total_steps(self.task.train):
+            raise ValueError(
+                f"train.epochs ({self.train.epochs}) over {self.task.train} problems is less than"
+                f" one step of train.prompts ({self.train.prompts})"
+            )
         if self.train.problems != "train":
             raise ValueError(
                 f"train.problems is {self.train.problems!r}, but must be 'train', the task's"

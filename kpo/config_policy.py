@@ -36,7 +36,7 @@ class ScratchPolicy(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> ScratchPolicy:
-        _whole_head_groups(self)
+        _whole_heads(self)
         return self
 
 
@@ -64,11 +64,13 @@ class Architecture(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Architecture:
-        _whole_head_groups(self)
+        _whole_heads(self)
         return self
 
 
-def _whole_head_groups(shape: ScratchPolicy | Architecture) -> None:
+def _whole_heads(shape: ScratchPolicy | Architecture) -> None:
+    if shape.head_dim % 2:
+        raise ValueError(f"head_dim ({shape.head_dim}) must be even: positions turn pairs")
     if shape.heads % shape.kv_heads:
         raise ValueError(f"kv_heads ({shape.kv_heads}) must divide heads ({shape.heads})")
 

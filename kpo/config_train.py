@@ -106,6 +106,8 @@ class Train(Section):
             f"give either steps or epochs, got steps {self.steps} and epochs {self.epochs}": (
                 (self.steps is None) == (self.epochs is None)
             ),
+            f"staleness ({self.staleness}) must be less than steps ({self.steps}): no rollouts can"
+            " be older than the run": self.steps is not None and self.staleness >= self.steps,
             f"mini_batches ({self.mini_batches}) must divide prompts ({self.prompts}), as a"
             " mini-batch holds whole groups": self.prompts % self.mini_batches,
             f"gpus ({self.gpus}) and ranks ({self.ranks}) exclude each other: ranks are processes"

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from kpo.config_engines import head_size
 from kpo.config_train import Train
 from kpo.layers import layers
 from kpo.policy import check_architecture
@@ -71,7 +72,7 @@ def size_of(config: Any) -> Size:
         raise FootprintError(f"policy: {error}") from error
     per_layer = [sum(p.numel() for p in layer.parameters()) for layer in layers(model)]
     heads = config.num_attention_heads
-    head_dim = getattr(config, "head_dim", None) or config.hidden_size // heads
+    head_dim = head_size(config)
     kv_heads = getattr(config, "num_key_value_heads", None) or heads
     return Size(
         parameters=sum(p.numel() for p in model.parameters()),

@@ -20,6 +20,7 @@ from functools import cached_property
 from kpo.architecture import ArchitectureError, architecture
 from kpo.cli import experiment_argument, fail, load_or_exit
 from kpo.config import Experiment
+from kpo.config_engines import beyond_the_engine, head_size
 from kpo.config_lengths import beyond_the_model
 from kpo.evaluation_footprint import EvaluationFootprint
 from kpo.footprint import TRAINING_SHARE, Footprint, FootprintError, size_of
@@ -120,6 +121,7 @@ class Preflight:
     def _too_long(self) -> Iterator[str]:
         train, room = self.experiment.train, self.footprint.config.max_position_embeddings
         yield from beyond_the_model(self.experiment, room)
+        yield from beyond_the_engine(self.experiment, head_size(self.footprint.config))
         if train.engine == "vllm":
             tokens = self.footprint.sampler.cache_tokens(self.machine.memory)
             if tokens < train.longest:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from kpo.config import Experiment
+from kpo.config_engines import beyond_the_engine, head_size
+from kpo.config_lengths import beyond_the_model
 from kpo.policy import Policy
 from kpo.tasks.cleaning import Drop, count, handle
 from kpo.tasks.problems import DataError, content_hash
@@ -36,15 +39,15 @@ class TrainingPrompts:
 def load_prompts(experiment: Experiment, policy: Policy, found: TrainingSet) -> TrainingPrompts:
     """The training set's prompts, without those of more than train.max_prompt_tokens.
 
-    Raises DataError for sequences beyond the model's positions, prompts that are too long where the
+    Raises DataError for a model that has no room for the experiment's sequences, or that an engine
+    cannot run, prompts that are too long where the
     data section refuses them, and too few problems for a step.
     """
     train, protocol = experiment.train, PROTOCOLS[experiment.prompt]
-    if train.longest > (room := policy.model.config.max_position_embeddings):
-        raise DataError(
-            f"train.max_prompt_tokens + train.max_response_tokens is {train.longest}, more than"
-            f" model's {room} positions"
-        )
+    config = policy.model.config
+    too_long = beyond_the_model(experiment, config.max_position_embeddings)
+    if fault := next(chain(too_long, beyond_the_engine(experiment, head_size(config))), None):
+        raise DataError(fault)
     encoded = [
         (problem, protocol.encode(policy.tokenizer, problem.problem, "training"))
         for problem in found.problems

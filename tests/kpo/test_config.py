@@ -301,6 +301,23 @@ REFUSED: list[tuple[str, Any, str]] = [
         "evaluate: temperature is 0.001, but must be 0 or at least 0.01: vllm would raise it to"
         " that without a word",
     ),
+    (
+        "train/staleness",
+        2,
+        "train: staleness (2) must be less than steps (2): no rollouts can be older than the run",
+    ),
+    (
+        "train",
+        {**changed(SCRATCH, "train/steps", DROP)["train"], "epochs": 1, "prompts": 128},
+        "train.epochs (1) over 64 problems is less than one step of train.prompts (128)",
+    ),
+    ("policy/head_dim", 33, "policy: head_dim (33) must be even: positions turn pairs"),
+    (
+        "policy/head_dim",
+        16,
+        "evaluate.engine is vllm, whose CPU build has no heads of the policy's size 16, but 32, 64,"
+        " 80, 96, 112, 128, 160, 192, 224, 256, 512: take another head_dim, or engine transformers",
+    ),
     ("policy/kv_heads", 2, "policy: kv_heads (2) must divide heads (3)"),
     (
         "train/problems",

@@ -19,7 +19,7 @@ STATED = {
     "layers": 2,
     "heads": 4,
     "kv_heads": 2,
-    "head_dim": 8,
+    "head_dim": 32,
     "feed_forward": 48,
     "vocabulary": 98,
     "positions": 512,

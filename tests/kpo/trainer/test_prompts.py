@@ -16,7 +16,11 @@ FOUND = {"name": "gsm8k-train", "rows": 5, "problems": 3, "dropped": {"duplicate
 
 
 def load(
-    found: list[Problem] = PROBLEMS, prompt: str = "plain", data: Any = None, **train: Any
+    found: list[Problem] = PROBLEMS,
+    prompt: str = "plain",
+    data: Any = None,
+    evaluate: Any = None,
+    **train: Any,
 ) -> TrainingPrompts:
     experiment = Experiment.model_validate(
         {
@@ -32,7 +36,7 @@ def load(
                 "lr": 1.0,
                 **train,
             },
-            "evaluate": {"benchmarks": ["gsm8k"], "max_response_tokens": 8},
+            "evaluate": {"benchmarks": ["gsm8k"], "max_response_tokens": 8, **(evaluate or {})},
             "methods": {"grpo": {"objective": "grpo", "label": "GRPO"}},
             "data": data or {},
         }
@@ -89,3 +93,12 @@ def test_too_few_problems_are_left_for_a_step() -> None:
     assert len(load(**epochs).prompts) == 3
     with pytest.raises(DataError, match=r"epochs \(1\) over 2 problems is less than one step"):
         load(**epochs, max_prompt_tokens=6)
+
+
+def test_a_model_without_room_for_what_is_asked() -> None:
+    load(max_response_tokens=28)
+    with pytest.raises(DataError, match="is 129, more than the model's 128 positions"):
+        load(max_response_tokens=29)
+    load(evaluate={"max_response_tokens": 127})
+    with pytest.raises(DataError, match="must be less than the model's 128 positions"):
+        load(evaluate={"max_response_tokens": 128})
