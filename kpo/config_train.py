@@ -97,8 +97,7 @@ class Train(Section):
     @property
     def launcher(self) -> str:
         """The command that starts `-m kpo.train`."""
-        torchrun = f"torchrun --standalone --nproc-per-node {self.world}"
-        return "python" if self.world == 1 else torchrun
+        return "python" if self.world == 1 else f"python -m kpo.launch {self.world}"
 
     @model_validator(mode="after")
     def _consistent(self) -> Train:

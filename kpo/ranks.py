@@ -1,8 +1,8 @@
 """The processes that train one run together: who they are, and what they exchange.
 
-One process needs nothing of this. Several are started by torchrun, one a GPU (nccl) or several on
-the CPU (gloo). Every rank sees the whole batch; the work on it, not the data, is divided, so that
-each rank can tell by itself what the others do.
+One process needs nothing of this. Several are started by `kpo.launch`, one a GPU (nccl) or several
+on the CPU (gloo). Every rank sees the whole batch; the work on it, not the data, is divided, so
+that each rank can tell by itself what the others do.
 """
 
 from __future__ import annotations
@@ -93,14 +93,14 @@ def join(*, gpus: int, ranks: int, stall_s: float) -> Ranks:
             is below the time that a rank may take for a rollout; it comes after the watchdog's,
             which knows the phase.
 
-    Raises RanksError unless torchrun started as many processes as asked for.
+    Raises RanksError unless as many processes were started as asked for.
     """
     size = gpus or ranks
     started = int(os.environ.get("WORLD_SIZE", "1"))
     if started != size:
         raise RanksError(
             f"the experiment trains with {size} processes, but there is {started}: start it with"
-            f" torchrun --standalone --nproc-per-node {size} -m kpo.train ..."
+            f" python -m kpo.launch {size} -m kpo.train ..."
         )
     local = int(os.environ.get("LOCAL_RANK", "0"))
     device = pick_device(gpus, local)

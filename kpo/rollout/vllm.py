@@ -1,6 +1,6 @@
 """Rollouts from vLLM, in this process, with weights swapped in place.
 
-While training under torchrun every rank has an engine of its own, which holds the whole model and
+While several ranks train, each has an engine of its own, which holds the whole model and
 samples the rank's share of the prompts; only weights cross ranks, when they are synced.
 """
 

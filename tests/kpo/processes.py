@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from datetime import timedelta
@@ -21,6 +22,13 @@ from kpo.ranks import Ranks
 
 SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload(["tests.kpo.writers", "torch._dynamo"])
+
+
+def until(reached: Callable[[], bool], going_on: Callable[[], bool] = lambda: True) -> None:
+    """Wait for what must come, however long a busy machine takes, unless nothing goes on."""
+    while going_on() and not reached():
+        time.sleep(0.01)
+    assert reached()
 
 
 def on_ranks(count: int, function: Callable[..., Any], *args: Any) -> list[Any]:

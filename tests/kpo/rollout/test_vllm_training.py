@@ -68,8 +68,8 @@ def run(inputs: Path, out: Path, *, ranks: int, dtype: str = "float32") -> list[
     experiment = {**SCRATCH, "train": {**SCRATCH["train"], **train}}
     config = out / "small.yaml"
     config.write_text(yaml.safe_dump(experiment))
-    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks)]
-    command = [sys.executable, *(torchrun if ranks > 1 else []), "-m", "kpo.train"]
+    launcher = ["-m", "kpo.launch", str(ranks)]
+    command = [sys.executable, *(launcher if ranks > 1 else []), "-m", "kpo.train"]
     command += ["--config", str(config), "--method", "grpo", "--seed", "0", "--out", str(out)]
     command += ["--base", str(inputs / "base"), "--problems", str(inputs)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

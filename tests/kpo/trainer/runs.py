@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from kpo.config_train import Train
 from kpo.policy import Policy
 from kpo.ranks import ALONE, Ranks
 from kpo.registry import make_objective
-from kpo.rollout.engine import RolloutEngine
+from kpo.rollout.engine import Response, RolloutEngine, Sampling
 from kpo.rollout.transformers import TransformersEngine
 from kpo.trainer.batch import Prompt
 from kpo.trainer.checkpoint import Checkpoints
@@ -24,6 +25,23 @@ PROMPTS = [Prompt(f"p{i}", [5 + i, 6, 7 + i % 3], "e") for i in range(6)]
 def reward(pairs: Sequence[tuple[str, str]]) -> list[bool]:
     """Whether the response holds its gold more often than its successor in the alphabet."""
     return [text.count(gold) >= 1 for gold, text in pairs]
+
+
+class EndlessEngine(TransformersEngine):
+    """Its rollouts after the first `after` never come back; then `mark` is there."""
+
+    def __init__(self, policy: Policy, mark: Path, after: int) -> None:
+        super().__init__(policy)
+        self.mark, self.left = mark, after
+
+    def generate(
+        self, prompts: Sequence[Sequence[int]], seeds: Sequence[int], sampling: Sampling
+    ) -> list[list[Response]]:
+        if self.left == 0:
+            self.mark.touch()
+            time.sleep(3600)
+        self.left -= 1
+        return super().generate(prompts, seeds, sampling)
 
 
 def tiny_trainer(

@@ -1,4 +1,4 @@
-"""A small training run under torchrun: `... sharded_run FOLDER SETTINGS` (JSON)."""
+"""A small training run under the launcher: `... sharded_run FOLDER SETTINGS` (JSON)."""
 
 import json
 import sys
@@ -12,7 +12,7 @@ from kpo.ranks import join
 from kpo.rollout.transformers import TransformersEngine
 from kpo.sharding import save_sharded, shard
 from tests.kpo.models import tiny_policy
-from tests.kpo.trainer.runs import tiny_trainer
+from tests.kpo.trainer.runs import EndlessEngine, tiny_trainer
 
 
 def main() -> None:
@@ -21,6 +21,8 @@ def main() -> None:
     ranks = join(gpus=0, ranks=settings.pop("ranks"), stall_s=600.0)
     dtype = settings.get("dtype", Train.model_fields["dtype"].default)
     engine = TransformersEngine(tiny_policy(seed=3))
+    if (after := settings.pop("endless_after", None)) is not None:
+        engine = EndlessEngine(engine.policy, folder / f"endless-{ranks.rank}", after)
     policy = shard(tiny_policy(seed=3), ranks, dtype)
     if settings.get("activation_checkpointing"):
         recompute(policy.model)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,8 +20,8 @@ from kpo.trainer import batch, step
 from kpo.trainer.loop import Trainer
 from kpo.trainer.preemption import PREEMPTED_EXIT_CODE
 from tests.kpo.models import tiny_policy
-from tests.kpo.processes import SERVER, on_ranks
-from tests.kpo.trainer.runs import reward, tiny_trainer
+from tests.kpo.processes import SERVER, on_ranks, until
+from tests.kpo.trainer.runs import EndlessEngine, reward, tiny_trainer
 
 SETTINGS: dict[str, Any] = {
     "steps": 2,
@@ -140,32 +139,15 @@ def test_ranks_stop_at_the_same_place(tmp_path: Path) -> None:
         assert_same_end(folder, tmp_path / "whole")
 
 
-class EndlessEngine(TransformersEngine):
-    """Its second rollout never comes back."""
-
-    folder: Path
-
-    def generate(
-        self, prompts: Sequence[Sequence[int]], seeds: Sequence[int], sampling: Sampling
-    ) -> list[list[Response]]:
-        if (self.folder / "begun").exists():
-            (self.folder / "endless").touch()
-            time.sleep(3600)
-        (self.folder / "begun").touch()
-        return super().generate(prompts, seeds, sampling)
-
-
 def endless(folder: Path) -> None:
-    engine = EndlessEngine(tiny_policy(seed=3))
-    engine.folder = folder
+    engine = EndlessEngine(tiny_policy(seed=3), folder / "endless", after=1)
     tiny_trainer(folder, policy=engine.policy, engine=engine, **SETTINGS).train()
 
 
 def test_a_phase_without_end_is_left_at_once(tmp_path: Path) -> None:
     process = SERVER.Process(target=endless, args=(tmp_path,))
     process.start()
-    while process.is_alive() and not (tmp_path / "endless").exists():
-        time.sleep(0.01)
+    until((tmp_path / "endless").exists, process.is_alive)
     process.terminate()
     process.join()
     assert process.exitcode == PREEMPTED_EXIT_CODE

@@ -14,8 +14,8 @@ from kpo.ranks import Ranks, RanksError, join
 
 
 def run(folder: Path, **settings: Any) -> list[dict[str, float]]:
-    """Train under torchrun; the metrics, a step each."""
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
+    """Train under the launcher; the metrics, a step each."""
+    launcher = [sys.executable, "-m", "kpo.launch"]
     module = ["-m", "tests.kpo.trainer.sharded_run", str(folder), json.dumps(settings)]
     done = subprocess.run(
         [*launcher, str(settings["ranks"]), *module], capture_output=True, text=True, check=False
@@ -64,9 +64,9 @@ def test_half_precision_computes_in_half_and_keeps_float32_masters(
     assert stored == "bfloat16"
 
 
-def test_ranks_that_torchrun_did_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ranks_that_nothing_started(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WORLD_SIZE", raising=False)
-    with pytest.raises(RanksError, match=r"trains with 2 processes, but there is 1.*torchrun"):
+    with pytest.raises(RanksError, match=r"trains with 2 processes, but there is 1.*kpo.launch 2"):
         join(gpus=0, ranks=2, stall_s=1.0)
     monkeypatch.setenv("WORLD_SIZE", "3")
     with pytest.raises(RanksError, match="with 1 processes, but there is 3"):
