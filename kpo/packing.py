@@ -167,13 +167,19 @@ def attention(
         )
         return output
     scale = settings["scaling"]
-    kernel = query.is_cuda and query.dtype in (torch.bfloat16, torch.float16)
+    kernel = has_kernel(query)
     layout = packed.dense if kernel else packed.padded
     q, k, v = (
         part[0].transpose(0, 1).index_select(0, layout.index) for part in (query, key, value)
     )  # [F, heads, D]
     gathered = (_by_kernel if kernel else _by_bucket)(q, k, v, layout, scale)
     return gathered.index_select(0, layout.restore)[None], None
+
+
+def has_kernel(query: Tensor) -> bool:
+    """Whether flash attention's variable-length kernel takes these heads [1, H, N, D]."""
+    half = query.dtype in (torch.bfloat16, torch.float16)
+    return query.is_cuda and half and query.shape[-1] <= 256 and query.shape[-1] % 8 == 0
 
 
 def _by_kernel(q: Tensor, k: Tensor, v: Tensor, layout: Gathered, scale: float) -> Tensor:
