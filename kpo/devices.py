@@ -1,14 +1,15 @@
 """GPUs of this machine, each leased to one job at a time.
 
-    python -m kpo.devices 2 torchrun --standalone --nproc-per-node 2 -m kpo.train ...
+    python -m kpo.devices 2 python -m kpo.launch 2 -m kpo.train ...
 
 waits until two GPUs are free, takes them, and becomes the command, which sees no others. All jobs
 of a user share the leases, whichever Snakemake started them; a CUDA_VISIBLE_DEVICES that is already
 set says among which GPUs. A scheduler's job has its GPUs to itself, and keeps what it was given.
 
 A lease is a lock on a file for each GPU (flock), so that it ends with the processes that hold it,
-however they end: the command, and the ranks that torchrun started (`hold_lease`), which may outlive
-it. Jobs look for free GPUs one after the other, so that no two hold a part of what each waits for.
+however they end: the command, and the ranks that `kpo.launch` started (`hold_lease`), which may
+outlive it. Jobs look for free GPUs one after the other, so that no two hold a part of what each
+waits for.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How the workflow starts what uses GPUs: the commands that reach `python` and `torchrun`."""
+"""How the workflow starts what uses GPUs: the commands that reach `python`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.test_slurm import pretend, with_gpus
 from tests.test_workflow import Workspace
 
 pytestmark = pytest.mark.slow
-# Stands for python and torchrun: notes which GPUs it has, from when until when, and its arguments.
+# Stands for python: notes which GPUs it has, from when until when, and its arguments.
 # `python -m kpo.devices` is the real one.
 SHIM = """#!/bin/sh
 case "$*" in "-m kpo.devices "*) exec {python} "$@" ;; esac
@@ -36,7 +36,7 @@ class Machine(Workspace):
         self.uuids = [f"GPU-{uuid.uuid4()}" for _ in range(2)]
         smi = "".join(f"echo '{i}, {name}'\n" for i, name in enumerate(self.uuids))
         shim = SHIM.format(python=sys.executable, log=self.log)
-        programs = {"nvidia-smi": f"#!/bin/sh\n{smi}", "python": shim, "torchrun": shim}
+        programs = {"nvidia-smi": f"#!/bin/sh\n{smi}", "python": shim}
         for name, text in programs.items():
             path = folder / "bin" / name
             path.parent.mkdir(exist_ok=True)
@@ -88,13 +88,11 @@ def test_jobs_on_one_machine_never_share_a_gpu(machine: Machine) -> None:
     assert all(len(gpus) == 1 for gpus, _ in started)
 
 
-def test_a_run_on_two_gpus_is_one_torchrun_that_sees_both(machine: Machine) -> None:
+def test_a_run_on_two_gpus_is_one_launch_that_sees_both(machine: Machine) -> None:
     machine.write(with_gpus(train=2, evaluate=2))
     ((gpus, command),) = machine.started(TARGETS[0])
     assert gpus == {"0", "1"}
-    assert re.search(
-        r"--standalone .*--nproc.per.node[ =]2 .*-m kpo\.train .*--method grpo", command
-    )
+    assert re.search(r"-m kpo\.launch 2 -m kpo\.train .*--method grpo", command)
 
 
 def test_jobs_on_the_cpu_lease_nothing(machine: Machine) -> None:

@@ -112,6 +112,7 @@ def test_a_job_of_gpus_is_one_task_on_one_machine(cluster: Cluster, gpus: int) -
         assert not [name for name in options if name.startswith("--ntasks")]
     assert train["--cpus-per-task"] == str(3 * gpus)  # threads of all ranks
     assert train["-t"] == "2880"
+    assert train["--signal"] == "TERM@300"  # to the job's steps; with B: it would be the shell's
     assert sample["-t"] == "720"
     # Both follow the weights: 12 bytes of state and 4 more on each rank for each two stored.
     assert int(train["--mem"]) == 2500 + BIG / 2 * (12 + 4 * gpus) / 1e6
@@ -143,6 +144,14 @@ def test_every_rule_has_a_time_and_its_memory() -> None:
         assert in_profile != ("mem_mb=" in body), name
     for entry in given:
         assert re.match(r"\w+", entry)[0] in bodies[::2], entry  # type: ignore[index]
+
+
+def test_a_run_is_told_before_its_time_is_up() -> None:
+    """Slurm signals what runs in the job's step, where no shell may stand before the run."""
+    given = yaml.safe_load((PROFILE / "config.yaml").read_text())["set-resources"]
+    assert "train:slurm_extra='--signal=TERM@300'" in given
+    rule = (REPO / "workflow/rules/train.smk").read_text().partition("\nrule train:")[2]
+    assert '"exec {params.lease}{params.launcher} -m kpo.train' in rule
 
 
 def test_the_recommended_line_is_the_one_tested() -> None:

@@ -141,6 +141,7 @@ rule train:
         gpu=GPUS["train"],
         mem_mb=lambda wildcards, input: train_mb(input.base, EXPERIMENT.train),
     shell:
-        "{params.lease}{params.launcher} -m kpo.train --config {params.config:q}"
+        # exec: a signal to the job reaches the run, not a shell that dies of it and leaves it behind
+        "exec {params.lease}{params.launcher} -m kpo.train --config {params.config:q}"
         " --method {wildcards.method} --seed {wildcards.seed} --base {input.base}"
         " {params.problems} --out {params.out} 2> {log}"
