@@ -13,7 +13,7 @@ import pytest
 
 from kpo import devices
 from tests.test_slurm import pretend, with_gpus
-from tests.test_workflow import Workspace
+from tests.workspace import Workspace
 
 pytestmark = pytest.mark.slow
 # Stands for python: notes which GPUs it has, from when until when, and its arguments.

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from kpo.tasks.chained_sums import TIERS
-from tests.test_workflow import REPO, TEST_CONFIG, Workspace
+from tests.workspace import REPO, TEST_CONFIG, Workspace
 
 pytestmark = pytest.mark.slow
 PROFILE = REPO / "workflow/profiles/slurm"
@@ -65,6 +65,7 @@ class Cluster(Workspace):
             path.chmod(0o755)
         monkeypatch.setenv("PATH", f"{folder / 'bin'}:{os.environ['PATH']}")
         monkeypatch.setenv("SBATCH_LINES", str(self.lines))
+        monkeypatch.setenv("USER", "somebody")  # the plugin wants to know
 
     def submissions(self, *args: str) -> dict[str, str]:
         """The options of sbatch by rule, up to the command to run."""

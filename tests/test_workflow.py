@@ -3,80 +3,17 @@
 from __future__ import annotations
 
 import csv
-import hashlib
-import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-import yaml
 
 from tests.configs import CONFIGS
+from tests.workspace import REPO, TEST_CONFIG, Workspace
 
 pytestmark = pytest.mark.slow
-REPO = Path(__file__).parents[1]
-TEST_CONFIG = {
-    "extends": str(REPO / "workflow/config/mini.yaml"),
-    "experiment": "test",
-    "task": {"train": 64, "test": 2},
-    "policy": {"warm_up": {"steps": 4}},
-    "train": {"steps": 2, "prompts": 4, "group": 4, "mini_batches": 2, "max_response_tokens": 24},
-    "evaluate": {"engine": "transformers", "samples": 2, "max_response_tokens": 24},
-    "methods": {
-        "grpo": {"label": "GRPO", "objective": "grpo", "clip_low": 0.2, "clip_high": 0.2},
-        "kpo-clipped": {"label": "KPO-clipped", "objective": "kpo", "q": 1e-6},
-    },
-}
-
-
-class Workspace:
-    """A folder with an experiment file in which snakemake runs this repository's workflow."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        shutil.copytree(REPO / "results/reported", folder / "results/reported")
-        self.config = folder / "test.yaml"
-        self.write(TEST_CONFIG)
-
-    def write(self, config: object) -> None:
-        """Write the experiment file."""
-        self.config.write_text(yaml.safe_dump(config))
-
-    def snakemake(self, *args: str, config: Path | None = None) -> subprocess.CompletedProcess[str]:
-        """Run snakemake here; stdout and stderr together."""
-        command = [sys.executable, "-m", "snakemake", "--snakefile", str(REPO / "Snakefile")]
-        command += ["--cores", "2", *args, "--configfile", str(config or self.config)]
-        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-        return subprocess.run(
-            command,
-            cwd=self.folder,
-            env={**os.environ, "PYTHONPATH": str(REPO), "PATH": path},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-        )
-
-    def planned(self, *args: str) -> dict[str, int]:
-        """Jobs that a call would run, by rule."""
-        run = self.snakemake(*args, "--dry-run", "--quiet", "host")
-        assert run.returncode == 0, run.stdout
-        jobs: dict[str, int] = {}
-        table = run.stdout.partition("\njob ")[2].partition("\n\n")[0]
-        for line in table.splitlines()[2:]:
-            name, count = line.split()
-            jobs[name] = int(count)
-        jobs.pop("total", None)
-        return jobs
-
-    def digest(self, pattern: str) -> dict[str, str]:
-        """Content hashes of the files under results/ that match."""
-        return {
-            str(path.relative_to(self.folder)): hashlib.sha256(path.read_bytes()).hexdigest()
-            for path in sorted((self.folder / "results").glob(pattern))
-        }
 
 
 @pytest.fixture(scope="module")

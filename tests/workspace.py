@@ -1,0 +1,96 @@
+"""Folders of their own in which tests run this repository's workflow."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import yaml
+
+REPO = Path(__file__).parents[1]
+TEST_CONFIG = {
+    "extends": str(REPO / "workflow/config/mini.yaml"),
+    "experiment": "test",
+    "task": {"train": 64, "test": 2},
+    "policy": {"warm_up": {"steps": 4}},
+    "train": {"steps": 2, "prompts": 4, "group": 4, "mini_batches": 2, "max_response_tokens": 24},
+    "evaluate": {"engine": "transformers", "samples": 2, "max_response_tokens": 24},
+    "methods": {
+        "grpo": {"label": "GRPO", "objective": "grpo", "clip_low": 0.2, "clip_high": 0.2},
+        "kpo-clipped": {"label": "KPO-clipped", "objective": "kpo", "q": 1e-6},
+    },
+}
+
+
+@cache
+def _server(project: Path) -> subprocess.Popen[str]:
+    """The process that runs a project's workflow until tests end: `tests.snakemake_server`."""
+    return subprocess.Popen(
+        [sys.executable, "-P", str(REPO / "tests/snakemake_server.py")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(project)},
+    )
+
+
+class Workspace:
+    """A folder with an experiment file in which snakemake runs a project's workflow.
+
+    Args:
+        folder: where it works.
+        config: the experiment.
+        project: whose Snakefile and modules it takes.
+    """
+
+    def __init__(self, folder: Path, config: object = TEST_CONFIG, project: Path = REPO) -> None:
+        self.folder, self.project = folder, project
+        shutil.copytree(REPO / "results/reported", folder / "results/reported")
+        self.config = folder / "test.yaml"
+        self.environment: dict[str, str] = {}
+        self.write(config)
+
+    def write(self, config: object) -> None:
+        """Write the experiment file."""
+        self.config.write_text(yaml.safe_dump(config))
+
+    def snakemake(self, *args: str, config: Path | None = None) -> subprocess.CompletedProcess[str]:
+        """Run snakemake here; stdout and stderr together."""
+        argv = ["--snakefile", str(self.project / "Snakefile"), "--cores", "2", *args]
+        argv += ["--configfile", str(config or self.config)]
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        env = {**os.environ, "PYTHONPATH": str(self.project), "PATH": path, **self.environment}
+        server = _server(self.project)
+        assert server.stdin
+        assert server.stdout
+        out = self.folder / "snakemake.out"
+        request = {"cwd": str(self.folder), "env": env, "argv": argv, "out": str(out)}
+        server.stdin.write(json.dumps(request) + "\n")
+        server.stdin.flush()
+        code = int(server.stdout.readline())
+        return subprocess.CompletedProcess(argv, code, out.read_text())
+
+    def planned(self, *args: str) -> dict[str, int]:
+        """Jobs that a call would run, by rule."""
+        run = self.snakemake(*args, "--dry-run", "--quiet", "host")
+        assert run.returncode == 0, run.stdout
+        jobs: dict[str, int] = {}
+        table = run.stdout.partition("\njob ")[2].partition("\n\n")[0]
+        for line in table.splitlines()[2:]:
+            name, count = line.split()
+            jobs[name] = int(count)
+        jobs.pop("total", None)
+        return jobs
+
+    def digest(self, pattern: str) -> dict[str, str]:
+        """Content hashes of the files under results/ that match."""
+        return {
+            str(path.relative_to(self.folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in sorted((self.folder / "results").glob(pattern))
+        }
