@@ -1,9 +1,8 @@
-"""Answers as text: find the one that counts, clean it, put each benchmark's golds into plain LaTeX.
+"""Answers as text: find the one that counts, put each benchmark's golds into plain LaTeX.
 
-`clean` is done to every gold and every boxed answer before they are compared; it only respells
-(`90°` as `90^\\circ`, `4.5e33` as `4.5 \\times 10^{33}`), so that math-verify reads what was meant.
 `NORMALISERS` repair what is odd in one benchmark's golds; each is a pure function of the gold and
-changes nothing when applied twice.
+changes nothing when applied twice. What all golds and answers have in common is done by
+`evals.respell.clean`.
 """
 
 from __future__ import annotations
@@ -11,9 +10,21 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from evals.respell import scientific
+
 _TOKEN = re.compile(r"\\\\?(?:boxed|fbox)\s*\{|\\.|[{}]", re.DOTALL)
 _BOXES = ("\\boxed", "\\fbox")
 _BRACKET = re.compile(r"[()\[\]{}]")
+_HASHES = re.compile(r"(?<!#)####(?!#)")
+_ANSWER = re.compile(
+    r"\A(?:the\s+)?(?:final\s+)?answer\b[\s*_`]*(?:is\b|:|=)?[\s*_`:]*", re.IGNORECASE
+)
+_MATHEMATICS = re.compile(  # a number, sign, bracket, macro, dollar, letter or `x =`; not `2. Check`
+    r"(?!\d+[.)]\s+[A-Za-z])"
+    r"(?:[-+\d.$(\[{|\\\u221a\u03c0\u2212\u20ac\u00a3]|[A-Za-z](?:_\S+|\(\w\))?\s*=|[A-Za-z]\Z)"
+)
+_PROSE = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{4,}")
+MAX_WORDS = 3  # of prose in a line that may be an answer: `12 square inches`
 
 
 def extract_boxed(text: str) -> str | None:
@@ -29,12 +40,44 @@ def extract_boxed(text: str) -> str | None:
 
 
 def extract_boxed_or_hashes(text: str) -> str | None:
-    """What `extract_boxed` finds, or else the line behind the last `####`, or None."""
+    """What `extract_boxed` finds, or else what stands behind `####`, or None.
+
+    Of several lines behind `####` the last that begins like mathematics counts, else the last one
+    that no text follows, else the last: `####` is also how Markdown writes a heading. The line
+    counts without Markdown's marks and without "Answer:"; where it says no more than that, the
+    next line does.
+    """
     boxed = extract_boxed(text)
     if boxed is not None:
         return boxed
-    _, mark, rest = text.rpartition("####")
-    return rest.strip().partition("\n")[0].strip() if mark else None
+    parts = _HASHES.split(text)[1:]
+    found = [(_behind_hashes(part), _follows_text(part)) for part in parts]
+    found = [(line, body) for line, body in found if line] or found
+    if not found:
+        return None
+    answers = [line for line, _ in found if _like_mathematics(line)]
+    answers = answers or [line for line, body in found if not body] or [found[-1][0]]
+    return answers[-1]
+
+
+def _behind_hashes(part: str) -> str:
+    """The first line that says something, without Markdown's marks and "Answer:"."""
+    for line in part.splitlines():
+        bare = line.strip().strip("#").strip()
+        bare = _ANSWER.sub("", bare.strip("*_`~ ")).strip("*_`~ ")
+        if bare:
+            return bare
+    return ""
+
+
+def _like_mathematics(line: str) -> bool:
+    """Whether a line begins like an answer and does not go on like a sentence."""
+    return bool(_MATHEMATICS.match(line)) and len(_PROSE.findall(line)) <= MAX_WORDS
+
+
+def _follows_text(part: str) -> bool:
+    """Whether there is more than one line: the first is then more likely a heading."""
+    return len(part.strip().splitlines()) > 1
 
 
 EXTRACTORS: dict[str, Callable[[str], str | None]] = {
@@ -92,88 +135,6 @@ def bracket_depth(text: str) -> int:
         elif depth:
             depth -= 1
     return deepest
-
-
-_UNICODE = str.maketrans(
-    {
-        "\u2212": "-",
-        "\u2013": "-",
-        "\u00d7": r"\times ",
-        "\u00b7": r"\cdot ",
-        "\u00b0": r"^{\circ}",
-        "\u03c0": r"\pi ",
-        "\u221e": r"\infty ",
-        "\u2264": r"\le ",
-        "\u2265": r"\ge ",
-        "\u222a": r"\cup ",
-        "\u2208": r"\in ",
-        "\u00a0": " ",
-        "\u200b": "",
-        **{chr(code): None for code in (*range(9), *range(14, 32), 127)},
-    }
-)
-_NAME = r"\\(?:text|textrm|textit|mathrm|mathit|operatorname|mbox|rm)"
-_WORD_UNIT = re.compile(
-    r"(-?\$?\d[\d,]*(?:\.\d+)?)\s+(?!(?:thousand|million|billion|trillion|dozen|hundred|infinity)\b)"
-    r"(?:of|in|[A-Za-z]{3,})(?:\s+(?:of|in|[A-Za-z]{3,}))*"
-)
-_E_NOTATION = re.compile(r"([+-]?)(\d+\.?\d*|\.\d+)[eE]([+-]?)0*(\d+)(?=$|\s|\\)")
-# Each respelling with its reason, in the order in which they are done.
-_RESPELLINGS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
-    (re.compile(pattern), replacement)
-    for pattern, replacement in (
-        (r"(?<!\\)\$", ""),  # math delimiters; \$ is money
-        (r"^\\[(\[](.*)\\[)\]]$", r"\1"),
-        (r"~|(?<!\\)\\ ", " "),
-        (r"(?<=\d)(?:\\,|,?\\!|\{,\})\s?(?=\d{3}(?!\d))", ""),  # 10\,080
-        (rf"{_NAME}\s*\{{\s*(?:percent|\\?%)\s*\}}", r"\\%"),  # dropped as a unit otherwise
-        (rf"{_NAME}\s*\{{\s*([ie]|[A-Z]{{2,5}})\s*\}}", r" \1 "),  # upright i, e, MR
-        # subscripts in words do not parse: \lambda_{\text{red}}, M_\odot, m_{\max}
-        (rf"_\s*\{{\s*{_NAME}\s*\{{\s*([^{{}}]*?)\s*\}}\s*\}}", r"_{\1}"),
-        (rf"_\s*{_NAME}\s*\{{\s*([^{{}}]*?)\s*\}}", r"_{\1}"),
-        (r"_\s*(?:\{\s*\\odot\s*\}|\\odot(?![A-Za-z]))", "_{sun}"),
-        (r"_\s*\{\s*\\(max|min)\s*\}|_\s*\\(max|min)(?![A-Za-z])", r"_{\1\2}"),
-        (r"(?<![A-Za-z\\])E(?=\s*_)", r"\\mathcal{E}"),  # E is Euler's e, with an index nothing
-        (r"\\gamma(?![A-Za-z]|\s*_)", "g_{gamma}"),  # Euler's constant; \gamma^{2}-1 is zoo
-        (r"(?<=[A-Za-z)}\]])''(?!')", r"^{\\prime\\prime}"),  # quotes are dropped: y' would be y
-        (r"(?<=[A-Za-z)}\]])'(?!')", r"^{\\prime}"),
-        (r"^[A-Za-z]\s*\\in(?![A-Za-z])\s*", ""),  # x \in [-2,7]
-        (r"\\angle\s*[A-Z][A-Z_{}\d ]*=\s*", ""),  # \angle A B C_{1} = 90
-        # y = \pm x and (1, \pm 2) do not parse, or not as two
-        (r"^([^=,\\]*=)\s*\\pm(?![A-Za-z])([^=,]*)$", r"\1\2, \1-\2"),
-        (r"\(([^()]*,)\s*\\pm(?![A-Za-z])([^()]*)\)(?<!\\)", r"(\1\2), (\1-\2)"),
-    )
-)
-_TAIL = re.compile(r"(?:\\[,;:! ]|(?<!\\)[.,;:\s])+\Z")
-
-
-def clean(answer: str) -> str:
-    """Respell an answer or a gold so that math-verify reads what it means."""
-    text = answer.translate(_UNICODE).strip()
-    for pattern, replacement in _RESPELLINGS:
-        text = pattern.sub(replacement, text)
-    text = _TAIL.sub("", text.strip())
-    words = _WORD_UNIT.fullmatch(text)
-    return _ordered(scientific(text if words is None else words[1]))
-
-
-def _ordered(text: str) -> str:
-    """`16,3,1,1` in brackets: a list with a repeated number is no set, unless all are the same."""
-    numbers = [number.strip() for number in text.split(",")]
-    repeats = 1 < len(set(numbers)) < len(numbers)
-    whole = all(re.fullmatch(r"-?\d{1,9}", number) for number in numbers)
-    thousands = all(re.fullmatch(r"\d{3}", number) for number in numbers[1:])
-    return f"({text})" if repeats and whole and not thousands else text
-
-
-def scientific(text: str) -> str:
-    """`4.5e33`, alone or before a unit, as `4.5 \\times 10^{33}`."""
-    found = _E_NOTATION.match(text)
-    if found is None:
-        return text
-    sign, mantissa, exponent_sign, exponent = found.groups()
-    power = f"{exponent_sign.replace('+', '')}{exponent}"
-    return f"{sign}{mantissa} \\times 10^{{{power}}}{text[found.end() :]}"
 
 
 def _integers(gold: str) -> str:

@@ -32,8 +32,9 @@ from typing import Literal, Self
 
 from tqdm import tqdm
 
-from evals.answers import EXTRACTORS, bracket_depth, clean, normalise_gold
+from evals.answers import EXTRACTORS, bracket_depth, normalise_gold
 from evals.grade_pool import Reply, Request, WorkerPool
+from evals.respell import clean
 from evals.sample_file import BadRowError, GradeRow, Sample, read_samples, write_grades
 from kpo.lock import HeldError, hold
 

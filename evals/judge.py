@@ -1,257 +1,324 @@
-"""What an answer means, by math-verify: parse, screen, compare. Runs inside the grading workers.
+r"""What an answer means: is it the gold? Runs inside the grading workers.
 
-Where this differs from a bare `verify(parse(gold), parse(answer))`:
+Both are respelled (`evals.respell`), then read as one kind of thing after another (`KINDS`): words,
+a time, a number in a base, a matrix, a set of numbers, a list, a tuple, something with a name, and
+at last a number with or without a unit, or a term. The first kind that either of them is decides;
+what it is made of is compared by the same rules. Single terms are compared by `evals.terms`, which
+is math-verify and its parser with some care.
 
-- a gold must parse as the whole content of a box; math-verify alone, where that fails, takes a
-  number it finds somewhere in the text (`\\frac{1}{3} E_{1} + \\frac{2}{3} E_{2}` becomes 2/3);
-- a trailing letter of an answer is read both as a unit (5 m) and as a variable (the `6m` cells of
-  a board); a gold's trailing variable is protected by its benchmark's normaliser;
-- a percentage equals the same number without the sign, as math-verify has it for integers;
-- symbols are real and `i` is the imaginary unit, however the text is spaced;
-- an inequality is an answer to an interval, not only an interval to an inequality;
-- math-verify compares decimals to six places, so that 1e-8 equals 0 and 4.5e33 little but itself:
-  numbers that are very small or large are scaled to 1..10 first;
-- differential equations are compared as equations (math-verify solves both, finds nothing, and
-  calls them equal), sets in any order of their members;
-- a power or factorial with more than MAX_DIGITS digits is not evaluated: TooLargeError.
+What is not said in the gold may be left out or put in: the name of what was asked (`x = 5`), a
+unit, a percent sign. Whatever changes the value, its kind or its order makes an answer wrong, and
+so does what cannot be read, unless it is the gold letter by letter.
 """
 
 from __future__ import annotations
 
-import math
-from functools import lru_cache
-from itertools import product
-from typing import Any
+import re
+from collections.abc import Callable
 
 import sympy
-from latex2sympy2_extended import NormalizationConfig
-from math_verify import ExprExtractionConfig, LatexExtractionConfig, parse, verify
 
-MAX_DIGITS = 1_000_000
-# Powers of ten between which math-verify's six decimal places are a sensible precision.
-SMALL, LARGE = -3, 6
-MAX_SET = 10  # members of the largest set whose orders are tried
-_OBJECTS = (sympy.Basic, sympy.MatrixBase)
-_NO_NUMBERS = (sympy.MatrixBase, sympy.Interval, sympy.Union, sympy.Tuple)
+from evals import structure
+from evals.intervals import as_set, is_set, same_sets
+from evals.respell import bare, clean, ungrouped
+from evals.structure import squeeze
+from evals.terms import TooLargeError, parse, same
+from evals.units import conflict, quantity
 
-_BOX_ONLY = LatexExtractionConfig(boxed_match_priority=0, try_extract_without_anchor=False)
-_AS_USUAL = (LatexExtractionConfig(), ExprExtractionConfig())
-_NO_UNITS = LatexExtractionConfig(
-    boxed_match_priority=0,
-    try_extract_without_anchor=False,
-    normalization_config=NormalizationConfig(
-        basic_latex=True, units=False, malformed_operators=True, nits=True, boxed="all"
-    ),
-)
+__all__ = ["TooLargeError", "is_usable", "judge"]
 
-
-class TooLargeError(Exception):
-    """An expression holds a power or factorial that would never finish evaluating."""
-
-
-def parse_boxed(latex: str, *configs: Any) -> list[Any]:
-    """Parse LaTeX as the content of a box: bare `\\dfrac{9}{7}` would parse to nothing.
-
-    Returns math-verify's list: the sympy object where there is one, then the normalised text.
-    """
-    parsed: list[Any] = parse(f"\\boxed{{{latex}}}", list(configs), parsing_timeout=None)
-    return parsed
-
-
-@lru_cache(maxsize=4096)
-def parse_gold(latex: str) -> list[Any]:
-    """The gold's reading."""
-    return parse_boxed(latex, _BOX_ONLY)
-
-
-@lru_cache(maxsize=4096)
-def parse_answer(latex: str) -> list[Any]:
-    """An answer's readings: as math-verify takes it, and with a trailing letter as a variable."""
-    readings = parse_boxed(latex, *_AS_USUAL)
-    if latex[-1:].isalpha():
-        readings = readings + parse_boxed(latex, _NO_UNITS)
-    return readings
-
-
-def equal(*, gold: Any, prediction: Any) -> bool:
-    """`verify` with names, because it is asymmetric: the prediction is read in the gold's form."""
-    return bool(verify(gold, prediction, allow_set_relation_comp=True, timeout_seconds=None))
+MAX_LIST = 60  # members of the longest list that is compared in any order
+_REMARK = re.compile(r",?\s*\\text\{\s*,?\s*(?:for (?:all|any|every|each)|where|with)\b.*\Z", re.DOTALL)
+_CHOICE = re.compile(r"(?:[Oo]ption|[Cc]hoice|[Aa]nswer)?\s*\(?([A-Z])(?:[).:]\s*|\s*\Z)([^A-Z]*)")
+_ABOUT = re.compile(r"\A\\approx\s*")
 
 
 def judge(gold: str, answer: str) -> bool:
-    """Whether an answer equals the gold. Raises TooLargeError."""
-    gold_bare, answer_bare = _without_percent(gold), _without_percent(answer)
-    golds = parse_gold(gold)
-    answers = golds if answer == gold else parse_answer(answer)
-    if gold_bare != gold and answer_bare == answer:
-        golds = golds + parse_gold(gold_bare)
-    elif answer_bare != answer and gold_bare == gold:
-        answers = answers + parse_answer(answer_bare)
-    if any(is_too_large(part) for part in (*golds, *answers)):
-        if any(type(g) is type(a) and g == a for g, a in product(golds, answers)):
-            return True
-        raise TooLargeError
-    pairs = product(map(_with_plain_symbols, golds), map(_with_plain_symbols, answers))
-    return any(_same(g, a) for g, a in pairs)
+    """Whether an answer is the gold. Raises TooLargeError."""
+    return agree(*(_REMARK.sub("", clean(text)) for text in (gold, answer)))
 
 
 def is_usable(gold: str) -> bool:
-    """Whether a gold parses to a mathematical object that equals itself. Raises TooLargeError."""
-    parsed = parse_gold(gold)
-    return bool(parsed) and isinstance(parsed[0], _OBJECTS) and judge(gold, gold)
+    """Whether a gold can be read as mathematics or words, and is itself. Raises TooLargeError."""
+    text = _REMARK.sub("", clean(gold))
+    return bool(text) and _readable(text) and agree(text, text)
 
 
-def _without_percent(latex: str) -> str:
-    return latex.removesuffix("%").removesuffix("\\").rstrip() if latex.endswith("%") else latex
+def agree(gold: str, answer: str) -> bool:
+    """`judge` of two respelled texts."""
+    gold, answer = ungrouped(bare(gold)), _ABOUT.sub("", bare(answer))
+    readings = dict.fromkeys((ungrouped(answer), answer))
+    return any(_agree(gold, reading) for reading in readings)
 
 
-def _with_plain_symbols(parsed: Any) -> Any:
-    """The same expression in real symbols and the imaginary unit.
-
-    math-verify declares every symbol not real where the text holds a lone `i` (`6 + 9 i`, `v_{i}`,
-    but not `6+9i`), which makes it another symbol, and keeps `i` itself a symbol.
-    """
-    if not isinstance(parsed, _OBJECTS):
-        return parsed
-    other = [s for s in parsed.free_symbols if s.name == "i" or not s.is_real]
-    real = {s: sympy.I if s.name == "i" else sympy.Symbol(s.name, real=True) for s in other}
-    return parsed.xreplace(real) if real else parsed
+def _agree(gold: str, answer: str) -> bool:
+    if squeeze(gold) == squeeze(answer) != "":
+        return True
+    verdicts = (kind(gold, answer) for kind in KINDS)
+    return next((verdict for verdict in verdicts if verdict is not None), False)
 
 
-def _same(gold: Any, answer: Any) -> bool:
-    if isinstance(gold, sympy.Eq) and isinstance(answer, sympy.Eq) and gold.has(sympy.Derivative):
-        return _same_differential_equation(gold, answer)
-    if _different_kinds(gold, answer) or _different_kinds(answer, gold):
+def _words(gold: str, answer: str) -> bool | None:
+    """Words by their letters, case aside; the letter of a choice with what it stands for."""
+    wanted, given = structure.words(gold), structure.words(answer)
+    if wanted is None:
+        return None
+    if "\\text" not in gold and len(wanted) > 1:  # may be a product of letters
+        return True if given == wanted and len(wanted) > 3 else None
+    if len(wanted) == 1 and "\\text" in gold:
+        plain = re.sub(r"\\text\{([^{}]*)\}", r"\1", answer)
+        choice = _CHOICE.fullmatch(plain)
+        return choice is not None and choice[1] == wanted
+    if len(wanted) == 1:
+        return True if given == wanted else None
+    return given == wanted
+
+
+def _clock(gold: str, answer: str) -> bool | None:
+    wanted, given = structure.clock(gold), structure.clock(answer)
+    if wanted is None or given is None:
+        return None
+    return wanted[:2] == given[:2] and (wanted[2] == given[2] or "" in (wanted[2], given[2]))
+
+
+def _based(gold: str, answer: str) -> bool | None:
+    """A base may be left out where the gold has one, but no other may stand there."""
+    wanted, given = structure.based(gold), structure.based(structure.chain(answer)[-1])
+    if wanted is None and given is None:
+        return None
+    if wanted is not None:
+        plain = re.fullmatch(r"0*(\w+)", answer)
+        return wanted == given or (given is None and plain is not None and plain[1] == wanted[0])
+    assert given is not None
+    return given[0] == squeeze(gold) or (given[1] != "10" and _value(*given) == squeeze(gold))
+
+
+def _value(digits: str, base: str) -> str:
+    try:
+        return str(int(digits, int(base)))
+    except ValueError:
+        return ""
+
+
+def _congruent(gold: str, answer: str) -> bool | None:
+    wanted, given = structure.congruence(gold), structure.congruence(answer)
+    if wanted is None or given is None:
+        return None if wanted is given else False
+    if not agree(wanted[1], given[1]):
         return False
-    if _is_exact(gold) and _is_exact(answer) and _differ_somewhere(gold, answer):
-        return False
-    gold_set, answer_set = _elements(gold), _elements(answer)
-    if gold_set and answer_set and len(gold_set) == len(answer_set):
-        return equal(gold=gold, prediction=answer) or _same_elements(gold_set, answer_set)
-    scaled = _scaled(gold, answer)
-    if scaled is None:
-        return equal(gold=gold, prediction=answer)
-    return equal(gold=scaled[0], prediction=scaled[1])
+    residues, modulus = [parse(one[0]) for one in (wanted, given)], parse(wanted[1])
+    if all(isinstance(one, sympy.Integer) for one in (*residues, modulus)):
+        return bool((residues[0] - residues[1]) % modulus == 0)
+    return agree(wanted[0], given[0])
 
 
-def _different_kinds(number: Any, other: Any) -> bool:
-    """A number against a matrix, interval or tuple: math-verify says no too, in 0.1 s."""
-    is_number = isinstance(number, sympy.Expr) and not number.free_symbols
-    return is_number and isinstance(other, _NO_NUMBERS)
-
-
-def _is_exact(parsed: Any) -> bool:
-    """A term without decimals or percentages, and not a word (which is a product of letters)."""
-    if not isinstance(parsed, sympy.Expr) or parsed.has(sympy.Float, sympy.UnevaluatedExpr):
-        return False
-    return parsed.is_number or not all(part.is_Symbol for part in sympy.Mul.make_args(parsed))
-
-
-def _differ_somewhere(gold: sympy.Expr, answer: sympy.Expr) -> bool:
-    """Whether two terms have different values where each symbol has a value of its own.
-
-    Then they are different, and math-verify need not spend 10 ms on simplifying their difference.
-    """
-    symbols = sorted(gold.free_symbols | answer.free_symbols, key=str)
-    point = {s: sympy.Rational(10 * k + 7, 9 * k + 4) for k, s in enumerate(symbols)}
-    values = [term.subs(point).evalf() for term in (gold, answer)]
-    if not all(value.is_Float or value.is_Integer for value in values):
-        return False
-    return bool(abs(values[0] - values[1]) > 1e-6 * (1 + abs(values[0])))
-
-
-def _same_differential_equation(gold: sympy.Eq, answer: sympy.Eq) -> bool:
-    """Whether one is the other times a factor without derivatives.
-
-    math-verify solves both, finds no solution of either and calls them equal.
-    """
-    terms = [equation.lhs - equation.rhs for equation in (gold, answer)]
-    rates = {rate: sympy.Dummy() for term in terms for rate in term.atoms(sympy.Derivative)}
-    gold_term, answer_term = (term.xreplace(rates) for term in terms)
-    ratio = sympy.simplify(gold_term / answer_term)
-    return not ratio.is_zero and not ratio.free_symbols & set(rates.values())
-
-
-def _elements(parsed: Any) -> list[Any]:
-    """Members of a finite set, or of `x = {...}`; nothing for everything else."""
-    value = parsed.rhs if isinstance(parsed, sympy.Eq) else parsed
-    return list(value.args) if isinstance(value, sympy.FiniteSet) else []
-
-
-def _same_elements(gold: list[Any], answer: list[Any]) -> bool:
-    """Whether each member of one set equals a member of the other.
-
-    math-verify compares in sorted order, and sorts pi/6 + k pi differently from k pi + (1/6) pi.
-    """
-    return len(gold) <= MAX_SET and all(
-        any(equal(gold=g, prediction=a) for a in answer) for g in gold
+def _ratio(gold: str, answer: str) -> bool | None:
+    wanted, given = (structure.ratio(structure.chain(text)[-1]) for text in (gold, answer))
+    if wanted is None or given is None:
+        return None
+    first = wanted[0], given[0]
+    return len(wanted) == len(given) and all(
+        _same_terms(f"({w}) \\cdot ({first[1]})", f"({g}) \\cdot ({first[0]})")
+        for w, g in zip(wanted[1:], given[1:], strict=True)
     )
 
 
-def _scaled(gold: Any, answer: Any) -> tuple[Any, Any] | None:
-    """Both numbers over the gold's power of ten, where six decimal places would mislead."""
-    exponent = _exponent(gold)
-    if exponent is None or SMALL <= exponent <= LARGE:
-        return None
-    if not isinstance(answer, sympy.Expr) or not answer.is_number:
-        return None
-    written_out = gold.is_Integer  # 11111111100 is exact, 7 \times 10^{37} may be rounded
-    if not (gold.has(sympy.Float) or (answer.has(sympy.Float) and not written_out)):
-        return None
-    unit = sympy.Integer(10) ** exponent
-    return sympy.N(gold, 20) / unit, sympy.N(answer, 20) / unit
-
-
-def _exponent(number: Any) -> int | None:
-    """The power of ten of a real number other than 0; None for everything else."""
-    if not isinstance(number, sympy.Expr) or not number.is_number:
-        return None
-    try:
-        return math.floor(math.log10(abs(float(number))))
-    except (ArithmeticError, TypeError, ValueError):
-        return None
-
-
-def is_too_large(parsed: Any) -> bool:
-    """Whether a power, factorial or binomial in it has more than MAX_DIGITS digits.
-
-    `9^{9^{9^{9}}}` parses lazily in a millisecond and is evaluated, for ever, when it is compared.
-    """
-    if not isinstance(parsed, _OBJECTS):
+def _matrix(gold: str, answer: str) -> bool | None:
+    """Cell by cell, a factor before it multiplied in."""
+    matrices = [structure.rows(text) for text in (gold, answer)]
+    if matrices[0] is None or matrices[1] is None:
+        return None if matrices[0] is matrices[1] else _by_name(gold, answer) or False
+    (factor, wanted), (other, given) = matrices
+    if [len(row) for row in wanted] != [len(row) for row in given]:
         return False
-    growing = parsed.atoms(sympy.Pow, sympy.factorial, sympy.binomial)
-    return any(abs(_log10(part)) > MAX_DIGITS for part in growing)
+    return all(
+        agree(_times(factor, w), _times(other, g))
+        for row, other_row in zip(wanted, given, strict=True)
+        for w, g in zip(row, other_row, strict=True)
+    )
 
 
-def _log10(expr: Any) -> float:
-    """Rough log10 |expr| of a tree of numbers, sums, products, powers, factorials, binomials.
-
-    0 for anything else (symbols, functions), -inf for 0: this is a screen, not an evaluation, and
-    costs microseconds however large the value is.
-    """
-    if isinstance(expr, sympy.Number):
-        return _log10_number(expr)
-    parts = [_log10(part) for part in expr.args]
-    if isinstance(expr, sympy.Add):
-        return max(parts)
-    if isinstance(expr, sympy.Mul):
-        return sum(parts)
-    if isinstance(expr, sympy.Pow):
-        base, exponent = parts
-        sign = -1 if isinstance(expr.exp, sympy.Number) and expr.exp.is_negative else 1
-        return sign * base * _exp10(exponent) if base else 0.0
-    if isinstance(expr, sympy.factorial | sympy.binomial):
-        return _exp10(parts[0]) * max(parts[0], 0.5)
-    return parts[0] if isinstance(expr, sympy.UnevaluatedExpr) else 0.0
+def _times(factor: str, cell: str) -> str:
+    return cell if not factor else f"{factor}({cell})" if factor in "+-" else f"({factor}) \\cdot ({cell})"
 
 
-def _log10_number(number: Any) -> float:
-    if number.is_zero or not number.is_finite:
-        return -math.inf if number.is_zero else 0.0
-    if number.is_Rational:
-        return math.log10(abs(int(number.p))) - math.log10(int(number.q))
-    return (int(number.num.exp) + int(number.num.bc)) * math.log10(2)
+def _cases(gold: str, answer: str) -> bool | None:
+    wanted, given = structure.cases(gold), structure.cases(answer)
+    if wanted is None or given is None:
+        return None
+    return _same_in_any_order(wanted, given)
 
 
-def _exp10(power: float) -> float:
-    return 10.0 ** min(power, 300.0)
+def _set(gold: str, answer: str) -> bool | None:
+    """Sets of numbers, if one of the two can be nothing else."""
+    if not (is_set(gold) or is_set(answer)):
+        return None
+    wanted, given = (as_set(text) or as_set(structure.value(text)) for text in (gold, answer))
+    return None if wanted is None or given is None else same_sets(wanted, given)
+
+
+def _relation(gold: str, answer: str) -> bool | None:
+    """Chains of inequalities that are no set: `f(2) < f(1) < f(4)`."""
+    wanted, given = structure.relations(gold), structure.relations(answer)
+    if wanted is None or given is None:
+        return None if wanted is given else False
+    if wanted[1] == given[1] and _same_in_order(wanted[0], given[0]):
+        return True
+    return None if len(wanted[1]) == len(given[1]) == 1 else False
+
+
+def _list(gold: str, answer: str) -> bool | None:
+    """Lists and sets: as many members, each the other's, in any order unless it counts."""
+    if "\\{\\emptyset\\}" in (squeeze(gold), squeeze(answer)):
+        return False
+    wanted, given = structure.items(gold), structure.items(answer)
+    if len(wanted) == len(given) == 1 and not (structure.is_braced(gold) or structure.is_braced(answer)):
+        return None
+    if (tuple_ := structure.pair(answer)) and len(wanted) > 1 and not structure.is_braced(gold):
+        given = tuple_.parts if tuple_.brackets == "()" else given
+    elif (tuple_ := structure.pair(gold)) and not structure.is_braced(answer):
+        return tuple_.brackets == "()" and _same_in_order(tuple_.parts, _by_names(given))
+    if len(given) == 1 < len(structure.distinct(wanted)) and structure.chain(answer)[1:]:
+        return _list(gold, structure.chain(answer)[-1])
+    if structure.is_ordered(wanted):
+        return _same_in_order(wanted, given)
+    return _same_in_any_order(structure.distinct(wanted), structure.distinct(given))
+
+
+def _by_names(parts: list[str]) -> list[str]:
+    """`y = 3, x = 5` in the order of x, y; other names stay as they stand."""
+    chains = [structure.chain(part) for part in parts]
+    names = [one[0] for one in chains if len(one) == 2]
+    letters = "".join(sorted(names))
+    if len(names) < len(parts) or letters not in "abcdefghijklmnopqrstuvwxyz":
+        return parts
+    return [one[1] for one in sorted(chains)]
+
+
+def _same_in_order(wanted: list[str], given: list[str]) -> bool:
+    return len(wanted) == len(given) and all(map(agree, wanted, given))
+
+
+def _same_in_any_order(wanted: list[str], given: list[str]) -> bool:
+    if len(wanted) != len(given) or len(wanted) > MAX_LIST:
+        return False
+    left = list(given)
+    for member in wanted:
+        found = next((other for other in left if agree(member, other)), None)
+        if found is None:
+            return False
+        left.remove(found)
+    return True
+
+
+def _pair(gold: str, answer: str) -> bool | None:
+    wanted, given = structure.pair(gold), structure.pair(answer)
+    if wanted is None and given is None:
+        return None
+    if wanted is None or given is None:
+        return _by_name(gold, answer) or False
+    alike = wanted.brackets == given.brackets or (
+        len(wanted.parts) > 2 and {wanted.brackets, given.brackets} == {"()", "[]"}
+    )
+    return alike and _same_in_order(wanted.parts, given.parts)
+
+
+def _by_name(gold: str, answer: str) -> bool | None:
+    """Names may be left out or put in; two names must be one. Equations without one are terms."""
+    wanted, given = structure.chain(gold), structure.chain(answer)
+    if len(wanted) == len(given) == 1:
+        return None
+    if len(wanted) == 1:
+        about = given[structure.is_name(given[0]) :]
+        values = about if "\\approx" in answer else given[-1:]
+        return any(agree(gold, value) for value in values)
+    if not structure.is_name(wanted[0]):
+        return None if len(given) > 1 else False
+    if len(given) == 1:
+        return agree(wanted[-1], answer)
+    if _one_name(wanted[0], given[0]) and agree(wanted[-1], given[-1]):
+        return True
+    return None
+
+
+def _one_name(one: str, other: str) -> bool:
+    """Equal names, f and f(x), and the three ways to write a derivative."""
+    if squeeze(one) == squeeze(other):
+        return True
+    if re.sub(r"\(.*\)\Z", "", squeeze(one)) == re.sub(r"\(.*\)\Z", "", squeeze(other)):
+        return not (one.endswith(")") and other.endswith(")"))
+    rates = [
+        re.fullmatch(r"\\frac\{d([A-Za-z])\}\{d[a-z]\}|\\dot\{?([A-Za-z])\}?|([A-Za-z])\^\{\\prime\}", name)
+        for name in map(squeeze, (one, other))
+    ]
+    if rates[0] is None or rates[1] is None:
+        return False
+    return next(filter(None, rates[0].groups())) == next(filter(None, rates[1].groups()))
+
+
+def _quantity(gold: str, answer: str) -> bool | None:
+    """A value with or without its unit, or percent sign."""
+    wanted, unit = quantity(gold, gold=True)
+    given, other = quantity(answer, gold=False)
+    percent = [unit or ("percent" if text.endswith("\\%") else "") for text, unit in ((wanted, unit), (given, other))]
+    if conflict(*percent):
+        return False
+    readings = [given] if given == answer else [given, answer]
+    return any(_same_percent(wanted, reading) for reading in readings)
+
+
+def _same_percent(gold: str, answer: str) -> bool:
+    """A percentage is the number before its sign, and a hundredth of it."""
+    wanted, given = (text.removesuffix("\\%").strip() for text in (gold, answer))
+    if _same_terms(wanted, given):
+        return True
+    if (wanted == gold) == (given == answer):
+        return False
+    hundredth = [one if bare_one == one else f"({bare_one})/100" for one, bare_one in ((gold, wanted), (answer, given))]
+    return _same_terms(*hundredth)
+
+
+def _same_terms(gold: str, answer: str) -> bool:
+    if squeeze(gold) == squeeze(answer) != "":
+        return True
+    wanted, given = parse(gold.replace("^{\\circ}", "")), parse(answer.replace("^{\\circ}", ""))
+    return wanted is not None and given is not None and same(wanted, given)
+
+
+Kind = Callable[[str, str], "bool | None"]
+KINDS: tuple[Kind, ...] = (
+    _words,
+    _clock,
+    _based,
+    _congruent,
+    _ratio,
+    _cases,
+    _matrix,
+    _set,
+    _relation,
+    _list,
+    _pair,
+    _by_name,
+    _quantity,
+)
+"""In this order each is asked whether gold and answer are the same; None: not of this kind."""
+
+
+def _readable(text: str) -> bool:
+    """Whether all that a text is made of can be read."""
+    text = ungrouped(bare(text))
+    readers = (structure.clock, structure.based, structure.congruence)
+    if any(read(text) is not None for read in readers) or as_set(text) is not None:
+        return True
+    if "\\text" in text and structure.words(text) is not None:
+        return True
+    if matrix := structure.rows(text):
+        return all(_readable(cell) for row in matrix[1] for cell in row)
+    parts = structure.cases(text) or structure.items(text)
+    if len(parts) == 1 and (found := structure.pair(text)):
+        parts = found.parts
+    if len(parts) == 1:
+        parts = structure.ratio(text) or structure.chain(text)
+    if len(parts) > 1:
+        return all(part == "\\dots" or _readable(part) for part in parts)
+    return parse(quantity(text, gold=True)[0].removesuffix("\\%").replace("^{\\circ}", "")) is not None

@@ -23,8 +23,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from evals.answers import clean, normalise_gold
+from evals.answers import normalise_gold
 from evals.grade import Grader
+from evals.respell import clean
 from evals.second_rule import agree
 
 GOLDS = (

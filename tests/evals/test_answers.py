@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from evals.answers import (
     NORMALISERS,
     bracket_depth,
-    clean,
     extract_boxed,
     extract_boxed_or_hashes,
     normalise_gold,
 )
 from evals.grade import MAX_ANSWER_CHARS, Grade, Grader, check_golds
+from evals.respell import clean
 
 COUNTS = {
     "aime24": 30,
