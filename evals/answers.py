@@ -19,9 +19,11 @@ _HASHES = re.compile(r"(?<!#)####(?!#)")
 _ANSWER = re.compile(
     r"\A(?:the\s+)?(?:final\s+)?answer\b[\s*_`]*(?:is\b|:|=)?[\s*_`:]*", re.IGNORECASE
 )
-_MATHEMATICS = re.compile(  # a number, sign, bracket, macro, dollar, letter or `x =`; not `2. Check`
-    r"(?!\d+[.)]\s+[A-Za-z])"
-    r"(?:[-+\d.$(\[{|\\\u221a\u03c0\u2212\u20ac\u00a3]|[A-Za-z](?:_\S+|\(\w\))?\s*=|[A-Za-z]\Z)"
+_MATHEMATICS = (
+    re.compile(  # a number, sign, bracket, macro, dollar, letter or `x =`; not `2. Check`
+        r"(?!\d+[.)]\s+[A-Za-z])"
+        r"(?:[-+\d.$(\[{|\\\u221a\u03c0\u2212\u20ac\u00a3]|[A-Za-z](?:_\S+|\(\w\))?\s*=|[A-Za-z]\Z)"
+    )
 )
 _PROSE = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{4,}")
 MAX_WORDS = 3  # of prose in a line that may be an answer: `12 square inches`

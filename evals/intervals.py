@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import sympy
 
-from evals.respell import bare, split
+from evals.brackets import bare, split
 from evals.structure import is_braced, items, pair
 from evals.terms import parse
 
@@ -18,8 +18,10 @@ _REALS = re.compile(
     r"(?:\s*(?:\\text\{)?\s*except(?: for)?\s*\}?\s*(.*))?",
     re.IGNORECASE,
 )
+_NAMED = {"\\emptyset": sympy.S.EmptySet, "\\mathbb{R}": sympy.S.Reals}
 _SURELY = re.compile(
-    r"\\(?:cup|cap|setminus|emptyset|mid|mathbb\{R\}|le|ge|ne)(?![A-Za-z])|[<>]|\breals?\b"
+    r"\\(?:cup|cap|setminus|emptyset|mid|mathbb\{R\}|le|ge|ne)(?![A-Za-z])|[<>]"
+    r"|\ball (?:the )?reals?\b"
     r"|^[(\[]?\s*-\s*\\infty|\\infty\s*[)\]]"
 )
 
@@ -65,7 +67,12 @@ def _read(text: str) -> Reals | None:
     if inside and re.fullmatch(r"\\?[A-Za-z]+", head):
         found = _read(text.split("\\in", 1)[1].lstrip())
         return None if found is None else Reals(found.content, head.lstrip("\\"))
-    for mark, merge in (("\\lor", sympy.Union), ("\\land", _both), (",", _both), ("\\cup", sympy.Union)):
+    for mark, merge in (
+        ("\\lor", sympy.Union),
+        ("\\land", _both),
+        (",", _both),
+        ("\\cup", sympy.Union),
+    ):
         if len(parts := split(text, {mark})) > 1 and (mark != "," or is_set(parts[0])):
             return _merged(parts, merge)
     for mark, merge in (("\\cap", sympy.Intersection), ("\\setminus", sympy.Complement)):
@@ -75,10 +82,8 @@ def _read(text: str) -> Reals | None:
 
 
 def _single(text: str) -> Reals | None:
-    if text == "\\emptyset":
-        return Reals(sympy.S.EmptySet, "")
-    if re.fullmatch(r"\\mathbb\{R\}", text):
-        return Reals(sympy.S.Reals, "")
+    if text in _NAMED:
+        return Reals(_NAMED[text], "")
     if (left := re.fullmatch(r"\\mathbb\{R\}\s*-\s*(\\\{.*)", text)) and (out := _read(left[1])):
         return Reals(sympy.S.Reals - out.content, "")
     if named := _REALS.fullmatch(text):
@@ -112,6 +117,8 @@ def _inequality(text: str) -> Reals | None:
         return None
     terms = [_number(part) if part else sympy.Symbol("x", real=True) for part in parts]
     content: Any = sympy.S.Reals
+    if set(signs) == {"="} and not terms[0].is_Symbol:
+        return None
     variables = set().union(*(term.free_symbols for term in terms))
     if len(variables) != 1:
         return None
@@ -144,4 +151,6 @@ def _number(text: str) -> sympy.Expr:
     parsed = parse(text)
     if not isinstance(parsed, sympy.Expr):
         raise ValueError(text)
-    return sympy.nsimplify(parsed.doit(), rational=True) if parsed.has(sympy.Float) else parsed.doit()
+    return (
+        sympy.nsimplify(parsed.doit(), rational=True) if parsed.has(sympy.Float) else parsed.doit()
+    )

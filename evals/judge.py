@@ -19,17 +19,23 @@ from collections.abc import Callable
 import sympy
 
 from evals import structure
+from evals.brackets import bare
 from evals.intervals import as_set, is_set, same_sets
-from evals.respell import bare, clean, ungrouped
+from evals.notations import same_based, same_clock, same_words
+from evals.quantities import same_quantity, same_terms
+from evals.respell import clean, ungrouped
 from evals.structure import squeeze
-from evals.terms import TooLargeError, parse, same
-from evals.units import conflict, quantity
+from evals.terms import TooLargeError, parse
+from evals.units import quantity
 
 __all__ = ["TooLargeError", "is_usable", "judge"]
 
 MAX_LIST = 60  # members of the longest list that is compared in any order
-_REMARK = re.compile(r",?\s*\\text\{\s*,?\s*(?:for (?:all|any|every|each)|where|with)\b.*\Z", re.DOTALL)
-_CHOICE = re.compile(r"(?:[Oo]ption|[Cc]hoice|[Aa]nswer)?\s*\(?([A-Z])(?:[).:]\s*|\s*\Z)([^A-Z]*)")
+_REMARK = re.compile(
+    r",?\s*(?:\\forall|\\text\{\s*,?\s*(?:for (?:all|any|every|each)|where|with)\b).*\Z"
+    r"|,\s*[A-Za-z]\s*\\in\s*\\mathbb\{[ZNQR]\}\s*\Z",
+    re.DOTALL,
+)
 _ABOUT = re.compile(r"\A\\approx\s*")
 
 
@@ -58,48 +64,6 @@ def _agree(gold: str, answer: str) -> bool:
     return next((verdict for verdict in verdicts if verdict is not None), False)
 
 
-def _words(gold: str, answer: str) -> bool | None:
-    """Words by their letters, case aside; the letter of a choice with what it stands for."""
-    wanted, given = structure.words(gold), structure.words(answer)
-    if wanted is None:
-        return None
-    if "\\text" not in gold and len(wanted) > 1:  # may be a product of letters
-        return True if given == wanted and len(wanted) > 3 else None
-    if len(wanted) == 1 and "\\text" in gold:
-        plain = re.sub(r"\\text\{([^{}]*)\}", r"\1", answer)
-        choice = _CHOICE.fullmatch(plain)
-        return choice is not None and choice[1] == wanted
-    if len(wanted) == 1:
-        return True if given == wanted else None
-    return given == wanted
-
-
-def _clock(gold: str, answer: str) -> bool | None:
-    wanted, given = structure.clock(gold), structure.clock(answer)
-    if wanted is None or given is None:
-        return None
-    return wanted[:2] == given[:2] and (wanted[2] == given[2] or "" in (wanted[2], given[2]))
-
-
-def _based(gold: str, answer: str) -> bool | None:
-    """A base may be left out where the gold has one, but no other may stand there."""
-    wanted, given = structure.based(gold), structure.based(structure.chain(answer)[-1])
-    if wanted is None and given is None:
-        return None
-    if wanted is not None:
-        plain = re.fullmatch(r"0*(\w+)", answer)
-        return wanted == given or (given is None and plain is not None and plain[1] == wanted[0])
-    assert given is not None
-    return given[0] == squeeze(gold) or (given[1] != "10" and _value(*given) == squeeze(gold))
-
-
-def _value(digits: str, base: str) -> str:
-    try:
-        return str(int(digits, int(base)))
-    except ValueError:
-        return ""
-
-
 def _congruent(gold: str, answer: str) -> bool | None:
     wanted, given = structure.congruence(gold), structure.congruence(answer)
     if wanted is None or given is None:
@@ -118,17 +82,17 @@ def _ratio(gold: str, answer: str) -> bool | None:
         return None
     first = wanted[0], given[0]
     return len(wanted) == len(given) and all(
-        _same_terms(f"({w}) \\cdot ({first[1]})", f"({g}) \\cdot ({first[0]})")
+        same_terms(f"({w}) \\cdot ({first[1]})", f"({g}) \\cdot ({first[0]})")
         for w, g in zip(wanted[1:], given[1:], strict=True)
     )
 
 
 def _matrix(gold: str, answer: str) -> bool | None:
     """Cell by cell, a factor before it multiplied in."""
-    matrices = [structure.rows(text) for text in (gold, answer)]
-    if matrices[0] is None or matrices[1] is None:
-        return None if matrices[0] is matrices[1] else _by_name(gold, answer) or False
-    (factor, wanted), (other, given) = matrices
+    left, right = structure.rows(gold), structure.rows(answer)
+    if left is None or right is None:
+        return None if left is right else _by_name(gold, answer) or False
+    (factor, wanted), (other, given) = left, right
     if [len(row) for row in wanted] != [len(row) for row in given]:
         return False
     return all(
@@ -139,7 +103,13 @@ def _matrix(gold: str, answer: str) -> bool | None:
 
 
 def _times(factor: str, cell: str) -> str:
-    return cell if not factor else f"{factor}({cell})" if factor in "+-" else f"({factor}) \\cdot ({cell})"
+    return (
+        cell
+        if not factor
+        else f"{factor}({cell})"
+        if factor in "+-"
+        else f"({factor}) \\cdot ({cell})"
+    )
 
 
 def _cases(gold: str, answer: str) -> bool | None:
@@ -154,7 +124,9 @@ def _set(gold: str, answer: str) -> bool | None:
     if not (is_set(gold) or is_set(answer)):
         return None
     wanted, given = (as_set(text) or as_set(structure.value(text)) for text in (gold, answer))
-    return None if wanted is None or given is None else same_sets(wanted, given)
+    if wanted is None or given is None:
+        return None if is_set(gold) and is_set(answer) else False
+    return same_sets(wanted, given)
 
 
 def _relation(gold: str, answer: str) -> bool | None:
@@ -172,7 +144,9 @@ def _list(gold: str, answer: str) -> bool | None:
     if "\\{\\emptyset\\}" in (squeeze(gold), squeeze(answer)):
         return False
     wanted, given = structure.items(gold), structure.items(answer)
-    if len(wanted) == len(given) == 1 and not (structure.is_braced(gold) or structure.is_braced(answer)):
+    if len(wanted) == len(given) == 1 and not (
+        structure.is_braced(gold) or structure.is_braced(answer)
+    ):
         return None
     if (tuple_ := structure.pair(answer)) and len(wanted) > 1 and not structure.is_braced(gold):
         given = tuple_.parts if tuple_.brackets == "()" else given
@@ -243,12 +217,14 @@ def _by_name(gold: str, answer: str) -> bool | None:
 
 def _one_name(one: str, other: str) -> bool:
     """Equal names, f and f(x), and the three ways to write a derivative."""
-    if squeeze(one) == squeeze(other):
+    if squeeze(one) == squeeze(other) or {squeeze(one), squeeze(other)} == {"y", "f(x)"}:
         return True
     if re.sub(r"\(.*\)\Z", "", squeeze(one)) == re.sub(r"\(.*\)\Z", "", squeeze(other)):
         return not (one.endswith(")") and other.endswith(")"))
     rates = [
-        re.fullmatch(r"\\frac\{d([A-Za-z])\}\{d[a-z]\}|\\dot\{?([A-Za-z])\}?|([A-Za-z])\^\{\\prime\}", name)
+        re.fullmatch(
+            r"\\frac\{d([A-Za-z])\}\{d[a-z]\}|\\dot\{?([A-Za-z])\}?|([A-Za-z])\^\{\\prime\}", name
+        )
         for name in map(squeeze, (one, other))
     ]
     if rates[0] is None or rates[1] is None:
@@ -256,40 +232,11 @@ def _one_name(one: str, other: str) -> bool:
     return next(filter(None, rates[0].groups())) == next(filter(None, rates[1].groups()))
 
 
-def _quantity(gold: str, answer: str) -> bool | None:
-    """A value with or without its unit, or percent sign."""
-    wanted, unit = quantity(gold, gold=True)
-    given, other = quantity(answer, gold=False)
-    percent = [unit or ("percent" if text.endswith("\\%") else "") for text, unit in ((wanted, unit), (given, other))]
-    if conflict(*percent):
-        return False
-    readings = [given] if given == answer else [given, answer]
-    return any(_same_percent(wanted, reading) for reading in readings)
-
-
-def _same_percent(gold: str, answer: str) -> bool:
-    """A percentage is the number before its sign, and a hundredth of it."""
-    wanted, given = (text.removesuffix("\\%").strip() for text in (gold, answer))
-    if _same_terms(wanted, given):
-        return True
-    if (wanted == gold) == (given == answer):
-        return False
-    hundredth = [one if bare_one == one else f"({bare_one})/100" for one, bare_one in ((gold, wanted), (answer, given))]
-    return _same_terms(*hundredth)
-
-
-def _same_terms(gold: str, answer: str) -> bool:
-    if squeeze(gold) == squeeze(answer) != "":
-        return True
-    wanted, given = parse(gold.replace("^{\\circ}", "")), parse(answer.replace("^{\\circ}", ""))
-    return wanted is not None and given is not None and same(wanted, given)
-
-
 Kind = Callable[[str, str], "bool | None"]
 KINDS: tuple[Kind, ...] = (
-    _words,
-    _clock,
-    _based,
+    same_words,
+    same_clock,
+    same_based,
     _congruent,
     _ratio,
     _cases,
@@ -299,7 +246,7 @@ KINDS: tuple[Kind, ...] = (
     _list,
     _pair,
     _by_name,
-    _quantity,
+    same_quantity,
 )
 """In this order each is asked whether gold and answer are the same; None: not of this kind."""
 
@@ -321,4 +268,6 @@ def _readable(text: str) -> bool:
         parts = structure.ratio(text) or structure.chain(text)
     if len(parts) > 1:
         return all(part == "\\dots" or _readable(part) for part in parts)
-    return parse(quantity(text, gold=True)[0].removesuffix("\\%").replace("^{\\circ}", "")) is not None
+    return (
+        parse(quantity(text, gold=True)[0].removesuffix("\\%").replace("^{\\circ}", "")) is not None
+    )

@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from evals.respell import bare, closing, split
+from evals.brackets import bare, closing, split
+from evals.respell import ungrouped
 
-_ITEM_MARKS = {",", ";", "\\lor", "\\land"}
 RELATIONS = {"<": ">", ">": "<", "\\le": "\\ge", "\\ge": "\\le", "\\ne": "\\ne"}  # turned round
 _EQUALS = {"=", "\\approx", "\\in", "\\equiv"}
 _NAME = re.compile(
@@ -19,13 +19,14 @@ _NAME = re.compile(
     r"(?:\([^()=]*\))?|\\angle.*|m\\angle.*|\|[A-Za-z]+\||\\frac\{d[^{}]*\}\{d[^{}]*\}|\([^()\d]*\)"
     r"|\\text\{[^{}]*\}(?:_\{[^{}]*\})?|\\(?:overline|bar|hat|dot|ddot)\s*\{?[A-Za-z]+\}?"
 )
-_INTEGERS = re.compile(r"[A-Za-z](?:\s*,\s*[A-Za-z])*\s*\\in\s*\\mathbb\{[ZN]\}.*")
 _MATRIX = re.compile(r"(.*?)\\begin\{pmatrix\}(.*)\\end\{pmatrix\}\s*", re.DOTALL)
 _CASES = re.compile(r"\\begin\{cases\}(.*)\\end\{cases\}", re.DOTALL)
 _BASED = re.compile(
     r"\(?(-?[0-9A-F]+(?:\.[0-9A-F]+)?)\)?_\{\(?(?:\\text\{)?(?:base)?\}?(\w+)\}?\)?\}"
 )
-_IN_WORDS = re.compile(r"\s*\\text\{\s*\(?\s*(?:in )?base[ -]?(\w+)\s*\)?\s*\}|\s*\\text\{\s*\(?in base\s*\}\s*(\w+)")
+_IN_WORDS = re.compile(
+    r"\s*\\text\{\s*\(?\s*(?:in )?base[ -]?(\w+)\s*\)?\s*\}|\s*\\text\{\s*\(?in base\s*\}\s*(\w+)"
+)
 _NUMBERS = "zero one two three four five six seven eight nine ten eleven twelve"
 _BASES = {word: str(n) for n, word in enumerate(_NUMBERS.split())} | {"sixteen": "16"}
 _CLOCK = re.compile(r"(\d{1,2})(?::(\d\d))?(am|pm|)")
@@ -46,8 +47,9 @@ def items(text: str) -> list[str]:
     r"""Members of a list or set, `\pm` written out; a single thing is a list of one."""
     text = bare(text)
     inner = text[2:-2] if is_braced(text) else text
-    parts = [part for part in split(inner, _ITEM_MARKS) if part]
-    parts = [p for p in parts if not _INTEGERS.fullmatch(p)] or parts
+    clauses = split(inner, {";", "\\lor", "\\land"})
+    clauses = [ungrouped(clause) for clause in clauses] if len(clauses) > 1 else clauses
+    parts = [part for clause in clauses for part in split(clause, {","}) if part]
     return [signed for part in parts for signed in _signs(part)]
 
 
@@ -58,14 +60,14 @@ def is_braced(text: str) -> bool:
 
 def _signs(text: str) -> list[str]:
     r"""`\pm` as two texts, all signs of one text together."""
-    if not re.search(r"\\[pm][mp](?![A-Za-z])", text):
+    if not re.search(r"\\(?:pm|mp)(?![A-Za-z])", text):
         return [text]
-    plus, minus = ("+", "-"), ("-", "+")
-    both = [
-        re.sub(r"\\([pm])[mp](?![A-Za-z])", lambda m, s=signs: s[m[1] == "m"], text)
-        for signs in (plus, minus)
-    ]
-    return [re.sub(r"(^|[=(,])\s*\+", r"\1 ", one).strip() for one in both]
+    both = []
+    for plus, minus in ("+-", "-+"):
+        one = re.sub(r"\\pm(?![A-Za-z])", plus, text)
+        one = re.sub(r"\\mp(?![A-Za-z])", minus, one)
+        both.append(re.sub(r"(^|[=(,])\s*\+", r"\1 ", one).strip())
+    return both
 
 
 def is_ordered(parts: list[str]) -> bool:
@@ -82,6 +84,7 @@ def distinct(parts: list[str]) -> list[str]:
 def pair(text: str) -> Pair | None:
     r"""The parts of `(a, b)`, `[a, b)`, `\langle a, b, c\rangle`."""
     text = text.replace("\\langle", "(").replace("\\rangle", ")").strip()
+    text = re.sub(r"\A[A-Z](?=\()", "", text)  # P(1, 2)
     if text[:1] not in ("(", "[") or closing(text, 0) != len(text) - 1:
         return None
     parts = split(text[1:-1], {",", ";"})

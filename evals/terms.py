@@ -33,8 +33,8 @@ OBJECTS = (sympy.Basic, sympy.MatrixBase)
 _AS_WRITTEN = ConversionConfig(lowercase_symbols=False, interpret_as_mixed_fractions=False)
 
 
-# E is Euler's number to the parser, which is written e; words and macros stay.
-_CAPITAL_E = re.compile(r"(\\(?:text|math[a-z]+)\{[^{}]*\}|\\[A-Za-z]+)|E")
+# E and I are e and i to the parser; words and macros stay.
+_CAPITALS = re.compile(r"(\\(?:text|math[a-z]+)\{[^{}]*\}|\\[A-Za-z]+)|([EI])")
 
 
 class TooLargeError(Exception):
@@ -46,7 +46,10 @@ def parse(text: str) -> Any:
     """The sympy object of respelled LaTeX, None where it has none."""
     try:
         parsed = latex2sympy(
-            _CAPITAL_E.sub(lambda found: found[1] or r"\mathcal{E}", text), is_real=True, normalization_config=None, conversion_config=_AS_WRITTEN
+            _CAPITALS.sub(lambda m: m[1] or rf"\mathcal{{{m[2]}}}", text),
+            is_real=True,
+            normalization_config=None,
+            conversion_config=_AS_WRITTEN,
         )
     except Exception:  # the parser raises what it likes
         return None
@@ -92,7 +95,7 @@ def _with_positive_roots(*terms: Any) -> tuple[Any, ...]:
 
 
 def _with_plain_parts(parsed: Any) -> Any:
-    """The same expression in real symbols, the imaginary unit for i, and fractions for exponents."""
+    """The same expression in real symbols, the imaginary unit for i, fractions for exponents."""
     other = [s for s in parsed.free_symbols if s.name == "i" or not s.is_real]
     real = {s: sympy.I if s.name == "i" else sympy.Symbol(s.name, real=True) for s in other}
     powers = {

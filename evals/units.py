@@ -1,4 +1,4 @@
-r"""Units behind (or before) a number: `41.8\,\Omega`, `30 km/h`, `\$18.90`, `10^{\circ}C`, `12^{th}`.
+r"""Units behind or before a number: `41.8\,\Omega`, `30 km/h`, `\$18.90`, `10^{\circ}C`.
 
 An answer may leave its unit out or put the problem's in, so a unit is taken off before values are
 compared; only where both have one, and the two are known to differ, are they different.
@@ -40,9 +40,10 @@ _WORDS = {
 }
 _KNOWN = {word: name for name, words in _WORDS.items() for word in (name, *words.split())}
 _KNOWN |= {"$": "dollar", "€": "euro", "£": "pound", "¢": "cent", r"^{\circ}": "degree"}
+_LONE = "K C F l h hr hrs min yd ft lb lbs oz mi mph kmh kph rpm atm ml mL cc th st nd rd am pm sq"
+_LONE += " cu erg dyn ly AU ppm db dB Gyr Myr sr in"
 _SHORT = {
-    *"m g s h K J N V W C F L l T A Hz km cm mm nm kg mg ms hr hrs min yd ft lb lbs oz mi mph kmh".split(),
-    *"kph rpm atm mol ml mL cc th st nd rd am pm sq cu erg dyn ly AU ppm db dB Gyr Myr rad sr in".split(),
+    *_LONE.split(),
     *_PREFIXED.split(),
     *(prefix + unit for prefix in _PREFIXES.split() for unit in _PREFIXED.split()),
 }
@@ -58,7 +59,7 @@ _JOINT = r"\s*(?:/|\\cdot|\\land)?\s*"
 _MANY = rf"{_ONE}(?:{_JOINT}{_ONE})*"
 _UNIT = re.compile(rf"\s*(?:\\frac\{{\s*{_MANY}\s*\}}\{{\s*{_MANY}\s*\}}|{_MANY})\s*\Z")
 _LETTERS = re.compile(r"(?<![A-Za-z\\])[A-Za-z]+(?![A-Za-z])")
-_MONEY = re.compile(r"(?:\\text\{\s*)?(?:US\s*)?(\\\$|€|£|¥|₹|¢)\s*\}?\s*")
+_MONEY = re.compile(r"(?:\\text\{\s*)?(?:US\s*)?(\\\$|[€£¥₹¢]|USD|EUR|GBP|Rs\.?)\s*\}?\s*")
 _AREA = re.compile(r"(sq(?:uare)?\s+|cu(?:bic)?\s+)?([^\s^]+|\^\{\\circ\})(?:\s*\^\{(\d)\})?")
 _TEXT = re.compile(r"\\text\{((?:[^{}]|\{[^{}]*\})*)\}")
 _LIFTED = re.compile(r"\^\s*\{?-?\d\}?")

@@ -82,6 +82,31 @@ def test_extract_boxed(response: str, answer: str | None) -> None:
         ("####", ""),
         ("### 8", None),
         ("", None),
+        ("so #### 5", "5"),
+        ("#### **5**", "5"),
+        ("#### Answer: 5", "5"),
+        ("#### **Answer:** 5", "5"),
+        ("#### **Answer: 5**", "5"),
+        ("#### Final answer: $\\frac{1}{2}$", "$\\frac{1}{2}$"),
+        ("#### The answer is 5", "5"),
+        ("#### The final answer is: **5**", "5"),
+        ("#### `5`", "5"),
+        ("#### *5*", "5"),
+        ("#### 5 ####", "5"),
+        ("#### Answer\n\n5", "5"),
+        ("#### Answer:\n```\n5\n```\n", "5"),
+        ("#### 5\n\n#### Explanation\nWe add 2 and 3.", "5"),
+        ("#### 5\n\n#### Check\n2 + 3 = 5", "5"),
+        ("#### Step 1: add\n2 + 3\n#### 5", "5"),
+        ("#### 5\n#### 2. Verification\nfine", "5"),
+        ("#### 5 apples\n#### Note that 7 would be the wrong count here\nfor sure", "5 apples"),
+        ("#### east\n#### Explanation\nThe sun rises there.", "east"),
+        ("##### 6\n#### 5", "5"),
+        ("##### 6", None),
+        ("#### answerable", "answerable"),
+        ("#### x = 5", "x = 5"),
+        ("#### -5", "-5"),
+        ("#### $5", "$5"),
     ],
 )
 def test_a_line_behind_hashes_counts_where_there_is_no_box(
@@ -141,44 +166,6 @@ def test_nothing_raises(text: str) -> None:
         assert all(isinstance(normalise(answer), str) for normalise in NORMALISERS.values())
 
 
-@pytest.mark.parametrize(
-    ("answer", "cleaned"),
-    [
-        ("$5$", "5"),
-        (r"\(5\)", "5"),
-        ("5.", "5"),
-        (r"5 \, ", "5"),
-        ("90\u00b0", r"90^{\circ}"),
-        ("\u22125", "-5"),
-        ("5\x00", "5"),
-        (r"10\,080", "10080"),
-        (r"10,\!080", "10080"),
-        (r"5,\,100", r"5,\,100"),
-        (r"\$18.90", r"\$18.90"),
-        ("18.90 dollars", "18.90"),
-        ("12 square inches", "12"),
-        ("3 million", "3 million"),
-        ("4.5e33", r"4.5 \times 10^{33}"),
-        ("-1E-05", r"-1 \times 10^{-5}"),
-        ("2e", "2e"),
-        ("2e+x", "2e+x"),
-        (r"x \in [1,2]", "[1,2]"),
-        (r"62.5 \text{ percent}", r"62.5 \%"),
-        (r"M_\odot", "M_{sun}"),
-        ("16,3,1,1", "(16,3,1,1)"),
-        ("1,2,3", "1,2,3"),
-        ("90,90", "90,90"),
-        ("111,111,111", "111,111,111"),
-        ("y'", r"y^{\prime}"),
-        (r"f(x)=\pm x", "f(x)= x, f(x)=- x"),
-        (r"(0, \pm 2)", "(0, 2), (0,- 2)"),
-    ],
-)
-def test_clean(answer: str, cleaned: str) -> None:
-    assert clean(answer) == cleaned
-    assert clean(cleaned) == cleaned
-
-
 class Case(NamedTuple):
     """A gold as its benchmark has it, answers that are right and answers that are wrong."""
 
@@ -188,8 +175,8 @@ class Case(NamedTuple):
     wrong: tuple[str, ...]
 
 
-def read_cases() -> list[Case]:
-    text = Path(__file__).with_name("golds.txt").read_text(encoding="utf-8")
+def read_cases(name: str) -> list[Case]:
+    text = Path(__file__).with_name(name).read_text(encoding="utf-8")
     cases = []
     for block in text.split("\n\n")[1:]:
         head, right, wrong = block.strip().split("\n")
@@ -201,7 +188,7 @@ def read_cases() -> list[Case]:
     return cases
 
 
-CASES = read_cases()
+CASES = read_cases("golds.txt")
 
 
 @pytest.fixture(scope="module")

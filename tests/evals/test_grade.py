@@ -294,7 +294,7 @@ def test_large_is_not_giant(gold: str, answer: str) -> None:
 def test_a_number_is_not_compared_with_a_set(other: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """math-verify would need a tenth of a second to say no."""
     compared: list[tuple[Any, Any]] = []
-    monkeypatch.setattr("evals.judge.verify", lambda g, a, **_: compared.append((g, a)))
+    monkeypatch.setattr("evals.terms.verify", lambda g, a, **_: compared.append((g, a)))
     assert not judge("4", other)
     assert all(isinstance(gold, str) or isinstance(answer, str) for gold, answer in compared)
 
@@ -323,7 +323,7 @@ def test_the_short_cut_for_what_differs_is_math_verifys_verdict(
     gold: str, answer: str, same: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert judge(gold, answer) == same
-    monkeypatch.setattr("evals.judge._differ_somewhere", lambda *_: False)
+    monkeypatch.setattr("evals.terms._decided", lambda *_: None)
     assert judge(gold, answer) == same
 
 
