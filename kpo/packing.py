@@ -53,6 +53,8 @@ class Packed:
         predicts: [M] place in the row whose next token is a response token.
         targets: [M] those response tokens.
         mask: [B, T] where the response tokens stand, row by row.
+        grouped: whether padded attention may take fewer heads of keys than of queries. On CUDA it
+            would then hold a square of scores for each head.
     """
 
     ids: Tensor
@@ -61,6 +63,7 @@ class Packed:
     predicts: Tensor
     targets: Tensor
     mask: Tensor
+    grouped: bool = True
 
     @cached_property
     def padded(self) -> Gathered:
@@ -104,6 +107,7 @@ def pack(
         predicts=torch.tensor(predicts, device=device),
         targets=torch.tensor([token for y in responses for token in y], device=device),
         mask=(torch.arange(int(counts.max()))[None] < counts[:, None]).to(device),
+        grouped=device.type != "cuda",
     )
 
 
@@ -149,30 +153,28 @@ def attention(
     attention_mask: Tensor | None,
     *,
     packed: Packed | None = None,
+    sliding_window: int | None = None,
+    softcap: float | None = None,
     **settings: Any,
 ) -> tuple[Tensor, None]:
     """Causal attention inside each sequence of a packed row; without `packed`, plain attention.
 
-    Query [1, H, N, D], key and value [1, K, N, D], K a divisor of H; returns [1, N, H, D]. On CUDA
-    in half precision it is flash attention's variable-length kernel; elsewhere, one fused call for
-    each bucket of sequences alike in length.
+    Query [1, H, N, D], key and value [1, K, N, D], K a divisor of H; returns [1, N, H, D]. A token
+    sees itself and the sliding_window - 1 tokens before it; scores s become c tanh(s / c) for a
+    soft cap c. On CUDA in half precision it is flash attention's variable-length kernel; elsewhere,
+    and with a soft cap, one call for each bucket of sequences alike in length.
     """
     if packed is None:
-        from transformers.integrations.sdpa_attention import (  # noqa: PLC0415 - slow to import
-            sdpa_attention_forward,
-        )
-
-        output: tuple[Tensor, None] = sdpa_attention_forward(
-            module, query, key, value, attention_mask, **settings
-        )
-        return output
-    scale = settings["scaling"]
-    kernel = has_kernel(query)
+        return _unpacked(module, query, key, value, attention_mask, softcap=softcap, **settings)
+    scores = Scores(settings.get("scaling"), sliding_window, softcap)
+    kernel = has_kernel(query) and softcap is None and query.shape[-1] == value.shape[-1]
+    if not (kernel or packed.grouped):
+        key, value = _for_each_query(query, key), _for_each_query(query, value)
     layout = packed.dense if kernel else packed.padded
     q, k, v = (
         part[0].transpose(0, 1).index_select(0, layout.index) for part in (query, key, value)
     )  # [F, heads, D]
-    gathered = (_by_kernel if kernel else _by_bucket)(q, k, v, layout, scale)
+    gathered = (_by_kernel if kernel else _by_bucket)(q, k, v, layout, scores)
     return gathered.index_select(0, layout.restore)[None], None
 
 
@@ -182,7 +184,44 @@ def has_kernel(query: Tensor) -> bool:
     return query.is_cuda and half and query.shape[-1] <= 256 and query.shape[-1] % 8 == 0
 
 
-def _by_kernel(q: Tensor, k: Tensor, v: Tensor, layout: Gathered, scale: float) -> Tensor:
+@dataclass(frozen=True)
+class Scores:
+    """What becomes of the products of queries and keys: their scale, window and soft cap."""
+
+    scale: float | None
+    window: int | None = None
+    cap: float | None = None
+
+
+def _unpacked(
+    module: Any,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    mask: Tensor | None,
+    *,
+    softcap: float | None,
+    **settings: Any,
+) -> tuple[Tensor, None]:
+    """Attention as transformers has it, whose fused form would leave out a soft cap."""
+    # In float32, CUDA has no kernel for grouped heads; with a mask, transformers repeats the keys.
+    masked = softcap is not None or (query.is_cuda and query.dtype == torch.float32)
+    if mask is None and masked and query.shape[2] > 1:
+        mask = query.new_ones(query.shape[2], key.shape[2], dtype=torch.bool).tril()
+    if softcap is not None:
+        scores = Scores(settings["scaling"], cap=softcap)
+        return _capped(query, key, value, mask, scores).transpose(1, 2), None
+    from transformers.integrations.sdpa_attention import (  # noqa: PLC0415 - slow to import
+        sdpa_attention_forward,
+    )
+
+    output: tuple[Tensor, None] = sdpa_attention_forward(
+        module, query, key, value, mask, **settings
+    )
+    return output
+
+
+def _by_kernel(q: Tensor, k: Tensor, v: Tensor, layout: Gathered, scores: Scores) -> Tensor:
     """Flash attention's variable-length kernel over [F, heads, D] without padding."""
     from torch.nn.attention.varlen import varlen_attn  # noqa: PLC0415 - only where it is used
 
@@ -194,30 +233,63 @@ def _by_kernel(q: Tensor, k: Tensor, v: Tensor, layout: Gathered, scale: float) 
         layout.starts,
         layout.longest,
         layout.longest,
-        scale=scale,
-        window_size=(-1, 0),
+        scale=scores.scale,
+        window_size=(-1 if scores.window is None else scores.window - 1, 0),
         enable_gqa=q.shape[1] != k.shape[1],
     )
     assert isinstance(output, Tensor)  # a pair only where normalisers are asked for
     return output
 
 
-def _by_bucket(q: Tensor, k: Tensor, v: Tensor, layout: Gathered, scale: float) -> Tensor:
+def _by_bucket(q: Tensor, k: Tensor, v: Tensor, layout: Gathered, scores: Scores) -> Tensor:
     """Padded attention, a bucket at a time, over [F, heads, D]."""
     outputs = []
     sizes = [count * length for count, length in layout.shapes]
     for shape, *parts in zip(layout.shapes, *(x.split(sizes) for x in (q, k, v)), strict=True):
         query, key, value = (part.unflatten(0, shape).transpose(1, 2) for part in parts)
-        output = F.scaled_dot_product_attention(
-            query,
-            key,
-            value,
-            is_causal=True,
-            scale=scale,
-            enable_gqa=q.shape[1] != k.shape[1],
-        )
-        outputs.append(output.transpose(1, 2).flatten(0, 1))
+        outputs.append(_causal(query, key, value, scores).transpose(1, 2).flatten(0, 1))
     return torch.cat(outputs)
+
+
+def _causal(query: Tensor, key: Tensor, value: Tensor, scores: Scores) -> Tensor:
+    """Attention of B sequences of one length, each with itself: [B, heads, L, D]."""
+    length, mask = query.shape[2], None
+    if scores.cap is not None or (scores.window is not None and scores.window < length):
+        mask = query.new_ones(length, length, dtype=torch.bool).tril()
+        if scores.window is not None:
+            mask = mask.triu(1 - scores.window)
+    if scores.cap is not None:
+        return _capped(query, key, value, mask, scores)
+    return F.scaled_dot_product_attention(
+        query,
+        key,
+        value,
+        attn_mask=mask,
+        is_causal=mask is None,
+        scale=scores.scale,
+        enable_gqa=query.shape[1] != key.shape[1],
+    )
+
+
+def _capped(
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scores: Scores
+) -> Tensor:
+    """Attention with a soft cap, for which there is no fused form: [B, H, L, D]."""
+    assert scores.cap is not None
+    scale = query.shape[-1] ** -0.5 if scores.scale is None else scores.scale
+    products = query @ _for_each_query(query, key).transpose(2, 3)
+    capped = scores.cap * torch.tanh(products * (scale / scores.cap))
+    if mask is not None:
+        # Not infinite, or the row of a padding, which sees no key, would become NaN.
+        capped = capped.masked_fill(~mask, torch.finfo(capped.dtype).min)
+    weights = capped.softmax(-1, dtype=torch.promote_types(query.dtype, torch.float32))
+    return weights.to(query.dtype) @ _for_each_query(query, value)
+
+
+def _for_each_query(query: Tensor, x: Tensor) -> Tensor:
+    """Keys or values [B, K, N, D], once for each of the H / K query heads that share them."""
+    shared = query.shape[1] // x.shape[1]
+    return x if shared == 1 else x.repeat_interleave(shared, 1)
 
 
 def register() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,10 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from kpo.files import sha256_file
-from kpo.head import token_logprobs, token_logprobs_and_entropies
+from kpo.head import LogitRule, token_logprobs, token_logprobs_and_entropies
+from kpo.layers import layers
+from kpo.model_files import ModelError, naming, read_config, read_model, read_tokenizer
 from kpo.packing import ATTENTION, Packed, pack, register
 
 register()
+WINDOWED = {"full_attention", "sliding_attention"}
+"""Kinds of layers that packed attention has; see `kpo.packing.attention`."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +29,7 @@ class Policy:
     The model is in evaluation mode and stays there: with dropout or router noise the new log-probs
     of an update would differ from the old at unchanged weights.
 
-    Raises ValueError for a model whose log-probs could not be computed as `Scorer` does.
+    Raises ModelError for a model whose log-probs could not be computed as `Scorer` does.
     """
 
     model: Any
@@ -53,6 +58,7 @@ class Scorer(nn.Module):
     def __init__(self, model: Any) -> None:
         super().__init__()
         self.model = model
+        self.rule = LogitRule.of(model.config)
 
     def forward(self, packed: Packed, *, entropy: bool = False) -> tuple[Tensor, Tensor | None]:
         """Log-probs of the M response tokens and, if asked for, entropies, in nats; both [M]."""
@@ -68,63 +74,75 @@ class Scorer(nn.Module):
         hidden = hidden.index_select(0, packed.predicts)
         weight = self.model.get_output_embeddings().weight
         if entropy:
-            return token_logprobs_and_entropies(hidden, weight, packed.targets)
-        return token_logprobs(hidden, weight, packed.targets), None
+            return token_logprobs_and_entropies(hidden, weight, packed.targets, self.rule)
+        return token_logprobs(hidden, weight, packed.targets, self.rule), None
 
 
 def check_architecture(model: Any) -> None:
-    """Raise ValueError unless packed attention and the chunked LM head give the model's output."""
-    config = model.config
-    layers = set(getattr(config, "layer_types", None) or [])
+    """Raise ModelError for what packed attention or the chunked LM head is known not to have.
+
+    The rest shows where a model has weights: see `kpo.agreement`.
+    """
+    config, head = model.config, model.get_output_embeddings()
+    kinds = set(getattr(config, "layer_types", None) or []) - WINDOWED
     faults = {
-        "caps its logits": getattr(config, "final_logit_softcapping", None),
-        "scales its logits": getattr(config, "logits_scaling", None)
-        or getattr(config, "logit_scale", None),
-        "has a bias at its LM head": model.get_output_embeddings().bias is not None,
-        "has layers other than full attention": layers - {"full_attention"},
-        "caps its attention scores": getattr(config, "attn_logit_softcapping", None),
+        "is more than a text model": config.get_text_config() is not config,
+        "has no LM head": head is None,
+        "has a bias at its LM head": getattr(head, "bias", None) is not None,
+        f"has layers of {', '.join(sorted(kinds))}": kinds,
         "has an attention of its own": not getattr(model, "_supports_attention_backend", False),
+        "has no layers that stand one after the other": not layers(model),
     }
     for fault, present in faults.items():
         if present:
-            raise ValueError(f"{config.model_type} {fault}: such models are not supported")
+            raise ModelError(f"{config.model_type} {fault}: such models are not supported")
 
 
 def load_policy(
-    path: Path, *, dtype: str = "float32", device: str | torch.device = "cpu"
+    path: Path,
+    *,
+    dtype: str = "float32",
+    device: str | torch.device = "cpu",
+    longest: int | None = None,
 ) -> Policy:
-    """Load a model folder in evaluation mode. Raises ValueError for a model that cannot serve.
+    """Load a model folder and compare what is computed from it with its own forward pass.
 
-    `dtype` is that of the weights, or `auto`: as they are stored.
+    Args:
+        path: a folder in Hugging Face format.
+        dtype: of the weights, or `auto`: as they are stored.
+        device: where to put them.
+        longest: tokens of the longest sequence that will be used; None: as long as the model can.
+
+    Raises ModelError for a model that cannot be loaded or serve.
     """
-    from transformers import AutoModelForCausalLM  # noqa: PLC0415 - slow to import
+    from kpo.agreement import check_agreement  # noqa: PLC0415 - it computes with policies
 
-    model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype)
-    model.to(device)
-    try:
-        return Policy(model, *load_tokenizer(path))
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+    with naming(path):
+        tokenizer, eos = load_tokenizer(path)
+        policy = Policy(read_model(path, dtype=dtype).to(device), tokenizer, eos)
+        check_agreement(policy, longest)
+    return policy
 
 
 def load_tokenizer(path: Path) -> tuple[Any, frozenset[int]]:
     """The tokenizer of a model folder, and every token id that ends a response.
 
-    Raises ValueError if neither the model's configuration nor the tokenizer names such a token.
+    Raises ModelError for a folder that is not understood, or if neither the model's configuration
+    nor the tokenizer names such a token.
     """
-    from transformers import AutoConfig, AutoTokenizer, GenerationConfig  # noqa: PLC0415
+    from transformers import GenerationConfig  # noqa: PLC0415 - slow to import
 
-    tokenizer = AutoTokenizer.from_pretrained(path)
-    configs = [AutoConfig.from_pretrained(path)]
-    if (path / "generation_config.json").is_file():
-        configs.append(GenerationConfig.from_pretrained(path))
+    with naming(path):
+        configs, tokenizer = [read_config(path)], read_tokenizer(path)
+        if (path / "generation_config.json").is_file():
+            configs.append(GenerationConfig.from_pretrained(path))
     ids = {tokenizer.eos_token_id}
     for config in configs:
         named = config.eos_token_id
         ids.update(named if isinstance(named, list) else [named])
     eos = frozenset(i for i in ids if i is not None)
     if not eos:
-        raise ValueError(f"{path}: neither the model nor its tokenizer names an end-of-text token")
+        raise ModelError(f"{path}: neither the model nor its tokenizer names an end-of-text token")
     return tokenizer, eos
 
 
@@ -135,8 +153,26 @@ def save_model(
 
     `state` are the weights to write; by default, the model's own.
     """
+    model.generation_config = _writable(model.generation_config)
     model.save_pretrained(path, state_dict=state)
     tokenizer.save_pretrained(path)
+
+
+def _writable(generation: Any) -> Any:
+    """A generation configuration that transformers will write, with the same end tokens.
+
+    It refuses what it reads with a warning: sampling parameters without `do_sample`, and the like.
+    """
+    sampling = copy.deepcopy(generation)
+    sampling.do_sample = True
+    for candidate in (generation, sampling):
+        try:
+            candidate.validate(strict=True)
+        except ValueError:
+            continue
+        return candidate
+    ids = ("bos_token_id", "eos_token_id", "pad_token_id")
+    return type(generation)(**{name: getattr(generation, name) for name in ids})
 
 
 def weights_hash(path: Path) -> str:

@@ -157,7 +157,7 @@ def run(experiment: Experiment, method: str, base: Path, failure: Failure) -> Re
     torch.set_num_threads(train.threads)
     on_gpu = train.gpus and torch.cuda.is_available()
     ranks = Ranks(device=torch.device("cuda", 0)) if on_gpu else ALONE
-    policy = load_policy(base)
+    policy = load_policy(base, longest=train.longest)
     load_failed_weights(policy.model, failure)
     policy = shard(policy, ranks, train.dtype)
     return replay(policy, make_objective(chosen.objective, **chosen.settings), failure.batches)

@@ -73,7 +73,7 @@ class SamplingFootprint:
         if self.engine == "vllm":
             return self.gpu_memory * device if self.on_gpu else self.weights + _cpu_cache()
         copies = self.weights if self.own_weights else 0.0
-        if self.dtype == "float32" and self.config.model_type in FusedDecoder.FAMILY:
+        if FusedDecoder.supports(self.config, getattr(torch, self.dtype)):
             copies += 2 * self.weights  # while fused copies are made, the old ones are still there
         return copies + self.batch * self.longest * self.token
 

@@ -23,6 +23,7 @@ from kpo.config_train import Train
 from kpo.files import put_in_place, write_jsonl, write_text
 from kpo.layers import recompute
 from kpo.manifest import Manifest, trainer_code
+from kpo.model_files import ModelError
 from kpo.policy import Policy, load_policy, weights_hash
 from kpo.ranks import Ranks, RanksError, join
 from kpo.registry import make_objective
@@ -78,7 +79,11 @@ def run(
     settings = {**experiment.section("train", method), "seed": seed}
     manifest, code = Manifest.start(experiment, settings), trainer_code()
     stored = needs_sharding(ranks.size, train.dtype)  # sharding widens layer by layer
-    policy = load_policy(base, dtype="auto" if stored else "float32")
+    policy = load_policy(
+        base, dtype="auto" if stored else "float32", device=ranks.device, longest=train.longest
+    )
+    policy.model.to("cpu")  # the engine takes its memory first, then the weights, layer by layer
+    torch.cuda.empty_cache()
     trained_on = load_prompts(experiment, policy, training_set(experiment, problems))
     prompts = trained_on.prompts
     if ranks.is_main:
@@ -185,6 +190,7 @@ def main() -> None:
     except (
         BuildError,
         DataError,
+        ModelError,
         RanksError,
         CheckpointError,
         NonFiniteError,

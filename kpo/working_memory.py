@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import weakref
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -70,7 +70,12 @@ class LiveBytes(TorchDispatchMode):
 
 
 def working_memory(
-    config: Any, lengths: Sequence[tuple[int, int]], *, dtype: str, checkpointing: bool
+    config: Any,
+    lengths: Sequence[tuple[int, int]],
+    *,
+    dtype: str,
+    checkpointing: bool,
+    grouped: bool = True,
 ) -> WorkingMemory:
     """Of a micro-batch of (prompt, response) lengths, each with a prompt of its own.
 
@@ -81,17 +86,22 @@ def working_memory(
         lengths: tokens of each prompt and its response.
         dtype: of the computation.
         checkpointing: whether layers are computed again in the backward pass.
+        grouped: as in `Packed`.
     """
-    one, two = (
-        measure(config, lengths, layers=layers, dtype=dtype, checkpointing=checkpointing)
-        for layers in (1, 2)
-    )
+    how: dict[str, Any] = {"dtype": dtype, "checkpointing": checkpointing, "grouped": grouped}
+    one, two = (measure(config, lengths, layers=layers, **how) for layers in (1, 2))
     more = (two.kept - one.kept) * (config.num_hidden_layers - 1)
     return WorkingMemory(one.kept + more, one.peak + more)
 
 
 def measure(
-    config: Any, lengths: Sequence[tuple[int, int]], *, layers: int, dtype: str, checkpointing: bool
+    config: Any,
+    lengths: Sequence[tuple[int, int]],
+    *,
+    layers: int,
+    dtype: str,
+    checkpointing: bool,
+    grouped: bool = True,
 ) -> WorkingMemory:
     """The same, of a model with this number of layers."""
     config = copy.deepcopy(config)
@@ -104,6 +114,7 @@ def measure(
         [[0] * response for _, response in lengths],
         torch.device("cpu"),
     )
+    packed = replace(packed, grouped=grouped)
     _ = packed.padded  # attention's layout is made on first use, and needs data
     from transformers import AutoModelForCausalLM  # noqa: PLC0415 - slow to import
 

@@ -37,7 +37,8 @@ class Decoder(Protocol):
 
 def make_decoder(model: Any) -> Decoder:
     """The fastest decoder that knows the model's architecture."""
-    return FusedDecoder(model) if FusedDecoder.supports(model) else ModelDecoder(model)
+    fused = FusedDecoder.supports(model.config, model.dtype)
+    return FusedDecoder(model) if fused else ModelDecoder(model)
 
 
 class ModelDecoder:
@@ -93,12 +94,21 @@ class FusedDecoder:
 
     FAMILY = ("llama", "qwen2", "qwen3")
 
+    FIXED_ROTATIONS = ("default", "linear", "llama3", "yarn")
+    """Those whose angles follow from a token's place alone, whatever the length of its sequence."""
+
     @classmethod
-    def supports(cls, model: Any) -> bool:
-        """Whether the architecture is one that this forward pass reproduces, in float32."""
-        config = model.config
-        sliding = getattr(config, "use_sliding_window", False)
-        return config.model_type in cls.FAMILY and not sliding and model.dtype == torch.float32
+    def supports(cls, config: Any, dtype: torch.dtype) -> bool:
+        """Whether this forward pass reproduces the architecture; in float32 alone."""
+        rotation = getattr(config, "rope_parameters", None) or {}
+        return (
+            dtype == torch.float32
+            and config.model_type in cls.FAMILY
+            and config.hidden_act in ("silu", "swish")
+            and set(getattr(config, "layer_types", None) or []) <= {"full_attention"}
+            and rotation.get("rope_type", "default") in cls.FIXED_ROTATIONS
+            and rotation.get("partial_rotary_factor", 1.0) == 1.0
+        )
 
     def __init__(self, model: Any) -> None:
         config = model.config

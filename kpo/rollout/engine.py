@@ -141,7 +141,9 @@ def make_engine(  # noqa: PLR0913 - the settings of two engines
     elif name == "transformers":
         from kpo.rollout.transformers import TransformersEngine  # noqa: PLC0415 - slow to import
 
-        engine = TransformersEngine(policy or load_policy(folder, dtype=dtype, device=device))
+        engine = TransformersEngine(
+            policy or load_policy(folder, dtype=dtype, device=device, longest=max_tokens)
+        )
     else:
         raise ValueError(f"unknown engine {name!r}; there is transformers, vllm")
     return engine

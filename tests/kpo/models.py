@@ -6,10 +6,16 @@ from typing import Any
 
 import torch
 from transformers import (
+    Gemma2Config,
+    Gemma2ForCausalLM,
     GPT2Config,
     GPT2LMHeadModel,
+    GraniteConfig,
+    GraniteForCausalLM,
     LlamaConfig,
     LlamaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
     MixtralConfig,
     MixtralForCausalLM,
     Qwen2Config,
@@ -30,10 +36,19 @@ SHAPE = {
     "max_position_embeddings": 128,
     "initializer_range": 0.3,  # far from uniform, so that a wrong token shows
 }
+GROUPED = {"num_key_value_heads": 2}
 FAMILIES: dict[str, tuple[Any, Any, dict[str, Any]]] = {
     "qwen3": (Qwen3Config, Qwen3ForCausalLM, {"num_key_value_heads": 2, "head_dim": 32}),
     "qwen2": (Qwen2Config, Qwen2ForCausalLM, {"num_key_value_heads": 1}),
     "llama": (LlamaConfig, LlamaForCausalLM, {"num_key_value_heads": 2, "attention_bias": True}),
+    "mistral": (MistralConfig, MistralForCausalLM, {**GROUPED, "sliding_window": 6}),
+    "gemma2": (  # a window in every other layer, soft caps for scores and logits
+        Gemma2Config,
+        Gemma2ForCausalLM,
+        {**GROUPED, "head_dim": 8, "sliding_window": 6, "final_logit_softcapping": 3.0}
+        | {"attn_logit_softcapping": 2.0, "query_pre_attn_scalar": 8},
+    ),
+    "granite": (GraniteConfig, GraniteForCausalLM, {**GROUPED, "logits_scaling": 1.5}),
     "gpt_neox": (GPTNeoXConfig, GPTNeoXForCausalLM, {}),
     "gpt2": (GPT2Config, GPT2LMHeadModel, {}),  # with dropout
     "mixtral": (

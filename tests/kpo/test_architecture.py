@@ -80,7 +80,7 @@ def test_a_hub_that_does_not_answer_is_not_waited_for(
     monkeypatch: pytest.MonkeyPatch, answers: bool
 ) -> None:
     asked = []
-    monkeypatch.setattr(AutoConfig, "from_pretrained", lambda *_, **kw: asked.append(kw))
+    monkeypatch.setattr("kpo.architecture.read_config", lambda *_, **kw: asked.append(kw))
     monkeypatch.setattr("kpo.architecture.hub_answers", lambda: answers)
     architecture(pretrained_policy("some/model"))
     assert [options["local_files_only"] for options in asked] == [not answers]

@@ -61,8 +61,8 @@ def test_numbers_of_weights_are_those_of_the_model(family: str) -> None:
 
 def test_a_model_that_the_trainer_does_not_support_is_refused() -> None:
     config = tiny_policy().model.config
-    config.final_logit_softcapping = 30.0
-    with pytest.raises(FootprintError, match="policy: qwen3 caps its logits"):
+    config.layer_types = ["full_attention", "linear_attention"]
+    with pytest.raises(FootprintError, match="policy: qwen3 has layers of linear_attention"):
         size_of(config)
 
 

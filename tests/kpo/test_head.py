@@ -3,10 +3,12 @@
 import pytest
 import torch
 from torch import Tensor
+from transformers import CohereConfig, Gemma2Config, GraniteConfig, LlamaConfig
 
-from kpo.head import chunks, token_logprobs, token_logprobs_and_entropies
+from kpo.head import PLAIN, LogitRule, chunks, token_logprobs, token_logprobs_and_entropies
 
 M, H, V = 37, 8, 50
+RULES = [PLAIN, LogitRule(scale=0.3), LogitRule(cap=4.0), LogitRule(scale=1.7, cap=2.0)]
 
 
 def inputs(dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor, Tensor]:
@@ -17,8 +19,14 @@ def inputs(dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor, Tensor]:
     return hidden.to(dtype).requires_grad_(), weight.to(dtype).requires_grad_(), targets
 
 
-def plain(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
-    return (hidden @ weight.t()).log_softmax(1).gather(1, targets[:, None]).squeeze(1)
+def full(hidden: Tensor, weight: Tensor, rule: LogitRule) -> Tensor:
+    """All logits."""
+    logits = rule.scale * (hidden @ weight.t())
+    return logits if rule.cap is None else rule.cap * (logits / rule.cap).tanh()
+
+
+def plain(hidden: Tensor, weight: Tensor, targets: Tensor, rule: LogitRule = PLAIN) -> Tensor:
+    return full(hidden, weight, rule).log_softmax(1).gather(1, targets[:, None]).squeeze(1)
 
 
 @pytest.fixture(params=[1, V, 4 * V + 3, 1000 * V])
@@ -27,12 +35,13 @@ def chunk(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr("kpo.head.CHUNK_LOGITS", request.param)
 
 
+@pytest.mark.parametrize("rule", RULES, ids=str)
 @pytest.mark.usefixtures("chunk")
-def test_values_and_gradients_are_those_of_the_full_logits() -> None:
+def test_values_and_gradients_are_those_of_the_full_logits(rule: LogitRule) -> None:
     hidden, weight, targets = inputs()
     g = torch.linspace(-1, 2, M, dtype=torch.float64)
-    found = token_logprobs(hidden, weight, targets)
-    expected = plain(hidden, weight, targets)
+    found = token_logprobs(hidden, weight, targets, rule)
+    expected = plain(hidden, weight, targets, rule)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
     for a, b in zip(
         torch.autograd.grad(found @ g, (hidden, weight)),
@@ -42,20 +51,23 @@ def test_values_and_gradients_are_those_of_the_full_logits() -> None:
         torch.testing.assert_close(a, b, rtol=0, atol=1e-12)
 
 
-def test_the_gradient_is_right_by_finite_differences() -> None:
+@pytest.mark.parametrize("rule", RULES, ids=str)
+def test_the_gradient_is_right_by_finite_differences(rule: LogitRule) -> None:
     hidden, weight, targets = inputs()
     assert torch.autograd.gradcheck(
-        lambda h, w: token_logprobs(h, w, targets[:5]), (hidden[:5], weight)
+        lambda h, w: token_logprobs(h, w, targets[:5], rule), (hidden[:5], weight)
     )
 
 
+@pytest.mark.parametrize("rule", RULES, ids=str)
 @pytest.mark.usefixtures("chunk")
-def test_entropies_are_those_of_the_full_logits() -> None:
+def test_entropies_are_those_of_the_full_logits(rule: LogitRule) -> None:
     hidden, weight, targets = inputs()
-    logprobs, entropies = token_logprobs_and_entropies(hidden, weight, targets)
+    logprobs, entropies = token_logprobs_and_entropies(hidden, weight, targets, rule)
     assert not (logprobs.requires_grad or entropies.requires_grad)
-    torch.testing.assert_close(logprobs, plain(hidden, weight, targets), rtol=0, atol=1e-12)
-    expected = torch.distributions.Categorical(logits=hidden @ weight.t()).entropy()
+    expected = plain(hidden, weight, targets, rule)
+    torch.testing.assert_close(logprobs, expected, rtol=0, atol=1e-12)
+    expected = torch.distributions.Categorical(logits=full(hidden, weight, rule)).entropy()
     torch.testing.assert_close(entropies, expected, rtol=0, atol=1e-12)
 
 
@@ -73,6 +85,13 @@ def test_half_precision_gives_float32_and_gradients_in_half() -> None:
     for gradient, exact in zip(gradients, wanted, strict=True):
         assert gradient.dtype == torch.bfloat16
         assert float((gradient.double() - exact).norm()) < 0.02 * float(exact.norm())
+
+
+def test_the_rule_is_the_configurations() -> None:
+    assert LogitRule.of(LlamaConfig()) == PLAIN
+    assert LogitRule.of(GraniteConfig(logits_scaling=8.0)) == LogitRule(scale=1 / 8)
+    assert LogitRule.of(CohereConfig(logit_scale=0.25)) == LogitRule(scale=0.25)
+    assert LogitRule.of(Gemma2Config(final_logit_softcapping=30.0)) == LogitRule(cap=30.0)
 
 
 def test_no_chunk_is_larger_than_allowed() -> None:

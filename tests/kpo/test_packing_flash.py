@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -40,14 +41,17 @@ def test_the_stand_in_is_called_as_the_real_one_is() -> None:
             assert parameter.default == real[name].default
 
 
-@pytest.mark.parametrize("kv_heads", [1, 2, 6])
-def test_the_kernel_is_given_what_it_takes_and_gives_what_buckets_give(kv_heads: int) -> None:
+@pytest.mark.parametrize(("kv_heads", "window"), [(1, None), (2, None), (6, None), (2, 4)])
+def test_the_kernel_is_given_what_it_takes_and_gives_what_buckets_give(
+    kv_heads: int, window: int | None
+) -> None:
     packed = pack(PROMPTS, RESPONSES, CPU)
     tokens = packed.ids.shape[1]
     q, k, v = parts = [heads(n, tokens, 8, seed) for seed, n in enumerate((6, kv_heads, kv_heads))]
-    expected, _ = attention(None, q, k, v, None, packed=packed, scaling=0.3)
+    how: dict[str, Any] = {"packed": packed, "scaling": 0.3, "sliding_window": window}
+    expected, _ = attention(None, q, k, v, None, **how)
     with flash_on_the_cpu() as kernel:
-        found, _ = attention(None, q, k, v, None, packed=packed, scaling=0.3)
+        found, _ = attention(None, q, k, v, None, **how)
     assert kernel.calls == 1
     torch.testing.assert_close(found, expected, rtol=0.02, atol=0.02)
     weights = torch.randn(found.shape).bfloat16()
@@ -78,6 +82,17 @@ def test_heads_that_the_kernel_refuses_go_to_buckets(
         attention(None, part, part, part, None, packed=packed, scaling=0.1)
     assert kernel.calls == taken
     assert not has_kernel(part)  # on the CPU
+
+
+def test_soft_caps_and_values_of_another_size_go_to_buckets() -> None:
+    packed = pack(PROMPTS, RESPONSES, CPU)
+    tokens = packed.ids.shape[1]
+    part, other = heads(2, tokens, 64, 0), heads(2, tokens, 32, 1)
+    with flash_on_the_cpu() as kernel:
+        attention(None, part, part, part, None, packed=packed, scaling=0.1, softcap=2.0)
+        found, _ = attention(None, part, part, other, None, packed=packed, scaling=0.1)
+    assert kernel.calls == 0
+    assert found.shape == (1, tokens, 2, 32)
 
 
 def test_a_model_scores_through_the_kernel() -> None:
