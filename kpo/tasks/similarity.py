@@ -20,28 +20,30 @@ fewer than 25 words; with 5, problems that only share a phrase of the trade look
 SHARE = 0.5
 """Of a benchmark problem's n-grams, those that must be in a text for it to count as the problem."""
 
-_TYPESETTING = (
+_COMMANDS = (
+    (re.compile(r"\\n(?![a-z])"), " "),  # a line's end that was escaped once too often; not \neq
     (re.compile(r"\\[dt](?=frac|binom)"), r"\\"),
     (re.compile(r"\\(?:left|right|[bB]igg?[lrm]?|displaystyle|textstyle|limits)(?![A-Za-z])"), ""),
     (re.compile(r"\\(?:math(?:rm|it|bf)|text(?:rm|it|bf)?|operatorname|mbox|rm)\s*(?=\{)"), ""),
-    (re.compile(r"\\[,;:! ]|~|\\q?quad(?![A-Za-z])"), " "),
-    (re.compile(r"\$|(?<!\\)\\[()\[\]]|\\(?=[%$&#])"), " "),
-    (re.compile(r"(?<=[\^_])\{(\w)\}"), r"\1"),
-    (re.compile(r"\s+"), " "),
-    (re.compile(r"(?<!\w) | (?!\w)"), ""),  # a blank matters between two words or numbers
+    (re.compile(r"\\[,;:! ]|\\q?quad(?![A-Za-z])"), " "),
+    (re.compile(r"(?<!\\)\\[()\[\]]|\\(?=[%$&#])"), " "),
 )
-_ESCAPED_BREAK = re.compile(r"\\n(?![a-z])")  # not \neq
-_QUOTES = str.maketrans({"\u2018": "'", "\u2019": "'", "\u201c": '"', "\u201d": '"', "\u2212": "-"})
+_ONE_IN_BRACES = re.compile(r"(?<=[\^_])\{(\w)\}")
+_IDLE_BLANK = re.compile(r"(?<!\w) | (?!\w)")  # it matters between two words or numbers
+_SIGNS = str.maketrans({"\u2018": "'", "\u2019": "'", "\u201c": '"', "\u201d": '"', "\u2212": "-"})
 _WORD = re.compile(r"[\u3040-\u9fff]|[^\W\d_]+|\d+|[-+*/=<>^%]")
 
 
 def normalised(text: str) -> str:
     """The text without case, type-setting, blanks that mean nothing, and the last full stop."""
-    text = _ESCAPED_BREAK.sub(" ", unicodedata.normalize("NFKC", text))
-    text = text.casefold().translate(_QUOTES)
-    for pattern, replacement in _TYPESETTING:
-        text = pattern.sub(replacement, text)
-    return text.strip(" .:?")
+    if not text.isascii():
+        text = unicodedata.normalize("NFKC", text).translate(_SIGNS)
+    if "\\" in text:
+        for pattern, replacement in _COMMANDS:
+            text = pattern.sub(replacement, text)
+    text = text.casefold().replace("$", " ").replace("~", " ")
+    text = _ONE_IN_BRACES.sub(r"\1", text)
+    return _IDLE_BLANK.sub("", " ".join(text.split())).strip(" .:?")
 
 
 def words(text: str) -> list[str]:
