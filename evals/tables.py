@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from evals.contamination import contamination_notes
 from evals.differences import LEVEL, Tests, compare_rows, holm_families
 from evals.markdown import markdown
 from evals.metrics import Floats, avg_scores, bootstrap_levels, interval, pass_scores
@@ -45,6 +46,7 @@ def build_table(experiment: Experiment, results: Path) -> Table:
     runs = read_runs(folder / "evals", ["base", *experiment.runs], evaluate.benchmarks, k)
     models = {name: run.model for name, run in runs.items()}
     notes = check_trainings(folder / "runs", experiment.runs, models)
+    notes += contamination_notes(folder, experiment.runs, evaluate.benchmarks)
     still = still_runs(folder / "runs", experiment.runs)
     reported = read_reported(results / "reported" / "table1.csv")
     scores = {

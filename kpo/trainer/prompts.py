@@ -77,6 +77,7 @@ def load_prompts(experiment: Experiment, policy: Policy, found: TrainingSet) -> 
             **{key: value for key, value in found.record.items() if key != "settings"},
             "problems": len(kept),
             "problems_sha256": content,
+            "cleaned_sha256": found.record["problems_sha256"],  # before prompts were too long
             "dropped": {**found.record["dropped"], **count(drops)},
         },
         overlong=drops,

@@ -12,7 +12,13 @@ from kpo.trainer.prompts import TrainingPrompts, load_prompts
 from tests.kpo.models import tiny_policy
 
 PROBLEMS = [Problem("a", "1+1=?", "2"), Problem("b", "1+1+1+1=?", "4"), Problem("c", "2+1=?", "3")]
-FOUND = {"name": "gsm8k-train", "rows": 5, "problems": 3, "dropped": {"duplicates": 2}}
+FOUND: dict[str, Any] = {
+    "name": "gsm8k-train",
+    "rows": 5,
+    "problems": 3,
+    "problems_sha256": content_hash(PROBLEMS),
+    "dropped": {"duplicates": 2},
+}
 
 
 def load(
@@ -61,6 +67,7 @@ def test_prompts_that_are_too_long_are_dropped_and_counted() -> None:
     ]
     assert loaded.content == content_hash([PROBLEMS[0], PROBLEMS[2]])
     assert loaded.record["problems_sha256"] == loaded.content
+    assert loaded.record["cleaned_sha256"] == FOUND["problems_sha256"] != loaded.content
     assert loaded.sentence() == (
         "gsm8k-train: 2 of 5 rows are trained on; dropped: 2 duplicates, 1 overlong"
     )
@@ -69,7 +76,7 @@ def test_prompts_that_are_too_long_are_dropped_and_counted() -> None:
 def test_nothing_is_dropped_where_all_fit() -> None:
     loaded = load()
     assert loaded.content == content_hash(PROBLEMS)
-    assert loaded.record == {**FOUND, "problems_sha256": loaded.content}
+    assert loaded.record == {**FOUND, "cleaned_sha256": loaded.content}
 
 
 def test_prompts_that_are_too_long_can_be_refused() -> None:
