@@ -3,20 +3,25 @@
     python -m evals.benchmarks --config workflow/config/tiny.yaml \\
         --problems results/tiny/problems --out results/tiny/benchmarks.json
 
-With --compare-hub it also loads every benchmark from the hub and says where the two differ.
+With --model it also looks whether prompts and responses fit into a model, before others are
+trained from it; with --compare-hub it loads every benchmark from the hub too, and says where the
+two differ.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from evals.answers import normalise_gold
 from evals.grade import check_golds
 from kpo.cli import experiment_argument, fail, hold_or_exit, load_or_exit
 from kpo.config import Experiment
 from kpo.files import write_json
+from kpo.policy import load_tokenizer
 from kpo.tasks.problems import (
     DataError,
     Problem,
@@ -25,6 +30,7 @@ from kpo.tasks.problems import (
     load_problem_set,
     locate,
 )
+from kpo.tasks.prompts import PROTOCOLS
 from kpo.tasks.sources import Source
 
 
@@ -67,6 +73,41 @@ def load_benchmarks(experiment: Experiment, folder: Path | None) -> list[Benchma
     return benchmarks
 
 
+def all_problems(benchmarks: list[Benchmark]) -> Iterator[tuple[str, Problem]]:
+    """Every problem with its benchmark's name."""
+    return ((b.name, problem) for b in benchmarks for problem in b.problems)
+
+
+def encode(
+    experiment: Experiment, tokenizer: Any, limit: int, benchmarks: list[Benchmark]
+) -> dict[tuple[str, str], list[int]]:
+    """Prompt tokens by (benchmark, problem).
+
+    Raises DataError for one that leaves no room for a response in the `limit` of a model.
+    """
+    protocol = PROTOCOLS[experiment.prompt]
+    response = experiment.evaluate.max_response_tokens
+    prompts = {}
+    for benchmark, problem in all_problems(benchmarks):
+        tokens = protocol.encode(tokenizer, problem.problem, "evaluation")
+        if len(tokens) + response > limit:
+            raise DataError(
+                f"{benchmark}: the prompt of {problem.id} has {len(tokens)} tokens and"
+                f" evaluate.max_response_tokens is {response}, together more than the model's"
+                f" {limit} positions: lower it"
+            )
+        prompts[benchmark, problem.id] = tokens
+    return prompts
+
+
+def check_room(experiment: Experiment, model: Path, benchmarks: list[Benchmark]) -> None:
+    """Raise DataError for a prompt that leaves no room for a response in the model's positions."""
+    from transformers import AutoConfig  # noqa: PLC0415 - slow to import
+
+    limit = AutoConfig.from_pretrained(model).max_position_embeddings
+    encode(experiment, load_tokenizer(model)[0], limit, benchmarks)
+
+
 def compare_with_hub(experiment: Experiment, folder: Path | None) -> list[str]:
     """A sentence for every benchmark whose rows in the folder are not the hub's, naming a row.
 
@@ -106,6 +147,9 @@ def main() -> None:
     )
     experiment_argument(parser)
     parser.add_argument("--problems", type=Path, help="folder of data files; else as configured")
+    parser.add_argument(
+        "--model", type=Path, help="folder of a model, in which every prompt must leave room"
+    )
     parser.add_argument("--out", type=Path, required=True, help="JSON file to write")
     parser.add_argument(
         "--compare-hub",
@@ -117,6 +161,8 @@ def main() -> None:
     hold_or_exit(args.out)
     try:
         benchmarks = load_benchmarks(experiment, args.problems)
+        if args.model is not None:
+            check_room(experiment, args.model, benchmarks)
         differences = compare_with_hub(experiment, args.problems) if args.compare_hub else []
     except DataError as error:
         fail(error)

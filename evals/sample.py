@@ -20,7 +20,7 @@ import torch
 from tqdm import tqdm
 from transformers import AutoConfig
 
-from evals.benchmarks import Benchmark, load_benchmarks
+from evals.benchmarks import Benchmark, all_problems, encode, load_benchmarks
 from evals.repeats import RepeatError, refuse_repeats
 from evals.sample_file import BadRowError
 from evals.unfinished import Key, UnfinishedSamples
@@ -121,28 +121,6 @@ def _rows(
     ]
 
 
-def encode(
-    experiment: Experiment, tokenizer: Any, limit: int, benchmarks: list[Benchmark]
-) -> dict[Key, list[int]]:
-    """Prompt tokens of every problem. Raises DataError for one that leaves no room in `limit`."""
-    protocol = PROTOCOLS[experiment.prompt]
-    room = limit - experiment.evaluate.max_response_tokens
-    prompts = {}
-    for benchmark, problem in _all(benchmarks):
-        tokens = protocol.encode(tokenizer, problem.problem, "evaluation")
-        if len(tokens) > room:
-            raise DataError(
-                f"{benchmark}: the prompt of {problem.id} has {len(tokens)} tokens; with"
-                f" evaluate.max_response_tokens the model has room for {room}"
-            )
-        prompts[benchmark, problem.id] = tokens
-    return prompts
-
-
-def _all(benchmarks: list[Benchmark]) -> Iterator[tuple[str, Problem]]:
-    return ((b.name, problem) for b in benchmarks for problem in b.problems)
-
-
 def run(experiment: Experiment, name: str, model: Path, problems: Path | None, out: Path) -> None:
     """Sample everything and write samples.jsonl and, last, the manifest beside it."""
     settings = experiment.evaluate
@@ -167,7 +145,9 @@ def run(experiment: Experiment, name: str, model: Path, problems: Path | None, o
     weights = weights_hash(model)
     unfinished = UnfinishedSamples(out, sha256_json([protocol, weights, name]), settings.samples)
     done = unfinished.resume()
-    waiting = [(b, problem) for b, problem in _all(benchmarks) if (b, problem.id) not in done]
+    waiting = [
+        (b, problem) for b, problem in all_problems(benchmarks) if (b, problem.id) not in done
+    ]
     with (
         unfinished.appending() as append,
         tqdm(total=len(prompts), initial=len(done), desc="sample", unit="problem") as bar,

@@ -10,6 +10,8 @@ import pytest
 import yaml
 
 from evals import benchmarks
+from kpo.policy import save_model
+from tests.kpo.models import tiny_policy
 
 Row = dict[str, Any]
 ROWS: list[Row] = [{"problem": f"p{i}", "answer": str(i)} for i in range(3)]
@@ -21,6 +23,7 @@ class Place:
     def __init__(self, path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         self.path, self.capsys = path, capsys
         self.out = path / "benchmarks.json"
+        self.response = 8
         (path / "folder").mkdir()
         (path / "hub").mkdir()
 
@@ -47,7 +50,11 @@ class Place:
                 "max_response_tokens": 8,
                 "lr": 1.0,
             },
-            "evaluate": {"benchmarks": ["aime24"], "max_response_tokens": 8, "limit": 2},
+            "evaluate": {
+                "benchmarks": ["aime24"],
+                "max_response_tokens": self.response,
+                "limit": 2,
+            },
             "methods": {"grpo": {"objective": "grpo", "label": "GRPO"}},
         }
         config = self.path / "config.yaml"
@@ -95,6 +102,28 @@ def test_a_gold_that_does_not_parse_stops_it(place: Place, monkeypatch: pytest.M
         "error: unusable gold answers: aime24 id1: '\\\\frac{' does not parse"
     )
     assert not place.out.exists()
+
+
+@pytest.mark.parametrize(("response", "fits"), [(128 - 69, True), (128 - 68, False)])
+def test_prompts_must_leave_room_in_the_model(
+    place: Place, monkeypatch: pytest.MonkeyPatch, response: int, fits: bool
+) -> None:
+    policy = tiny_policy()  # of 128 positions, and a token a character
+    save_model(policy.model, policy.tokenizer, place.path / "model")
+    place.folder([ROWS[0], {"problem": "p" * 3, "answer": "1"}])
+    monkeypatch.setattr(place, "response", response)
+    options = "--problems", str(place.path / "folder"), "--model", str(place.path / "model")
+    code, message = place.run(monkeypatch, *options)
+    assert place.out.exists() == fits
+    assert (code, message) == (
+        (0, "")
+        if fits
+        else (
+            2,
+            "error: aime24: the prompt of id1 has 69 tokens and evaluate.max_response_tokens is 60,"
+            " together more than the model's 128 positions: lower it",
+        )
+    )
 
 
 OTHER = [

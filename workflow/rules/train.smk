@@ -42,10 +42,14 @@ rule test_problems:
         " --out {params.out} 2> {log}"
 
 
-# The golds of problems from elsewhere. Training waits for it, but another list of benchmarks, or
+# The golds of problems from elsewhere, and room for their prompts. Training waits for it, but another list of benchmarks, or
 # anything else of `evaluate`, must not train again, so it has no settings to compare; evaluation
 # checks what it then reads once more.
 rule benchmarks:
+    input:
+        # The hash alone is compared, as in training.
+        model=ancient(f"{ROOT}/base"),
+        content=f"{ROOT}/base.sha256",
     output:
         f"{ROOT}/benchmarks.json",
     conda:
@@ -57,7 +61,8 @@ rule benchmarks:
     params:
         config=CONFIG,
     shell:
-        "python -m evals.benchmarks --config {params.config:q} --out {output} 2> {log}"
+        "python -m evals.benchmarks --config {params.config:q} --model {input.model}"
+        " --out {output} 2> {log}"
 
 
 # The training set, without the rows that would spoil it, for problems from elsewhere. Whether they
