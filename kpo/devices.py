@@ -70,8 +70,7 @@ def lease(gpus: int) -> dict[str, str]:
     there = physical()
     names = list(there) if given is None else given
     if gpus > len(names):
-        among = "nvidia-smi lists" if given is None else f"{VISIBLE}={os.environ[VISIBLE]} names"
-        raise DevicesError(f"the job asks for {gpus} GPUs, but {among} {len(names)}")
+        raise DevicesError(f"the job asks for {gpus} GPUs, but {_lack(names, given)}")
     uuids = {name: _uuid(name, there) for name in names}
     waited = False
     while (taken := _try_to_take(uuids, gpus)) is None:
@@ -90,6 +89,14 @@ def hold_lease() -> None:
     """Hold the lease that this process was started under, for as long as it lives."""
     for uuid in filter(None, os.environ.get(LEASE, "").split(",")):
         fcntl.flock(_open(uuid), fcntl.LOCK_SH | fcntl.LOCK_NB)
+
+
+def _lack(names: list[str], given: list[str] | None) -> str:
+    if given is not None:
+        return f"{VISIBLE}={os.environ[VISIBLE]} names {len(names)}"
+    if shutil.which("nvidia-smi") is None:
+        return f"there is no nvidia-smi to list them: name them in {VISIBLE}"
+    return f"nvidia-smi lists {len(names)}"
 
 
 def _uuid(name: str, there: dict[str, str]) -> str:

@@ -191,6 +191,14 @@ def test_what_cannot_be_is_one_sentence(
     assert len(errors.splitlines()) == 1
 
 
+def test_without_nvidia_smi_gpus_must_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    with pytest.raises(devices.DevicesError, match="name them in CUDA_VISIBLE_DEVICES"):
+        devices.lease(1)
+
+
 def test_locks_in_a_folder_of_another_user_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
