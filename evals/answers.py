@@ -173,6 +173,8 @@ NORMALISERS: dict[str, Callable[[str], str]] = {
     "aime25": _integers,
     "amc23": _integers,
     "gsm8k": _integers,
+    "gsm8k-train": _integers,
+    "dapo-math-17k": _integers,
     "math500": str.strip,
     "minerva": _minerva,
     "olympiadbench": _olympiadbench,
@@ -180,6 +182,6 @@ NORMALISERS: dict[str, Callable[[str], str]] = {
 
 
 def normalise_gold(benchmark: str, gold: str) -> str:
-    """The gold of a benchmark as plain LaTeX (unchanged for an unknown benchmark)."""
+    """The gold of a data set as plain LaTeX (unchanged for an unknown one)."""
     normaliser = NORMALISERS.get(benchmark)
     return gold if normaliser is None else normaliser(gold)

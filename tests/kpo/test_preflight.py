@@ -89,6 +89,23 @@ def test_the_large_experiments_fit_their_cards(
 
 
 @pytest.mark.usefixtures("_no_hub")
+def test_what_training_drops_is_stated_and_not_counted(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    rows = [f'{{"problem": "{i}+1=?", "answer": "{i + 1}"}}\n' for i in range(64)]
+    (tmp_path / "problems.jsonl").write_text("".join(rows * 3))
+    monkeypatch.setenv("KPO_TRAIN_PROBLEMS", str(tmp_path / "problems.jsonl"))
+    options = "--memory-gb", "80", "--device-tflops", "100"
+    command(monkeypatch, "--config", str(CONFIGS / "paper.yaml"), *options)
+    said = capsys.readouterr().out
+    assert "\n4 steps (2 x 64 problems): at most" in said
+    assert said.splitlines()[-1] == (
+        "dapo-math-17k: 64 of 192 rows are trained on; dropped: 128 duplicates; prompts that are"
+        " too long not counted"
+    )
+
+
+@pytest.mark.usefixtures("_no_hub")
 def test_the_papers_experiment_does_not_fit_a_small_card(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

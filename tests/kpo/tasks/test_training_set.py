@@ -138,6 +138,15 @@ def test_a_folder_of_something_else_is_refused(
         training_set(experiment, place.out)
 
 
+@pytest.mark.parametrize("name", ["gsm8k-train", "dapo-math-17k"])
+def test_golds_are_normalised_as_benchmarks_are(place: Place, name: str) -> None:
+    place.write(name, [{"problem": "4+1?", "answer": "005"}])
+    experiment = place.experiment()
+    train = experiment.train.model_copy(update={"problems": name})
+    found = training_set(experiment.model_copy(update={"train": train}), None)
+    assert [p.answer for p in found.problems] == ["5"]
+
+
 def test_a_set_of_which_nothing_is_left(place: Place) -> None:
     place.write("mine", ROWS[4:])
     with pytest.raises(DataError, match="no row is left to train on"):
