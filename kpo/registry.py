@@ -5,7 +5,7 @@ Adding a method: one file with a frozen dataclass of settings (see `kpo.objectiv
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 from baselines.gmpo import GMPO
@@ -28,10 +28,16 @@ def make_objective(name: str, /, **settings: float | None) -> Objective:
     """Build the objective `name` with its settings.
 
     Raises ValueError for an unknown name, a setting that the objective does not use, a value that
-    is not a number, or one out of bounds; the message lists what there is.
+    is not a number, one out of bounds, or a class that is no dataclass; the message lists what
+    there is.
     """
     if name not in OBJECTIVES:
         raise ValueError(f"unknown objective {name!r}; there is {', '.join(sorted(OBJECTIVES))}")
+    if not is_dataclass(OBJECTIVES[name]):
+        raise ValueError(
+            f"objective {name}: {OBJECTIVES[name].__name__} must be a dataclass (@dataclass(frozen="
+            "True, kw_only=True)), whose fields are its settings"
+        )
     known = [field.name for field in fields(OBJECTIVES[name])]
     for key, value in settings.items():
         if key not in known:

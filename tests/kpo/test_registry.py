@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from kpo.registry import make_objective
+from kpo.registry import OBJECTIVES, make_objective
 from tests.kpo.cases import loss_and_gradient, random_batch
 from tests.kpo.oracles import DEFAULT_CLIP
 
@@ -25,6 +25,15 @@ def test_unknown_name_lists_the_names(name: str) -> None:
         make_objective(name)
     for known in NAMES:
         assert known in str(error.value)
+
+
+def test_a_class_without_the_decorator_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Plain:
+        clip_low = 0.1
+
+    monkeypatch.setitem(OBJECTIVES, "plain", Plain)
+    with pytest.raises(ValueError, match="objective plain: Plain must be a dataclass"):
+        make_objective("plain", clip_low=0.2)
 
 
 @pytest.mark.parametrize("name", NAMES)
