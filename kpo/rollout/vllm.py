@@ -28,6 +28,7 @@ os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
 import torch
 import torch.distributed as dist
 import vllm
+from vllm.model_executor.layers.vocab_parallel_embedding import ParallelLMHead
 from vllm.platforms import current_platform
 from vllm.sampling_params import RequestOutputKind
 
@@ -102,6 +103,7 @@ class VLLMEngine:
             self.llm.wake_up(tags=["weights"])
         weights = gathered_weights(policy.model)
         self.llm.collective_rpc("reload_weights", kwargs={"weights_iterator": weights})
+        self.llm.apply_model(_process_heads)
         if self.sleeps:
             self.llm.wake_up(tags=["kv_cache"])
         self.llm.reset_prefix_cache()
@@ -164,6 +166,17 @@ class VLLMEngine:
 
     def _take(self, id_: str) -> list[Response]:
         return [_response(sample) for sample in self.arrived.pop(id_).outputs]
+
+
+def _process_heads(model: torch.nn.Module) -> None:
+    """Make anew what the LM head holds beside its weights, as its class does after a first load.
+
+    A reload does so for layers whose weights it was given. A head tied to the embedding is none of
+    them, and vLLM's CPU build computes with a packed copy.
+    """
+    for module in model.modules():
+        if isinstance(module, ParallelLMHead):
+            module.quant_method.process_weights_after_loading(module)
 
 
 def _response(sample: Any) -> Response:

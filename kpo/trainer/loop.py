@@ -153,7 +153,7 @@ class Trainer:
                 self.ranks,
                 self.between,
             )
-        check_gap(step, rollouts, c.max_rollout_gap)
+        check_gap(step, rollouts, c)
         return rollouts
 
     def learn(self, at: Position) -> None:

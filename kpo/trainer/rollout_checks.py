@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import torch
+
+from kpo.agreement import MAX_GAP, MEAN_GAP, excess
+from kpo.config_train import Train
 from kpo.trainer.batch import Rollouts
 
 
@@ -9,15 +13,19 @@ class RolloutGapError(RuntimeError):
     """The rollout engine does not sample from the trainer's policy."""
 
 
-def check_gap(step: int, rollouts: Rollouts, bound: float) -> None:
-    """Raise RolloutGapError where the engine's log-probs are too far from the trainer's."""
-    gap = float(rollouts.gap.mean())
-    if not gap <= bound:
+def check_gap(step: int, rollouts: Rollouts, settings: Train) -> None:
+    """Raise RolloutGapError where the engine's log-probs are too far from the trainer's.
+
+    Without a bound among the settings it is that of rounding in the dtype that both compute in.
+    """
+    bound = settings.max_rollout_gap or MEAN_GAP[getattr(torch, settings.dtype)]
+    if excess(rollouts.gap, bound):
         raise RolloutGapError(
-            f"step {step}: the log-probs of the sampled tokens differ by {gap:.3g} nats in the mean"
-            f" between the rollout engine and the trainer, more than train.max_rollout_gap"
-            f" ({bound:g}): the engine has other weights, another precision or another"
-            " distribution than the trainer"
+            f"step {step}: the log-probs of the sampled tokens differ by"
+            f" {float(rollouts.gap.mean()):.3g} nats in the mean and"
+            f" {float(rollouts.gap.max()):.3g} at most between the rollout engine and the trainer,"
+            f" more than train.max_rollout_gap ({bound:g}, at most {MAX_GAP} times as much): the"
+            " engine has other weights, another precision or another distribution than the trainer"
         )
 
 

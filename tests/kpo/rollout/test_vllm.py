@@ -212,18 +212,19 @@ class FakeLLM:
     def __getattr__(self, name: str) -> Callable[..., None]:
         def call(*arguments: Any, **options: Any) -> None:
             options.pop("kwargs", None)
-            FakeLLM.calls.append((name, *arguments, *options.values()))
+            told = [value for value in (*arguments, *options.values()) if not callable(value)]
+            FakeLLM.calls.append((name, *told))
 
         return call
 
 
-SYNC = [("collective_rpc", "reload_weights"), ("reset_prefix_cache",)]
+SYNC = [("collective_rpc", "reload_weights"), ("apply_model",), ("reset_prefix_cache",)]
 ASLEEP = [
     ("sleep", 2),
     ("wake_up", ["weights"]),
-    SYNC[0],
+    *SYNC[:2],
     ("wake_up", ["kv_cache"]),
-    SYNC[1],
+    SYNC[2],
     ("sleep", 2),
 ]
 

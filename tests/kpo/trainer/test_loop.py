@@ -139,7 +139,7 @@ def test_rollouts_of_another_distribution_stop_the_run(
     trainer = tiny_trainer(
         tmp_path, policy=policy, engine=ShiftedEngine(policy, shift), max_rollout_gap=0.2
     )
-    message = rf"step 1: .* differ by {told} nats in the mean .* train.max_rollout_gap \(0.2\)"
+    message = rf"step 1: .* differ by {told} nats in the mean .* train.max_rollout_gap \(0.2,"
     with pytest.raises(RolloutGapError, match=message):
         trainer.train()
     assert [row["step"] for row in metrics(tmp_path)] == [0]  # it learnt from the first batch only
