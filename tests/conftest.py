@@ -2,12 +2,21 @@
 
 import os
 
+import hypothesis
 import pytest
 
 # One thread: the models are tiny, and threads that wait for each other crawl on a busy machine.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Tests are for the CPU, wherever they run: no engine takes a GPU that another has.
 os.environ["CUDA_VISIBLE_DEVICES"] = ""
+# How fast the machine is decides nothing, and the same examples come every time.
+hypothesis.settings.register_profile(
+    "suite",
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("suite")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -48,6 +48,12 @@ class Watchdog:
         if self._watched is not None:
             self._enter(self._watched[0])
 
+    def look(self) -> None:
+        """End the process if the phase hangs."""
+        watched = self._watched
+        if watched is not None and time.monotonic() > watched[1]:
+            self._stop(watched[0])
+
     def _enter(self, phase: str | None) -> None:
         if phase is None:
             self._watched = None
@@ -62,9 +68,7 @@ class Watchdog:
     def _look(self) -> None:
         while True:
             time.sleep(min(1.0, self.stall_s / 10))
-            watched = self._watched
-            if watched is not None and time.monotonic() > watched[1]:
-                self._stop(watched[0])
+            self.look()
 
     def _stop(self, phase: str) -> None:
         """End the process at once: nothing that may hang, as buffers' locks, is touched."""

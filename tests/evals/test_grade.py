@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from evals.grade_pool import Reply, Request, WorkerPool
 from evals.judge import TooLargeError, judge
 from evals.sample_file import read_grades
 from tests.bench.bench_grade import BOMBS, GOLDS, make_items
+from tests.patience import FAR_S, until
 
 ROOT = Path(__file__).resolve().parents[2]
 # A comparison that nothing screens and that math-verify does not finish: it expands the power.
@@ -36,7 +36,7 @@ def boxed(answer: str) -> str:
 
 @pytest.fixture(scope="module")
 def grader() -> Iterator[Grader]:
-    with Grader(workers=2, timeout_s=20) as shared:
+    with Grader(workers=2, timeout_s=FAR_S) as shared:
         yield shared
 
 
@@ -115,11 +115,9 @@ def test_limits_must_be_positive(limits: dict[str, Any]) -> None:
 def test_whole_numbers_need_no_worker(no_process: None) -> None:
     rng = random.Random(0)
     numbers = [(rng.randint(-99, 99), rng.randint(-99, 99)) for _ in range(500)]
-    start = time.perf_counter()
     with Grader() as free:
         grades = free.grade([(str(a), boxed(str(b))) for a, b in numbers])
         assert free.grade([("5", "no box")]) == [Grade(False, "no_answer", None)]
-    assert time.perf_counter() - start < 1
     assert [g.correct for g in grades] == [a == b for a, b in numbers]
     assert {g.status for g in grades} == {"ok"}
 
@@ -160,8 +158,7 @@ def test_a_comparison_is_made_once(grader: Grader, monkeypatch: pytest.MonkeyPat
 def test_a_timeout_costs_only_its_own_answer() -> None:
     pairs = [("1/2", boxed("0.5")), (LINE, boxed(SLOW)), ("x", boxed("y")), ("y=x", boxed(SLOW))]
     pairs += [("x+y", boxed("y+x"))]
-    start = time.monotonic()
-    grades = grade(pairs, workers=1, timeout_s=2.0)
+    grades = grade(pairs, workers=1, timeout_s=5.0)
     assert [(g.correct, g.status) for g in grades] == [
         (True, "ok"),
         (False, "timeout"),
@@ -169,7 +166,6 @@ def test_a_timeout_costs_only_its_own_answer() -> None:
         (False, "timeout"),
         (True, "ok"),
     ]
-    assert time.monotonic() - start > 4
 
 
 def test_a_worker_that_dies_costs_only_its_own_answer() -> None:
@@ -188,14 +184,14 @@ def test_a_worker_that_dies_costs_only_its_own_answer() -> None:
 def test_memory_is_limited() -> None:
     """The worker that came near its limit is replaced: its later answers would be errors too."""
     requests = [Request(LINE, "y=(x+w+z)^{30}"), Request("x+1", "1+x"), Request("x+1", "x+2")]
-    with WorkerPool(workers=1, timeout_s=8, memory_mb=90) as pool:
+    with WorkerPool(workers=1, timeout_s=20, memory_mb=90) as pool:
         replies = pool.run(requests)
         limits = Path(f"/proc/{pool._alive[0].process.pid}/limits")
         if limits.exists():
             found = re.search(r"Max address space +(\d+)", limits.read_text())
             assert found is not None and int(found[1]) == 90 * 2**20
     # math-verify may try on after a failed allocation, and then time ends it.
-    assert replies[0] in (Reply("error", reason="memory"), Reply("timeout", reason="over 8 s"))
+    assert replies[0] in (Reply("error", reason="memory"), Reply("timeout", reason="over 20 s"))
     assert replies[1:] == [Reply("ok", True), Reply("ok", False)]
 
 
@@ -230,25 +226,39 @@ def test_an_interrupted_call_leaves_no_worker_in_the_middle_of_something(grader:
     assert grader.grade([("x+1", boxed("1+x"))]) == [Grade(True, "ok", "1+x")]
 
 
-def test_bombs_neither_lose_nor_shift_a_grade() -> None:
+@pytest.fixture
+def replies(monkeypatch: pytest.MonkeyPatch) -> list[Reply]:
+    """What the workers reply from now on."""
+    seen: list[Reply] = []
+    run = WorkerPool.run
+
+    def recording(self: WorkerPool, *args: Any) -> list[Reply]:
+        seen.extend(found := run(self, *args))
+        return found
+
+    monkeypatch.setattr(WorkerPool, "run", recording)
+    return seen
+
+
+def test_bombs_neither_lose_nor_shift_a_grade(replies: list[Reply]) -> None:
     items = make_items(GOLDS, count=300, bomb_share=0.1, seed=3)
     assert sum(item.bomb for item in items) == 30
-    start = time.monotonic()
-    grades = grade([(i.gold, i.response) for i in items], workers=2, timeout_s=10)
-    assert time.monotonic() - start < 60
+    grades = grade([(i.gold, i.response) for i in items], workers=2, timeout_s=FAR_S)
+    assert not any(reply.reason.startswith("over") for reply in replies)  # no deadline was met
     for item, result in zip(items, grades, strict=True):
         assert result.correct == item.right, (item.gold, result)
         assert item.bomb or result.status == "ok"
 
 
 @pytest.mark.parametrize("bomb", BOMBS, ids=[repr(b[:24]) for b in BOMBS])
-def test_each_bomb_is_wrong_in_time(bomb: str, grader: Grader) -> None:
-    start = time.monotonic()
+def test_each_bomb_is_wrong_before_its_deadline(
+    bomb: str, grader: Grader, replies: list[Reply]
+) -> None:
     tame = (r"\sqrt{8}", boxed(r"2\sqrt{2}"))
     before, result, after = grader.grade([tame, ("5", bomb), tame])
     assert not result.correct
     assert before == after == Grade(True, "ok", r"2\sqrt{2}")
-    assert time.monotonic() - start < 15
+    assert not any(reply.reason.startswith("over") for reply in replies)
 
 
 def test_what_stands_beside_a_bomb_in_a_response_does_not_matter(grader: Grader) -> None:
@@ -337,7 +347,7 @@ def test_the_caller_imports_neither_torch_nor_sympy() -> None:
 def test_workers_start_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "json.py").write_text("raise SystemExit('the wrong json')")
     monkeypatch.chdir(tmp_path)
-    assert grade([("x+1", boxed("1+x"))], workers=1, timeout_s=20)[0].correct
+    assert grade([("x+1", boxed("1+x"))], workers=1, timeout_s=FAR_S)[0].correct
 
 
 # The command line
@@ -353,6 +363,11 @@ def write(path: Path, rows: list[Any]) -> Path:
     return path
 
 
+def visible(folder: Path) -> list[Path]:
+    """What lies in a folder beside the locks of what is made there."""
+    return [path for path in folder.iterdir() if not path.name.endswith(".lock")]
+
+
 def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     samples = write(
         tmp_path / "samples.jsonl",
@@ -366,7 +381,7 @@ def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
         ],
     )
     out = tmp_path / "new" / "grades.jsonl"
-    assert main(["--samples", str(samples), "--out", str(out), "--timeout-s", "20"]) == 0
+    assert main(["--samples", str(samples), "--out", str(out), "--timeout-s", "900"]) == 0
     rows = [json.loads(line) for line in out.read_text(encoding="ascii").splitlines()]
     assert list(rows[0]) == [
         *("benchmark", "id", "sample", "correct", "status", "extracted", "tokens", "finish")
@@ -380,7 +395,7 @@ def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
         ("m/4", 0, True, "ok", r"\frac{-1}{3}", 9, "stop"),
     ]
     assert [g.extracted for g in read_grades(out)] == [r["extracted"] for r in rows]
-    assert list(out.parent.iterdir()) == [out]
+    assert visible(out.parent) == [out]
     printed = capsys.readouterr()
     assert printed.out == "6 graded, 2 correct, 1 no_answer, 1 timeout, 0 error\n"
     assert "6/6" in printed.err
@@ -421,7 +436,7 @@ def test_bad_lines_are_named_and_nothing_is_written(
     assert f"{samples}, line 2" in message
     assert BAD_LINES[line] in message
     assert message.count("\n") == 1
-    assert list(tmp_path.iterdir()) == [samples]
+    assert visible(tmp_path) == [samples]
 
 
 def test_a_file_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -452,21 +467,19 @@ def is_running(pid: int) -> bool:
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL])
 def test_no_worker_outlives_the_parent(end: signal.Signals, tmp_path: Path) -> None:
     """After Ctrl-C at once, after a kill -9 when the kernel's alarm ends the worker."""
-    samples = write(tmp_path / "s.jsonl", [row(n, LINE, boxed(SLOW + f"+{n}")) for n in range(9)])
+    samples = write(tmp_path / "s.jsonl", [row(n, LINE, boxed(SLOW + f"+{n}")) for n in range(99)])
     command = [sys.executable, "-m", "evals.grade", "--samples", str(samples)]
     command += ["--out", str(tmp_path / "out"), "--timeout-s", "2"]
-    parent = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
-    workers: list[int] = []
-    while len(workers) < 2:
-        assert parent.poll() is None
-        time.sleep(0.05)
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE) as parent:
+        assert parent.stderr is not None
+        told = b""
+        # Until one answer has run to its deadline; others are begun then.
+        while not re.search(rb" [1-9][0-9]?/99 ", told):
+            more = os.read(parent.stderr.fileno(), 4096)
+            assert more
+            told += more
         workers = children(parent.pid)
-    time.sleep(1.5)  # imports done, the first answers begun
-    workers = sorted({*workers, *children(parent.pid)})
-    parent.send_signal(end)
-    assert parent.wait(timeout=5) != 0
-    limit = time.monotonic() + (2 if end == signal.SIGINT else 10)
-    while any(map(is_running, workers)) and time.monotonic() < limit:
-        time.sleep(0.05)
-    assert [pid for pid in workers if is_running(pid)] == []
-    assert list(tmp_path.iterdir()) == [samples]
+        parent.send_signal(end)
+        assert parent.wait() != 0
+    until(lambda: not any(map(is_running, workers)))
+    assert visible(tmp_path) == [samples]

@@ -1,7 +1,6 @@
 """avg@k, pass@k and their intervals: against enumeration, closed forms and known truth."""
 
 import math
-import time
 from dataclasses import replace
 from itertools import combinations
 
@@ -21,6 +20,7 @@ from evals.metrics import (
     pass_scores,
 )
 from tests.evals.simulated import SAMPLES, World, scores
+from tests.patience import processor_seconds
 
 CORRECT = np.array([[1, 0, 0, 0, 0, 0], [1, 1, 0, 1, 0, 0], [0] * 6, [1] * 6])
 
@@ -133,14 +133,10 @@ def test_a_row_has_the_same_limits_alone_and_among_others() -> None:
     assert np.allclose(np.array(together)[:, 4], np.array(alone)[:, 0], atol=1e-12)
 
 
-def test_2000_resamples_of_a_cell_take_less_than_a_second() -> None:
+def test_2000_resamples_of_a_cell_are_cheap() -> None:
     x = World(problems=200).counts(np.random.default_rng(6), 1, 3) / SAMPLES
-    seconds = []
-    for _ in range(3):  # the machine may be busy
-        start = time.perf_counter()
+    with processor_seconds(20):  # 0.1 on an idle core; one at a time they take minutes
         interval(bootstrap_levels([x], resamples=2000))
-        seconds.append(time.perf_counter() - start)
-    assert min(seconds) < 1
 
 
 @pytest.mark.parametrize("problems", [4, 50])

@@ -9,7 +9,6 @@ import multiprocessing
 import os
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from datetime import timedelta
@@ -19,16 +18,10 @@ from typing import Any
 import torch.distributed as dist
 
 from kpo.ranks import Ranks
+from tests.patience import FAR_S
 
 SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload(["tests.kpo.writers", "torch._dynamo"])
-
-
-def until(reached: Callable[[], bool], going_on: Callable[[], bool] = lambda: True) -> None:
-    """Wait for what must come, however long a busy machine takes, unless nothing goes on."""
-    while going_on() and not reached():
-        time.sleep(0.01)
-    assert reached()
 
 
 def on_ranks(count: int, function: Callable[..., Any], *args: Any) -> list[Any]:
@@ -46,7 +39,7 @@ def _rank(
     store: str, rank: int, count: int, function: Callable[..., Any], args: tuple[Any, ...]
 ) -> Any:
     dist.init_process_group(
-        "gloo", init_method=store, rank=rank, world_size=count, timeout=timedelta(seconds=60)
+        "gloo", init_method=store, rank=rank, world_size=count, timeout=timedelta(seconds=FAR_S)
     )
     try:
         return function(Ranks(rank, count), *args)
@@ -64,16 +57,19 @@ def killed_at_each_change(function: Callable[..., None], *args: Any) -> Iterator
     It dies before a change of a folder, and behind the opening that empties a file.
     Yields n = 1, 2, ... after each death, and ends when a process came to the end of its work.
     """
-    n, code = 0, None
-    while code != 0:
+    n = 1
+    while dies_at(n, function, *args):
+        yield n
         n += 1
-        process = SERVER.Process(target=_dying, args=(n, function, args))
-        process.start()
-        process.join()
-        code = process.exitcode
-        assert code in (0, DEAD), f"the process that was to die ended with {code}"
-        if code:
-            yield n
+
+
+def dies_at(n: int, function: Callable[..., None], *args: Any) -> bool:
+    """Whether function(*args), of a module, in a process of its own died before its n-th change."""
+    process = SERVER.Process(target=_dying, args=(n, function, args))
+    process.start()
+    process.join()
+    assert process.exitcode in (0, DEAD), f"the process was to die, but {process.exitcode}"
+    return process.exitcode == DEAD
 
 
 DEAD = 99

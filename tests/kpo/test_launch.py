@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from kpo.trainer.preemption import PREEMPTED_EXIT_CODE
-from tests.kpo.processes import until
+from tests.patience import until
 
 READY = "import os, pathlib, signal, sys, time; rank = int(os.environ['RANK']);"
 TOUCH = "pathlib.Path(sys.argv[1], f'ready-{rank}').write_text(str(os.getpid()));"

@@ -20,7 +20,7 @@ from kpo.lock import hold
 hold(Path(sys.argv[1]))
 child = os.fork() if sys.argv[2:] else "held"
 if child == 0:
-    time.sleep(60)
+    time.sleep(3600)
 print(child, flush=True)
 sys.stdin.read()
 """

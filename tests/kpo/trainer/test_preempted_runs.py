@@ -20,8 +20,9 @@ from kpo.trainer import batch, step
 from kpo.trainer.loop import Trainer
 from kpo.trainer.preemption import PREEMPTED_EXIT_CODE
 from tests.kpo.models import tiny_policy
-from tests.kpo.processes import SERVER, on_ranks, until
+from tests.kpo.processes import SERVER, on_ranks
 from tests.kpo.trainer.runs import EndlessEngine, reward, tiny_trainer
+from tests.patience import until
 
 SETTINGS: dict[str, Any] = {
     "steps": 2,

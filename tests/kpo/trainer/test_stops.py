@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,13 +13,12 @@ import torch
 from kpo.objective import ObjectiveOutput, TokenBatch
 from kpo.registry import make_objective
 from kpo.rollout.engine import Response, Sampling
-from kpo.rollout.transformers import TransformersEngine
 from kpo.trainer.failure import NonFiniteError, load_failure
 from kpo.trainer.loop import Trainer
-from kpo.trainer.watchdog import STALLED_EXIT_CODE
+from kpo.trainer.watchdog import STALLED_EXIT_CODE, Watchdog
 from tests.kpo.models import tiny_policy
 from tests.kpo.processes import SERVER
-from tests.kpo.trainer.runs import tiny_trainer
+from tests.kpo.trainer.runs import EndlessEngine, tiny_trainer
 
 
 @dataclass
@@ -75,26 +73,31 @@ def test_what_is_not_finite_stops_the_run_before_the_step(tmp_path: Path, what: 
     assert json.loads((folder / "failure.json").read_text())["settings"] == {"seed": 0}
 
 
-class HangingEngine(TransformersEngine):
-    """Never comes back."""
+class HangingEngine(EndlessEngine):
+    """From its hanging rollout on, the watchdog is impatient."""
+
+    watchdog: Watchdog
 
     def generate(
         self, prompts: Sequence[Sequence[int]], seeds: Sequence[int], sampling: Sampling
     ) -> list[list[Response]]:
-        time.sleep(600)
+        self.watchdog.stall_s = 0.3
+        self.watchdog.beat()
         return super().generate(prompts, seeds, sampling)
 
 
 def hang(folder: Path) -> None:
     os.dup2(os.open(folder / "stderr", os.O_CREAT | os.O_WRONLY), 2)
-    policy = tiny_policy(seed=3)
-    tiny_trainer(folder, policy=policy, engine=HangingEngine(policy), stall_s=0.3).train()
+    engine = HangingEngine(tiny_policy(seed=3), folder / "hangs", after=0)
+    trainer = tiny_trainer(folder, policy=engine.policy, engine=engine, stall_s=900.0)
+    engine.watchdog = trainer.watchdog
+    trainer.train()
 
 
 def test_a_rollout_that_hangs_ends_the_run_with_all_stacks(tmp_path: Path) -> None:
     process = SERVER.Process(target=hang, args=(tmp_path,))
     process.start()
-    process.join(60)
+    process.join()
     assert process.exitcode == STALLED_EXIT_CODE
     told = (tmp_path / "stderr").read_text()
     assert "rollout has made no progress for 0.3 s" in told
