@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
+from kpo.allocator import keep_freed_memory
 from kpo.architecture import architecture, check_stated, origin, scratch_config, wheel_file
 from kpo.builds import check_builds
 from kpo.cli import experiment_argument, fail, hold_or_exit, load_or_exit, warn
@@ -112,6 +113,7 @@ def make_base(experiment: Experiment, out: Path) -> None:
     The hash of the model's files goes into `<out>.sha256`, which tells whether it is another.
     """
     torch.set_num_threads(experiment.train.threads)
+    keep_freed_memory()
     manifest = Manifest.start(experiment, experiment.section("base"))
     if isinstance(experiment.policy, ScratchPolicy):
         gpus = experiment.train.gpus

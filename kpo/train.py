@@ -16,6 +16,7 @@ import torch
 import yaml
 
 from evals.grade import Grader
+from kpo.allocator import keep_freed_memory
 from kpo.builds import BuildError, check_builds
 from kpo.cli import fail, hold_or_exit, method_arguments, method_or_exit, warn
 from kpo.config import Experiment
@@ -72,6 +73,7 @@ def run(
     """
     train, limits = experiment.train, experiment.grading
     torch.set_num_threads(train.threads)
+    keep_freed_memory()
     if train.deterministic:
         ask_for_determinism()
     ranks = join(gpus=train.gpus, ranks=train.ranks, stall_s=train.stall_s)

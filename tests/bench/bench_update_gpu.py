@@ -23,13 +23,12 @@ from kpo.layers import recompute
 from kpo.policy import Policy
 from kpo.ranks import Ranks
 from kpo.registry import make_objective
-from kpo.rollout.engine import Response
 from kpo.sharding import shard
 from kpo.tasks.tokenizer import character_tokenizer
-from kpo.trainer.batch import Prompt, Rollouts, make_rollouts
 from kpo.trainer.step import StepMetrics, Updater
+from tests.bench.update_work import PROMPT, operations, rollouts_of
 
-GROUP, PROMPT = 8, 64
+GROUP = 8
 
 
 def policy_of(args: argparse.Namespace, device: torch.device) -> Policy:
@@ -55,29 +54,6 @@ def policy_of(args: argparse.Namespace, device: torch.device) -> Policy:
     return policy
 
 
-def rollouts_of(policy: Policy, tokens: int, budget: int) -> Rollouts:
-    generator = torch.Generator().manual_seed(0)
-
-    def draw(count: int) -> list[int]:
-        return torch.randint(2, 90, (count,), generator=generator).tolist()
-
-    responses = [Response(row := draw(tokens), [0.0] * len(row), "length") for _ in range(GROUP)]
-    rewards = torch.tensor([[1.0, 0.0] * (GROUP // 2)])
-    return make_rollouts(policy, [Prompt("p", draw(PROMPT), "")], responses, rewards, budget)
-
-
-def operations(policy: Policy, tokens: int) -> float:
-    """Floating-point operations of forward and backward over all responses."""
-    config = policy.model.config
-    embeddings = config.vocab_size * config.hidden_size  # tied: used once, by the LM head
-    weights = sum(p.numel() for p in policy.model.parameters()) - embeddings
-    length = PROMPT + tokens
-    width = config.num_attention_heads * config.head_dim
-    attention = config.num_hidden_layers * 2 * width * length**2  # causal: half of 4 w L^2
-    linear = 2 * (weights * (PROMPT + GROUP * tokens) + embeddings * GROUP * tokens)
-    return 3.0 * (linear + GROUP * attention)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--device", default="cuda")
@@ -93,7 +69,7 @@ def main() -> None:
         return
     device = torch.device(args.device)
     policy = policy_of(args, device)
-    rollouts = rollouts_of(policy, args.tokens, args.budget)
+    rollouts = rollouts_of(policy, 1, GROUP, args.tokens, args.budget)
     optimizer = torch.optim.AdamW(policy.model.parameters(), lr=1e-6, fused=True)
     updater = Updater(policy, optimizer, make_objective("grpo"), args.budget, 1.0)
     seconds = []
@@ -106,7 +82,7 @@ def main() -> None:
     median = statistics.median(seconds[1:])  # the first one warms up
     parameters = sum(p.numel() for p in policy.model.parameters()) / 1e9
     tokens = PROMPT + GROUP * args.tokens
-    rate = operations(policy, args.tokens) / median
+    rate = operations(policy, 1, GROUP, args.tokens) / median
     print(f"update of {parameters:.2f} B parameters on {tokens:,} tokens: {median:.2f} s")
     print(f"{tokens / median:,.0f} tokens/s, {rate / 1e12:.1f} TFLOP/s,", end=" ")
     print(f"{100 * rate / args.peak_tflops / 1e12:.1f} % of {args.peak_tflops:g} (goal 45 %)")
