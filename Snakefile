@@ -3,7 +3,6 @@
 #   snakemake --cores all results/table1.csv
 #   snakemake --cores all results/table1.csv --configfile workflow/config/tiny-offpolicy.yaml
 import os
-from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version
@@ -22,7 +21,7 @@ if len(workflow.configfiles) > 1 or workflow.config_settings.config:
         "An experiment is one file: give one --configfile, and no --config. A file can name"
         " another with `extends` and change some of its keys."
     )
-CONFIG = Path(os.path.relpath(workflow.configfiles[-1]))
+CONFIG = os.path.relpath(workflow.configfiles[-1])
 try:
     EXPERIMENT = load_experiment(CONFIG)
 except ConfigError as error:

@@ -144,8 +144,11 @@ VALUES = ("method", "seed", "run", "timeout-s", "memory-mb", "answers", "workers
 
 
 def main(argv: list[str]) -> None:
-    """`-m module --option value ...`."""
+    """`-m module --option value ...`, or `-m kpo.devices COUNT python` and that."""
     _, module, *options = argv
+    if module == "kpo.devices":
+        main(options[2:])
+        return
     parser = argparse.ArgumentParser()
     parser.add_argument("--sets", nargs="+")
     for option in FILES + VALUES:

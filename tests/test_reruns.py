@@ -134,6 +134,7 @@ CHANGES: list[tuple[str, Any, set[str]]] = [
     ("policy/warm_up/steps", 5, {"base base", *ALL, *evaluated("base")}),
     ("train/lr", 2e-4, ALL),
     ("train/checkpoint_every", 2, set()),
+    ("train/gpus", 1, ALL),
     ("evaluate/samples", 8, evaluated("base", *RUNS)),
     ("evaluate/benchmarks", ["easy"], evaluated("base", *RUNS)),
     ("evaluate/threads", 2, set()),

@@ -66,7 +66,7 @@ def replace(path: Path) -> None:
     os.utime(path, (0, 0))
 
 
-EVERYTHING = {"base base", *ALL, *evaluated("base")}
+EVERYTHING = {"base base", "benchmarks all", *ALL, *evaluated("base")}
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_a_bad_gold_stops_the_work_before_it_starts(tmp_path: Path) -> None:
     assert not [job for job in jobs if job.startswith("train ")]
 
 
-# The code of objectives
+# Code of one's own
 
 
 @pytest.fixture
@@ -143,7 +143,9 @@ def project(tmp_path: Path) -> Path:
     return tmp_path / "project"
 
 
-def test_an_edited_objective_trains_its_methods_again(project: Path, tmp_path: Path) -> None:
+def test_an_edited_objective_trains_again_and_an_edited_grader_grades_again(
+    project: Path, tmp_path: Path
+) -> None:
     workspace = started(tmp_path / "here", SUMS, project)
     workspace.jobs(TABLE)
     objective, text = project / "baselines/grpo.py", (REPO / "baselines/grpo.py").read_text()
@@ -153,3 +155,6 @@ def test_an_edited_objective_trains_its_methods_again(project: Path, tmp_path: P
     assert objective.read_text() != text
     assert workspace.jobs(TABLE) == trained("grpo-s0")
     assert workspace.table() == from_nothing(SUMS, tmp_path / "anew", project)
+    judge, text = project / "evals/judge.py", (REPO / "evals/judge.py").read_text()
+    judge.write_text(f"{text}\nSTRICT = True\n")
+    assert workspace.jobs(TABLE) == {*(f"grade {run}" for run in ("base", *RUNS)), "tables all"}

@@ -1,6 +1,7 @@
 # What several rule files share.
 
 from kpo.job_memory import base_mb, sample_mb, train_mb
+from kpo.source_code import code_hash
 from kpo.tasks.chained_sums import TIERS
 from kpo.tasks.prompts import PROTOCOLS
 
@@ -20,6 +21,11 @@ wildcard_constraints:
     run="|".join(["base", *EXPERIMENT.runs]),
     method="|".join(EXPERIMENT.methods),
     seed=r"\d+",
+
+
+def uncompared(value):
+    """A param that reruns nothing when it changes: Snakemake takes it to follow from the outputs."""
+    return lambda wildcards, output: value
 
 
 def model_of(wildcards):

@@ -15,10 +15,10 @@ rule sample:
     benchmark:
         f"{ROOT}/benchmarks/sample/{{run}}.tsv"
     params:
-        config=CONFIG,
+        config=uncompared(CONFIG),
         settings=EXPERIMENT.section("evaluate"),
         problems=problems_option,
-        lease=LEASE["sample"],
+        lease=uncompared(LEASE["sample"]),
     threads: EXPERIMENT.evaluate.threads
     resources:
         gpu=GPUS["sample"],
@@ -42,6 +42,7 @@ rule grade:
     params:
         limits=f"--timeout-s {EXPERIMENT.grading.timeout_s} --memory-mb {EXPERIMENT.grading.memory_mb}",
         answers=PROTOCOLS[EXPERIMENT.prompt].answers,
+        code=code_hash("evals.grade", "evals.grade_worker"),
     shell:
         "python -m evals.grade --samples {input} --out {output} --workers {threads}"
         " {params.limits} --answers {params.answers} > {log} 2>&1"

@@ -19,7 +19,7 @@ rule tables:
     benchmark:
         f"{ROOT}/benchmarks/tables.tsv"
     params:
-        config=CONFIG,
+        config=uncompared(CONFIG),
         settings=EXPERIMENT.section("table"),
         out=subpath(output[0], parent=True),
     shell:

@@ -1,8 +1,8 @@
 # Problems (where the experiment has a task of its own), checks, base policy, one job per run.
 #
-# What decides whether a job runs again is its params: contents, never names of files, so the
-# experiment file goes in as a Path, which Snakemake does not compare. Where all that a job takes from
-# another is `ancient`, Snakemake drops the job when that other one has to run.
+# Whether a job runs again is decided by its settings and by the content of its files, not by what
+# files are called or how jobs are started. Where all that a job takes from another is `ancient`,
+# Snakemake drops the job when that other one has to run.
 
 
 rule problems:
@@ -15,7 +15,7 @@ rule problems:
     benchmark:
         f"{ROOT}/benchmarks/problems.tsv"
     params:
-        config=CONFIG,
+        config=uncompared(CONFIG),
         settings=EXPERIMENT.section("problems"),
         out=subpath(output[0], parent=True),
     shell:
@@ -33,7 +33,7 @@ rule test_problems:
     benchmark:
         f"{ROOT}/benchmarks/test_problems.tsv"
     params:
-        config=CONFIG,
+        config=uncompared(CONFIG),
         settings=EXPERIMENT.section("test_problems"),
         sets=list(TIERS),
         out=subpath(output[0], parent=True),
@@ -42,9 +42,9 @@ rule test_problems:
         " --out {params.out} 2> {log}"
 
 
-# The golds of problems from elsewhere, and room for their prompts. Training waits for it, but another list of benchmarks, or
-# anything else of `evaluate`, must not train again, so it has no settings to compare; evaluation
-# checks what it then reads once more.
+# The golds of problems from elsewhere, and room for their prompts. Training waits for it, but another
+# list of benchmarks, or anything else of `evaluate`, must not train again, so it has no settings to
+# compare; evaluation checks what it then reads once more.
 rule benchmarks:
     input:
         # The hash alone is compared, as in training.
@@ -59,7 +59,7 @@ rule benchmarks:
     benchmark:
         f"{ROOT}/benchmarks/benchmarks.tsv"
     params:
-        config=CONFIG,
+        config=uncompared(CONFIG),
     shell:
         "python -m evals.benchmarks --config {params.config:q} --model {input.model}"
         " --out {output} 2> {log}"
@@ -81,7 +81,7 @@ rule data:
     benchmark:
         f"{ROOT}/benchmarks/data.tsv"
     params:
-        config=CONFIG,
+        config=uncompared(CONFIG),
         settings=EXPERIMENT.section("data"),
         out=subpath(output.problems, parent=True),
     threads: 2
@@ -101,9 +101,9 @@ rule base:
     benchmark:
         f"{ROOT}/benchmarks/base.tsv"
     params:
-        config=CONFIG,
+        config=uncompared(CONFIG),
         settings=EXPERIMENT.section("base"),
-        lease=LEASE["base"],
+        lease=uncompared(LEASE["base"]),
     threads: EXPERIMENT.train.threads
     resources:
         gpu=GPUS["base"],
@@ -135,12 +135,12 @@ rule train:
     benchmark:
         f"{ROOT}/benchmarks/train/{{method}}-s{{seed}}.tsv"
     params:
-        config=CONFIG,
+        config=uncompared(CONFIG),
         settings=lambda wildcards: EXPERIMENT.section("train", wildcards.method),
         problems=problems_option,
         out=subpath(output.manifest, parent=True),
-        lease=LEASE["train"],
-        launcher=EXPERIMENT.train.launcher,
+        lease=uncompared(LEASE["train"]),
+        launcher=uncompared(EXPERIMENT.train.launcher),
     threads: EXPERIMENT.train.threads * EXPERIMENT.train.world
     resources:
         gpu=GPUS["train"],
