@@ -7,6 +7,7 @@ changes nothing when applied twice. What all golds and answers have in common is
 
 from __future__ import annotations
 
+import argparse
 import re
 from collections.abc import Callable
 
@@ -87,6 +88,17 @@ EXTRACTORS: dict[str, Callable[[str], str | None]] = {
     "boxed-or-hashes": extract_boxed_or_hashes,
 }
 """Where a response's answer is, by the name that prompt protocols have for it."""
+
+
+def answers_argument(parser: argparse.ArgumentParser) -> None:
+    """Add --answers."""
+    parser.add_argument(
+        "--answers",
+        choices=EXTRACTORS,
+        default="boxed",
+        help="what counts as an answer: the last box, or also the line behind the last ####"
+        " where there is no box (default %(default)s)",
+    )
 
 
 def _last_box(text: str) -> tuple[int, int] | None:

@@ -1,9 +1,11 @@
-"""Grade answers with math-verify, in processes that can be killed.
+"""Grade answers, in processes that can be killed.
 
     python -m evals.grade --samples samples.jsonl --out grades.jsonl
 
 What counts as the answer is what the prompt protocol's rule finds (`evals.answers.EXTRACTORS`):
 `boxed`, the last balanced `\\boxed{...}` (or `\\fbox{...}`) of a response, or `boxed-or-hashes`.
+Whether it is the gold is said by one of `evals.rules.RULES`; the command asks the others too, and
+notes in a row which say the opposite, so that a table can tell what depends on the rule.
 `Grade.status` says how a grade came about; whatever is not `ok` is wrong, and is counted apart:
 
     ok         compared with the gold
@@ -24,7 +26,7 @@ import argparse
 import re
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -32,9 +34,10 @@ from typing import Literal, Self
 
 from tqdm import tqdm
 
-from evals.answers import EXTRACTORS, bracket_depth, normalise_gold
+from evals.answers import EXTRACTORS, answers_argument, bracket_depth, normalise_gold
 from evals.grade_pool import Reply, Request, WorkerPool
 from evals.respell import clean
+from evals.rules import DEFAULT, RULES
 from evals.sample_file import BadRowError, GradeRow, Sample, read_samples, write_grades
 from kpo.lock import HeldError, hold
 
@@ -53,11 +56,15 @@ _NUMBER = re.compile(rf"({_WHOLE})|(-?)\\[dt]?frac\{{({_WHOLE})\}}\{{([1-9][0-9]
 
 @dataclass(frozen=True)
 class Grade:
-    """`extracted` is the answer's text (its first MAX_ANSWER_CHARS), None without one."""
+    """`extracted` is the answer's text (its first MAX_ANSWER_CHARS), None without one.
+
+    differs: the other rules that were asked and say the opposite.
+    """
 
     correct: bool
     status: Status
     extracted: str | None
+    differs: tuple[str, ...] = ()
 
 
 class Grader:
@@ -66,6 +73,7 @@ class Grader:
     timeout_s: wall-clock seconds that one comparison may take.
     memory_mb: address space of a worker, MiB (math-verify itself takes 75).
     answers: a key of EXTRACTORS.
+    rule: a key of RULES; all others are asked too, for `Grade.differs`, if `beside`.
     """
 
     def __init__(
@@ -75,7 +83,12 @@ class Grader:
         timeout_s: float = 5.0,
         memory_mb: int = 2048,
         answers: str = "boxed",
+        rule: str = DEFAULT,
+        beside: bool = False,
     ) -> None:
+        if rule not in RULES:
+            raise ValueError(f"rule must be one of {', '.join(RULES)}, got {rule!r}")
+        self.rule, self._others = rule, [name for name in RULES if beside and name != rule]
         self._extract = EXTRACTORS[answers]
         self._pool = WorkerPool(workers=workers, timeout_s=timeout_s, memory_mb=memory_mb)
 
@@ -100,26 +113,47 @@ class Grader:
         work, naming the index of a pair that is not two strings.
         """
         _check_types(pairs)
-        grades: list[Grade | None] = []
-        waiting: dict[Request, list[int]] = {}
         extracted = [self._extract(response) for _, response in pairs]
+        grades: list[Grade | None] = []
+        texts: dict[int, tuple[str, str]] = {}  # that a worker is asked about
         for index, ((gold, _), answer) in enumerate(zip(pairs, extracted, strict=True)):
             known = _without_worker(gold.strip(), answer)
-            grades.append(known if isinstance(known, Grade) else None)
-            if isinstance(known, Request):
-                waiting.setdefault(known, []).append(index)
-                self._pool.warm_up(len(waiting))
-        known_already = len(pairs) - sum(map(len, waiting.values()))
-        if on_done is not None and known_already:
-            on_done(known_already)
+            grades.append(known)
+            if known is None and answer is not None:
+                texts[index] = gold.strip(), answer
+        if on_done is not None and len(texts) < len(pairs):
+            on_done(len(pairs) - len(texts))
+        replies = self._ask(self.rule, texts, on_done)
+        told = {index: texts[index] for index, reply in replies.items() if reply.status == "ok"}
+        others = {rule: self._ask(rule, told) for rule in self._others}
+        for index, reply in replies.items():
+            differs = (
+                r for r in others if index in told and others[r][index].correct != reply.correct
+            )
+            grades[index] = Grade(reply.correct, reply.status, extracted[index], tuple(differs))
+        return [grade for grade in grades if grade is not None]
+
+    def _ask(
+        self,
+        rule: str,
+        texts: Mapping[int, tuple[str, str]],
+        on_done: Callable[[int], None] | None = None,
+    ) -> dict[int, Reply]:
+        """The rule's reply to every (gold, answer), each asked for once."""
+        waiting: dict[Request, list[int]] = {}
+        for index, pair in texts.items():
+            gold, answer = map(clean, pair) if rule == DEFAULT else pair
+            waiting.setdefault(Request(gold, answer, rule), []).append(index)
+            self._pool.warm_up(len(waiting))
         sizes = [len(indices) for indices in waiting.values()]
         replies = self._pool.run(
             list(waiting), None if on_done is None else lambda job: on_done(sizes[job])
         )
-        for reply, indices in zip(replies, waiting.values(), strict=True):
-            for index in indices:
-                grades[index] = Grade(reply.correct, reply.status, extracted[index])
-        return [grade for grade in grades if grade is not None]
+        return {
+            index: reply
+            for reply, indices in zip(replies, waiting.values(), strict=True)
+            for index in indices
+        }
 
     def unusable_golds(self, golds: Iterable[tuple[str, str]]) -> list[tuple[str, str, str]]:
         """(id, gold, complaint) of every (id, gold) that cannot be graded against.
@@ -169,8 +203,8 @@ def _check_types(pairs: Sequence[tuple[str, str]]) -> None:
                 raise TypeError(f"pair {index}: the {name} is {type(value).__name__}, not text")
 
 
-def _without_worker(gold: str, extracted: str | None) -> Grade | Request:
-    """The grade where no mathematics is needed, else what to ask a worker."""
+def _without_worker(gold: str, extracted: str | None) -> Grade | None:
+    """The grade where no mathematics is needed and all rules agree, else None."""
     if not extracted:
         return Grade(False, "no_answer", extracted)
     if _too_long(gold) or _too_long(extracted):
@@ -178,7 +212,7 @@ def _without_worker(gold: str, extracted: str | None) -> Grade | Request:
     values = _number(gold), _number(extracted)
     if None not in values:
         return Grade(values[0] == values[1], "ok", extracted)
-    return Request(clean(gold), clean(extracted))
+    return None
 
 
 def _number(text: str) -> Fraction | int | None:
@@ -212,20 +246,11 @@ def grade_samples(samples: Sequence[Sample], grader: Grader, progress: bool) -> 
     with tqdm(total=len(pairs), desc="grading", unit="response", disable=not progress) as bar:
         grades = grader.grade(pairs, on_done=bar.update)
     return [
-        GradeRow(s.benchmark, s.id, s.sample, g.correct, g.status, g.extracted, s.tokens, s.finish)
+        GradeRow(
+            *s.key, g.correct, g.status, g.extracted, s.tokens, s.finish, grader.rule, g.differs
+        )
         for s, g in zip(samples, grades, strict=True)
     ]
-
-
-def answers_argument(parser: argparse.ArgumentParser) -> None:
-    """Add --answers."""
-    parser.add_argument(
-        "--answers",
-        choices=EXTRACTORS,
-        default="boxed",
-        help="what counts as an answer: the last box, or also the line behind the last ####"
-        " where there is no box (default %(default)s)",
-    )
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -235,8 +260,9 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         epilog="Reads --samples, one JSON object a line: benchmark, id, sample, answer (the "
         "gold, LaTeX without the box), response, tokens, finish (stop or length). Writes --out, "
         "in the same order: benchmark, id, sample, correct, status (ok, no_answer, timeout or "
-        "error), extracted (the answer's text or null), tokens, finish. A bad line stops it with "
-        "exit code 2 and nothing written.",
+        "error), extracted (the answer's text or null), tokens, finish; then rule, unless it is "
+        "the default, and differs, the other rules that say the opposite, where there are any. A "
+        "bad line stops it with exit code 2 and nothing written.",
     )
     parser.add_argument("--samples", type=Path, required=True, help="samples.jsonl to read")
     parser.add_argument("--out", type=Path, required=True, help="grades.jsonl to write")
@@ -248,6 +274,12 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         "--memory-mb", type=int, default=2048, help="for one process (default %(default)s)"
     )
     answers_argument(parser)
+    parser.add_argument(
+        "--rule",
+        choices=RULES,
+        default=DEFAULT,
+        help="what says that an answer is right",
+    )
     return parser.parse_args(argv)
 
 
@@ -262,6 +294,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             timeout_s=arguments.timeout_s,
             memory_mb=arguments.memory_mb,
             answers=arguments.answers,
+            rule=arguments.rule,
+            beside=True,
         )
     except (HeldError, BadRowError, ValueError) as error:
         print(f"evals.grade: {error}", file=sys.stderr)
@@ -272,7 +306,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     counts = Counter(row.status for row in rows)
     correct = sum(row.correct for row in rows)
     others = ", ".join(f"{counts[status]} {status}" for status in STATUSES[1:])
-    print(f"{len(rows)} graded, {correct} correct, {others}")
+    apart = sum(bool(row.differs) for row in rows)
+    print(f"{len(rows)} graded, {correct} correct, {others}, {apart} otherwise by another rule")
     return 0
 
 

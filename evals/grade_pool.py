@@ -24,15 +24,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self
 
+from evals.rules import DEFAULT
+
 START_LIMIT_S = 120.0  # for a worker's imports, on a busy machine
 START_ATTEMPTS = 3  # workers that may die in a row before one was ready
 
 
 class Request(NamedTuple):
-    """One comparison; an answer of None asks whether the gold parses and equals itself."""
+    """One comparison; an answer of None asks whether the gold parses and equals itself.
+
+    rule: a key of `evals.rules.RULES`.
+    """
 
     gold: str
     answer: str | None
+    rule: str = DEFAULT
 
 
 @dataclass(frozen=True)
@@ -72,7 +78,7 @@ class _Worker:
         """Hand over a request and start its clock. A dead worker shows when it is read."""
         self.job = job
         self.deadline = time.monotonic() + timeout_s
-        line = json.dumps({"gold": request.gold, "answer": request.answer}) + "\n"
+        line = json.dumps(request._asdict()) + "\n"
         with contextlib.suppress(BrokenPipeError):
             self.stdin.write(line.encode("ascii"))
             self.stdin.flush()

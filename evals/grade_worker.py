@@ -2,9 +2,9 @@
 
 Reads one JSON request a line from stdin and writes one JSON reply a line to stdout:
 
-    {"gold": str, "answer": str | null}  ->  {"correct": bool, "retire": bool}
-                                          |  {"too_large": true, "retire": false}
-                                          |  {"error": str, "retire": bool}
+    {"gold": str, "answer": str | null, "rule": str}  ->  {"correct": bool, "retire": bool}
+                                                       |  {"too_large": true, "retire": false}
+                                                       |  {"error": str, "retire": bool}
 
 after a first line `{"ready": true}` (or `{"fatal": str}`) once math-verify is imported. An answer
 of null asks about the gold alone: does it parse, and is it equal to itself? JSON is ASCII-escaped
@@ -27,6 +27,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
+from evals.rules import RULES
+
 ORPHAN_GRACE_S = 5.0  # the kernel's alarm fires this long after the parent's deadline
 RETIRE_SHARE = 0.75  # of the memory limit; a worker whose address space peaked above it is replaced
 
@@ -44,11 +46,11 @@ def peak_memory_mb() -> float:
 
 def reply_to(request: dict[str, Any], memory_mb: int) -> dict[str, Any]:
     """Answer one request; math-verify swallows MemoryError, so a high peak counts as one."""
-    from evals.judge import TooLargeError, is_usable, judge  # noqa: PLC0415 - after the limit
+    from evals.judge import TooLargeError, is_usable  # noqa: PLC0415 - after the limit
 
     gold, answer = request["gold"], request["answer"]
     try:
-        correct = is_usable(gold) if answer is None else judge(gold, answer)
+        correct = is_usable(gold) if answer is None else RULES[request["rule"]](gold, answer)
         reply: dict[str, Any] = {"correct": correct}
     except TooLargeError:
         return {"too_large": True, "retire": False}
@@ -82,7 +84,8 @@ def main() -> None:
         limit = memory_mb * 2**20
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
         logging.disable(logging.CRITICAL)
-        reply_to({"gold": "\\frac{1}{2}", "answer": "0.5"}, memory_mb)  # import, warm the parser
+        for rule in RULES:  # import, warm the parser
+            reply_to({"gold": "\\frac{1}{2}", "answer": "0.5", "rule": rule}, memory_mb)
         if peak_memory_mb() > RETIRE_SHARE * memory_mb:
             raise MemoryError(f"math-verify alone takes {peak_memory_mb():.0f} MiB")
     except Exception as error:

@@ -45,6 +45,7 @@ def _notes(table: Table) -> Iterable[str]:
         " The limits, those of pass included, stand in table1.csv. `overall` is the mean of the"
         " benchmarks."
     )
+    yield from _by_other_rules(table)
     yield f"Training seeds: {seeds}. Problems: {problems}; {k} answers each."
     if not many:
         yield (
@@ -65,6 +66,26 @@ def _notes(table: Table) -> Iterable[str]:
             f" at 5 % with 80 % power, before Holm's correction), in points: {smallest}."
         )
     yield from _against_best(table)
+
+
+def _by_other_rules(table: Table) -> Iterable[str]:
+    """By how much the cells depend on which rule says what is right."""
+    cells = [(row, b, found) for row in table.rows for b, found in row.diagnostics.items()]
+    responses = sum(found.responses for _, _, found in cells)
+    for rule in cells[0][2].regraded:
+        apart = sum(found.apart[rule] for _, _, found in cells)
+        text = f"Graded by {table.rule}. {rule} says the opposite of {apart} of {responses} answers"
+        if apart == 0:
+            yield f"{text}: no cell depends on which of the two grades."
+            continue
+        points = [found.regraded[rule] / found.responses for _, _, found in cells]
+        moved = sum(found.apart[rule] > 0 for _, _, found in cells)
+        most = max(range(len(cells)), key=lambda place: abs(points[place]))
+        row, benchmark, _ = cells[most]
+        yield (
+            f"{text}: {moved} of {len(cells)} cells would change, avg@{table.k} most by"
+            f" {100 * points[most]:+.1f} points ({row.label}, {benchmark}; see diagnostics.csv)."
+        )
 
 
 def _detectable(table: Table, reference: str) -> str:

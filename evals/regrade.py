@@ -1,10 +1,11 @@
-"""A second opinion on stored grades, and where the two part.
+"""What every grader says of stored answers, and where they part.
 
     python -m evals.regrade --samples samples.jsonl --grades grades.jsonl --out report.md
 
-Every response is graded again by `evals.second_rule`, which is independent of math-verify. The
-report counts, per benchmark, how often the two agree and how often each alone says "correct", and
-shows the texts of the disagreements, for a reader to decide who is right.
+Side by side stand the rule that graded, the others of `evals.rules` (whose verdicts the grades hold
+where they differ), and `evals.second_rule`, which is independent of math-verify and is asked now.
+The report counts, per benchmark, what each finds correct and how often they agree, and shows the
+texts of the disagreements, for a reader to decide who is right.
 """
 
 from __future__ import annotations
@@ -14,12 +15,12 @@ import csv
 import io
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from evals.answers import EXTRACTORS, normalise_gold
-from evals.grade import answers_argument
+from evals.answers import EXTRACTORS, answers_argument, normalise_gold
+from evals.rules import DEFAULT, RULES
 from evals.sample_file import (
     BadRowError,
     GradeRow,
@@ -36,7 +37,10 @@ SHOWN_ROWS = 200  # distinct disagreements per benchmark in the report; the CSV 
 
 @dataclass(frozen=True)
 class Opinion:
-    """One response as both graders see it. `extracted` is None without an answer."""
+    """One response as all graders see it. `extracted` is None without an answer.
+
+    others: the verdicts of the rules that did not grade.
+    """
 
     benchmark: str
     id: str
@@ -46,6 +50,17 @@ class Opinion:
     status: str
     graded: bool
     regraded: bool
+    others: Mapping[str, bool]
+
+    @property
+    def apart(self) -> bool:
+        """Whether the graders part."""
+        return len({self.graded, self.regraded, *self.others.values()}) > 1
+
+    def right_for(self) -> list[str]:
+        """Who finds it correct."""
+        verdicts = {"graded": self.graded, "regraded": self.regraded, **self.others}
+        return [name for name, verdict in verdicts.items() if verdict]
 
 
 def second_opinions(
@@ -78,27 +93,51 @@ def _opinion(sample: Sample, grade: GradeRow, extracted: str | None) -> Opinion:
         status=grade.status,
         graded=grade.correct,
         regraded=agree(gold, extracted or ""),
+        others={
+            rule: grade.correct != (rule in grade.differs) for rule in RULES if rule != grade.rule
+        },
     )
 
 
-def report(opinions: Sequence[Opinion]) -> str:
-    """The report, Markdown."""
+def report(opinions: Sequence[Opinion], rule: str) -> str:
+    """The report, Markdown, on grades by `rule`."""
     benchmarks = list(dict.fromkeys(opinion.benchmark for opinion in opinions))
     lines = [
-        "# Where two graders disagree",
+        "# Where graders disagree",
         "",
-        "`graded` is math-verify (evals.grade), `regraded` an independent rule: normalised text, "
-        "then numbers (evals.second_rule). Neither is the truth; read the texts.",
+        f"`graded` is the rule {rule} (evals.grade), `regraded` an independent one: normalised "
+        "text, then numbers (evals.second_rule). Neither is the truth; read the texts.",
         "",
         "| benchmark | responses | both correct | both wrong | only graded correct "
         "| only regraded correct | agreement |",
         "| --- | --: | --: | --: | --: | --: | --: |",
         *(_count_row(name, [o for o in opinions if o.benchmark == name]) for name in benchmarks),
         _count_row("all", opinions),
+        "",
+        *_all_graders(opinions, rule),
     ]
     for name in benchmarks:
         lines += _disagreements(name, [o for o in opinions if o.benchmark == name])
     return "\n".join(lines) + "\n"
+
+
+def _all_graders(opinions: Sequence[Opinion], rule: str) -> list[str]:
+    """What each grader finds correct, and how often it agrees with the one that graded."""
+    verdicts = {
+        f"{rule} (graded)": [o.graded for o in opinions],
+        **{
+            name: [o.others[name] for o in opinions]
+            for name in (opinions[0].others if opinions else ())
+        },
+        "second rule (regraded)": [o.regraded for o in opinions],
+    }
+    graded = [o.graded for o in opinions]
+    lines = ["| grader | responses | correct | agrees with graded |", "| --- | --: | --: | --: |"]
+    for name, found in verdicts.items():
+        same = sum(one == other for one, other in zip(graded, found, strict=True))
+        rate = f"{same / len(found):.2%}" if found else "-"
+        lines.append(f"| {name} | {len(found)} | {sum(found)} | {rate} |")
+    return lines
 
 
 def _count_row(name: str, opinions: Sequence[Opinion]) -> str:
@@ -111,24 +150,24 @@ def _count_row(name: str, opinions: Sequence[Opinion]) -> str:
 
 def _disagreements(name: str, opinions: Sequence[Opinion]) -> list[str]:
     """The section of one benchmark: each distinct (problem, answer) once, with its samples."""
-    groups: dict[tuple[str, str, str, str, bool], list[int]] = {}
+    groups: dict[tuple[str, str, str, str, str], list[int]] = {}
     for o in opinions:
-        if o.graded != o.regraded:
-            key = (o.id, o.gold, o.extracted or "", o.status, o.graded)
+        if o.apart:
+            key = (o.id, o.gold, o.extracted or "", o.status, ", ".join(o.right_for()))
             groups.setdefault(key, []).append(o.sample)
     if not groups:
         return []
     rows = [
         f"| {_cell(problem)} | {_cell(', '.join(map(str, numbers)))} | {_code(gold)} "
-        f"| {_code(extracted)} | {'graded' if graded else 'regraded'} | {status} |"
-        for (problem, gold, extracted, status, graded), numbers in groups.items()
+        f"| {_code(extracted)} | {right_for} | {status} |"
+        for (problem, gold, extracted, status, right_for), numbers in groups.items()
     ]
     hidden = len(rows) - SHOWN_ROWS
     return [
         "",
         f"## {name}",
         "",
-        "| problem | samples | gold | answer | correct only for | status |",
+        "| problem | samples | gold | answer | correct for | status |",
         "| --- | --- | --- | --- | --- | --- |",
         *rows[:SHOWN_ROWS],
         *([f"\n{hidden} more are in the CSV."] if hidden > 0 else []),
@@ -151,24 +190,22 @@ def disagreements_csv(opinions: Sequence[Opinion]) -> str:
     """All responses on which the graders disagree, whole texts, lone surrogates escaped."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(
-        ["benchmark", "id", "sample", "gold", "extracted", "status", "graded", "regraded"]
-    )
+    names = ["benchmark", "id", "sample", "gold", "extracted", "status", "graded", "regraded"]
+    writer.writerow([*names, *(opinions[0].others if opinions else ())])
     for o in opinions:
-        if o.graded != o.regraded:
+        if o.apart:
             texts = [
                 t.encode("utf-8", "backslashreplace").decode() for t in (o.gold, o.extracted or "")
             ]
-            writer.writerow(
-                [o.benchmark, o.id, o.sample, *texts, o.status, int(o.graded), int(o.regraded)]
-            )
+            verdicts = (o.graded, o.regraded, *o.others.values())
+            writer.writerow([o.benchmark, o.id, o.sample, *texts, o.status, *map(int, verdicts)])
     return out.getvalue()
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m evals.regrade",
-        description="Grades stored responses by a second rule and reports where the two disagree.",
+        description="Reports what all graders say of stored responses, and where they disagree.",
         epilog="Reads --samples and --grades, the JSONL files of evals.sample and evals.grade, of "
         "the same responses. Writes --out, a Markdown report: counts per benchmark, then the "
         "texts of the disagreements; and --csv, if given, one row a response on which the graders "
@@ -186,16 +223,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Command line; returns the exit code."""
     arguments = _arguments(argv)
     try:
-        opinions = second_opinions(
-            read_samples(arguments.samples), read_grades(arguments.grades), arguments.answers
-        )
+        grades = read_grades(arguments.grades)
+        opinions = second_opinions(read_samples(arguments.samples), grades, arguments.answers)
     except BadRowError as error:
         print(f"evals.regrade: {error}", file=sys.stderr)
         return 2
-    write_text(arguments.out, report(opinions))
+    write_text(arguments.out, report(opinions, grades[0].rule if grades else DEFAULT))
     if arguments.csv is not None:
         write_text(arguments.csv, disagreements_csv(opinions))
-    apart = sum(o.graded != o.regraded for o in opinions)
+    apart = sum(o.apart for o in opinions)
     print(f"{len(opinions)} regraded, {apart} disagreements, report in {arguments.out}")
     return 0
 

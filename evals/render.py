@@ -59,10 +59,13 @@ def _table_rows(table: Table) -> Iterable[list[str]]:
 
 def _diagnostic_rows(table: Table) -> Iterable[list[str]]:
     rates = [f"{name}_%" for name in ("truncated", *FAILURES)]
-    yield ["method", "name", "benchmark", "responses", "mean_tokens", *rates]
+    others = list(table.rows[0].diagnostics[table.columns[0]].regraded)
+    regraded = [f"{n}_{rule}" for rule in others for n in ("points_by", "%_otherwise_by")]
+    yield ["method", "name", "benchmark", "responses", "mean_tokens", *rates, *regraded]
     for row in table.rows:
         for benchmark, found in row.diagnostics.items():
             counts = [found.truncated, *(found.failures.get(name, 0) for name in FAILURES)]
+            counts += [c for rule in others for c in (found.regraded[rule], found.apart[rule])]
             yield [
                 row.label,
                 row.name,

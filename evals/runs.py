@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from evals.rules import RULES
 from evals.sample_file import BadRowError, GradeRow, read_grades
 
 FAILURES = ("no_answer", "timeout", "error")
@@ -29,20 +30,32 @@ class TableError(ValueError):
 
 @dataclass(frozen=True)
 class Diagnostics:
-    """What else happened to a benchmark's responses: counts, and the sum of their lengths."""
+    """What else happened to a benchmark's responses: counts, and the sum of their lengths.
+
+    regraded: by how many more responses another rule than the one graded by finds right.
+    apart: on how many responses it says the opposite.
+    """
 
     responses: int
     truncated: int
     tokens: int
     failures: Mapping[str, int]
+    regraded: Mapping[str, int]
+    apart: Mapping[str, int]
 
     def __add__(self, other: Diagnostics) -> Diagnostics:
         return Diagnostics(
             self.responses + other.responses,
             self.truncated + other.truncated,
             self.tokens + other.tokens,
-            Counter(self.failures) + Counter(other.failures),
+            _summed(self.failures, other.failures),
+            _summed(self.regraded, other.regraded),
+            _summed(self.apart, other.apart),
         )
+
+
+def _summed(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
+    return {key: one.get(key, 0) + other.get(key, 0) for key in [*one, *other]}
 
 
 @dataclass(frozen=True)
@@ -60,9 +73,12 @@ class Run:
 
 
 def read_runs(
-    folder: Path, names: Sequence[str], benchmarks: Sequence[str], samples: int
+    folder: Path, names: Sequence[str], benchmarks: Sequence[str], samples: int, rule: str
 ) -> dict[str, Run]:
-    """Read <folder>/<name>/{grades.jsonl,manifest.json} of every run, or raise TableError."""
+    """Read <folder>/<name>/{grades.jsonl,manifest.json} of every run, or raise TableError.
+
+    rule: what all of them must have been graded by.
+    """
     manifests = {name: read_manifest(folder / name / "manifest.json") for name in names}
     protocols = {name: flatten(manifest["protocol"]) for name, manifest in manifests.items()}
     check_alike(protocols, "runs of different protocols")
@@ -71,7 +87,7 @@ def read_runs(
     first: dict[Key, int] = {}
     for name in names:
         path = folder / name / "grades.jsonl"
-        rows = _grades(path, benchmarks)
+        rows = _grades(path, benchmarks, rule)
         if not first:
             first = _check_samples(path, rows, benchmarks, samples)
         _check_same(path, name, rows, names[0], first)
@@ -88,7 +104,7 @@ def read_runs(
     return runs
 
 
-def _grades(path: Path, benchmarks: Sequence[str]) -> list[GradeRow]:
+def _grades(path: Path, benchmarks: Sequence[str], rule: str) -> list[GradeRow]:
     if not path.is_file():
         raise TableError(f"{path} is missing.")
     try:
@@ -98,6 +114,11 @@ def _grades(path: Path, benchmarks: Sequence[str]) -> list[GradeRow]:
     if not rows:
         raise TableError(f"{path} is empty.")
     for row in rows:
+        if row.rule != rule:
+            raise TableError(
+                f"{path} was graded by the rule {row.rule}, but grading.rule is {rule}; grade it"
+                " again."
+            )
         if row.benchmark not in benchmarks:
             raise TableError(
                 f"{path}: sample {row.sample} of problem {row.id} is of benchmark"
@@ -146,11 +167,14 @@ def _check_same(
 
 
 def _diagnose(rows: list[GradeRow]) -> Diagnostics:
+    others = [rule for rule in RULES if rule != rows[0].rule]
     return Diagnostics(
         responses=len(rows),
         truncated=sum(row.finish == "length" for row in rows),
         tokens=sum(row.tokens for row in rows),
         failures=Counter(row.status for row in rows if row.status in FAILURES),
+        regraded={r: sum(-1 if g.correct else 1 for g in rows if r in g.differs) for r in others},
+        apart={r: sum(r in g.differs for g in rows) for r in others},
     )
 
 

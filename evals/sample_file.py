@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from evals.rules import DEFAULT
 from kpo.files import write_text
 
 
@@ -35,7 +36,11 @@ class Sample:
 
 @dataclass(frozen=True)
 class GradeRow:
-    """One graded response, as `grades.jsonl` holds it."""
+    """One graded response, as `grades.jsonl` holds it.
+
+    differs: the rules beside `rule` that say the opposite of `correct`. A line names neither the
+    default rule nor no difference.
+    """
 
     benchmark: str
     id: str
@@ -45,11 +50,22 @@ class GradeRow:
     extracted: str | None
     tokens: int
     finish: str
+    rule: str = DEFAULT
+    differs: tuple[str, ...] = ()
 
     @property
     def key(self) -> tuple[str, str, int]:
         """What names this response among all of an evaluation."""
         return (self.benchmark, self.id, self.sample)
+
+    def line(self) -> str:
+        """The row as JSON."""
+        row = asdict(self)
+        if self.rule == DEFAULT:
+            del row["rule"]
+        if not self.differs:
+            del row["differs"]
+        return json.dumps(row)
 
 
 _SAMPLE_TYPES = {
@@ -84,16 +100,18 @@ def read_samples(path: Path) -> list[Sample]:
 
 def read_grades(path: Path) -> list[GradeRow]:
     """Read grades.jsonl. Raises BadRowError in a sentence that names the file and line."""
-    return [GradeRow(**row) for row in _rows(path, _GRADE_TYPES)]
+    rows = [GradeRow(**row) for row in _rows(path, _GRADE_TYPES, {"rule": str, "differs": list})]
+    return [replace(row, differs=tuple(row.differs)) for row in rows]
 
 
 def write_grades(path: Path, rows: Iterable[GradeRow]) -> None:
     """Write grades.jsonl as a whole: a reader sees the old file or the new one."""
-    lines = (json.dumps(asdict(row)) + "\n" for row in rows)
-    write_text(path, "".join(lines))
+    write_text(path, "".join(row.line() + "\n" for row in rows))
 
 
-def _rows(path: Path, types: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def _rows(
+    path: Path, types: dict[str, Any], optional: dict[str, Any] | None = None
+) -> Iterator[dict[str, Any]]:
     try:
         lines = path.read_bytes().split(b"\n")
     except OSError as error:
@@ -103,7 +121,7 @@ def _rows(path: Path, types: dict[str, Any]) -> Iterator[dict[str, Any]]:
         if not line.strip():
             continue
         where = f"{path}, line {number}"
-        row = _checked(line, types, where)
+        row = _checked(line, types, where, optional or {})
         key = (row["benchmark"], row["id"], row["sample"])
         if key in seen:
             raise BadRowError(
@@ -113,7 +131,9 @@ def _rows(path: Path, types: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield row
 
 
-def _checked(line: bytes, types: dict[str, Any], where: str) -> dict[str, Any]:
+def _checked(
+    line: bytes, types: dict[str, Any], where: str, optional: dict[str, Any]
+) -> dict[str, Any]:
     """The named values of one line, each of its type; other values of the line are dropped."""
     try:
         row = json.loads(line.decode("utf-8"))
@@ -124,6 +144,7 @@ def _checked(line: bytes, types: dict[str, Any], where: str) -> dict[str, Any]:
     missing = [name for name in types if name not in row]
     if missing:
         raise BadRowError(f"{where} has no {', '.join(map(repr, missing))}.")
+    types = types | {name: kind for name, kind in optional.items() if name in row}
     for name, kind in types.items():
         value = row[name]
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is int):

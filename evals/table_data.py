@@ -80,6 +80,7 @@ class Table:
     best: str | None
     comparisons: list[Comparison]
     protocol: Mapping[str, Any]
+    rule: str
     reported: list[dict[str, str]]
     notes: Sequence[str]
 

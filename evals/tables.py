@@ -42,8 +42,9 @@ Scores = dict[str, list[Floats]]  # row -> for each benchmark [seeds, problems]
 def build_table(experiment: Experiment, results: Path) -> Table:
     """Read every run of the experiment and work out all cells and comparisons."""
     evaluate, k = experiment.evaluate, experiment.evaluate.samples
+    rule = experiment.grading.rule
     folder = results / experiment.experiment
-    runs = read_runs(folder / "evals", ["base", *experiment.runs], evaluate.benchmarks, k)
+    runs = read_runs(folder / "evals", ["base", *experiment.runs], evaluate.benchmarks, k, rule)
     models = {name: run.model for name, run in runs.items()}
     notes = check_trainings(folder / "runs", experiment.runs, models)
     notes += contamination_notes(folder, experiment.runs, evaluate.benchmarks)
@@ -71,6 +72,7 @@ def build_table(experiment: Experiment, results: Path) -> Table:
             for comparison in _comparisons(metric, scores[metric], columns, rows, grpo, best)
         ],
         protocol=runs["base"].protocol,
+        rule=rule,
         reported=reported,
         notes=[*_still_notes(still), *notes],
     )

@@ -15,6 +15,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from evals.rules import DEFAULT as DEFAULT_RULE
+from evals.rules import RULES
 from kpo.config_data import Data
 from kpo.config_engines import engine_faults
 from kpo.config_lengths import length_faults, scratch_positions
@@ -59,10 +61,20 @@ class ChainedSums(Section):
 
 
 class Grading(Section):
-    """Limits of one answer check."""
+    """Who says whether an answer is right, and the limits of one answer check."""
 
+    rule: str = Field(
+        DEFAULT_RULE, description="of evals.rules: by_kind, or math_verify, the library alone"
+    )
     timeout_s: PositiveFloat = 5.0
     memory_mb: Annotated[int, Field(ge=512)] = 2048
+
+    @field_validator("rule")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        if value not in RULES:
+            raise ValueError(f"must be one of {', '.join(RULES)}")
+        return value
 
 
 LEAST_TEMPERATURE = 0.01

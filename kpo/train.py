@@ -109,6 +109,7 @@ def run(
             timeout_s=limits.timeout_s,
             memory_mb=limits.memory_mb,
             answers=protocol.answers,
+            rule=limits.rule,
         ) as grader,
         RunLog(partial if ranks.is_main else None) as log,
     ):

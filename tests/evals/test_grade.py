@@ -202,7 +202,7 @@ def test_a_failed_allocation_is_an_error_and_retires_the_worker(
         raise MemoryError
 
     monkeypatch.setattr("evals.judge.judge", exhausted)
-    reply = grade_worker.reply_to({"gold": "1", "answer": "2"}, memory_mb=10**6)
+    reply = grade_worker.reply_to({"gold": "1", "answer": "2", "rule": "by_kind"}, 10**6)
     assert reply == {"error": "memory", "retire": True}
 
 
@@ -397,7 +397,8 @@ def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert [g.extracted for g in read_grades(out)] == [r["extracted"] for r in rows]
     assert visible(out.parent) == [out]
     printed = capsys.readouterr()
-    assert printed.out == "6 graded, 2 correct, 1 no_answer, 1 timeout, 0 error\n"
+    counts = "6 graded, 2 correct, 1 no_answer, 1 timeout, 0 error"
+    assert printed.out == f"{counts}, 0 otherwise by another rule\n"
     assert "6/6" in printed.err
 
 

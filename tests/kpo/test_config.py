@@ -190,7 +190,7 @@ REFUSED: list[tuple[str, Any, str]] = [
     (
         "grading/timeout",
         9,
-        "grading.timeout: unknown key (its value is 9); allowed: timeout_s, memory_mb",
+        "grading.timeout: unknown key (its value is 9); allowed: rule, timeout_s, memory_mb",
     ),
     # missing keys
     ("train/lr", DROP, "train.lr: this key is missing"),
@@ -647,6 +647,7 @@ CHANGES: list[tuple[Tree, str, Any, set[str]]] = [
     (SCRATCH, "evaluate/samples", 8, {"evaluate", "table"}),
     (SCRATCH, "evaluate/threads", 2, set()),
     (SCRATCH, "grading/timeout_s", 1.5, {"grade", *TRAIN}),  # rewards are grades
+    (SCRATCH, "grading/rule", "math_verify", {"grade", *TRAIN}),
     (SCRATCH, "methods/kpo/q", 1e-4, {"train kpo", "table"}),
     (SCRATCH, "methods/kpo/label", "New", {"table"}),
     (SCRATCH, "methods/more", GRPO, {"table"}),

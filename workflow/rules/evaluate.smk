@@ -42,7 +42,8 @@ rule grade:
     params:
         limits=f"--timeout-s {EXPERIMENT.grading.timeout_s} --memory-mb {EXPERIMENT.grading.memory_mb}",
         answers=PROTOCOLS[EXPERIMENT.prompt].answers,
+        rule=EXPERIMENT.grading.rule,
         code=code_hash("evals.grade", "evals.grade_worker"),
     shell:
         "python -m evals.grade --samples {input} --out {output} --workers {threads}"
-        " {params.limits} --answers {params.answers} > {log} 2>&1"
+        " {params.limits} --answers {params.answers} --rule {params.rule} > {log} 2>&1"
