@@ -82,6 +82,8 @@ class VLLMEngine:
             resources["gpu_memory_utilization"] = gpu_memory
         if dist.is_initialized() and dist.get_world_size() > 1:  # join the ranks that there are
             resources["distributed_executor_backend"] = "external_launcher"
+        if current_platform.is_cpu():  # or the first log-probs wait for a compiler
+            torch.compiler.set_stance("force_eager")
         self.llm = vllm.LLM(model=str(folder), **self.settings, **resources)
         self.numbers = count()
         self.arrived: dict[str, Any] = {}  # finished requests that their stream has not taken yet

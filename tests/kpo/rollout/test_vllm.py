@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import weakref
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import torch._dynamo.utils
 from torch import Tensor
 
 from kpo.policy import Policy, response_logprobs, save_model
@@ -93,6 +95,13 @@ def test_sample_j_has_the_seed_plus_j(engine: RolloutEngine, policy: Policy) -> 
             ((alone,),) = engine.generate([prompt], [70 + j], Sampling(samples=1, max_tokens=24))
             assert response.tokens == alone.tokens
             assert response.logprobs == pytest.approx(alone.logprobs, abs=1e-4)
+
+
+def test_log_probs_wait_for_no_compiler(engine: RolloutEngine) -> None:
+    torch._dynamo.reset()
+    frames = Counter(torch._dynamo.utils.counters["frames"])
+    assert engine.generate(PROMPTS, [1, 2, 3], SAMPLING)[0][0].logprobs
+    assert Counter(torch._dynamo.utils.counters["frames"]) == frames
 
 
 def test_a_stream_gives_what_is_finished_and_others_go_in(
