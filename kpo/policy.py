@@ -91,7 +91,9 @@ def check_architecture(model: Any) -> None:
         "has a bias at its LM head": getattr(head, "bias", None) is not None,
         f"has layers of {', '.join(sorted(kinds))}": kinds,
         "has an attention of its own": not getattr(model, "_supports_attention_backend", False),
-        "has no layers that stand one after the other": not layers(model),
+        "has other layers than its number of them says": (
+            len(layers(model)) != config.num_hidden_layers
+        ),
     }
     for fault, present in faults.items():
         if present:

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-from kpo.architecture import ArchitectureError, architecture
+from kpo.architecture import architecture
 from kpo.cli import experiment_argument, fail, load_or_exit
 from kpo.config import Experiment
 from kpo.config_engines import beyond_the_engine, head_size
@@ -25,6 +25,7 @@ from kpo.config_lengths import beyond_the_model
 from kpo.evaluation_footprint import EvaluationFootprint
 from kpo.footprint import TRAINING_SHARE, Footprint, FootprintError, size_of
 from kpo.machine import Machine, MachineError, gb, machine_for
+from kpo.model_files import ModelError
 from kpo.preflight_report import report
 from kpo.problem_counts import benchmark_problems, training_problems, training_record
 from kpo.sampling_footprint import RESERVE, SAMPLING_SHARE
@@ -228,9 +229,10 @@ def main() -> None:
                 experiment, config, size, machine.evaluation, benchmark_problems(experiment)
             ),
         )
-    except (ArchitectureError, DataError, FootprintError, MachineError) as error:
+        text = report(preflight)
+    except (ModelError, DataError, FootprintError, MachineError) as error:
         fail(error)
-    print(report(preflight))
+    print(text)
     if record is not None:
         print(f"{stated(record)}; prompts that are too long not counted")
     for warning in preflight.warnings():

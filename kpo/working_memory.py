@@ -14,11 +14,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensor, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from kpo.layers import recompute
+from kpo.model_files import ModelError
 from kpo.packing import ATTENTION, pack
 from kpo.policy import Scorer
 
@@ -87,6 +88,8 @@ def working_memory(
         dtype: of the computation.
         checkpointing: whether layers are computed again in the backward pass.
         grouped: as in `Packed`.
+
+    Raises ModelError for a model whose shapes depend on its data.
     """
     how: dict[str, Any] = {"dtype": dtype, "checkpointing": checkpointing, "grouped": grouped}
     one, two = (measure(config, lengths, layers=layers, **how) for layers in (1, 2))
@@ -124,7 +127,12 @@ def measure(
         model.eval()
         if checkpointing:
             recompute(model)
-        return measure_pass(model, packed)
+        try:
+            return measure_pass(model, packed)
+        except DataDependentOutputException as error:
+            raise ModelError(
+                f"{config.model_type}: what it needs cannot be told without data"
+            ) from error
 
 
 def measure_pass(model: Any, packed: Any) -> WorkingMemory:

@@ -210,3 +210,11 @@ def _products(counter: FlopCounterMode) -> int:
     """Of matrices; attention's own kernel is not counted on every device."""
     counts = counter.get_flop_counts()["Global"]
     return sum(count for name, count in counts.items() if "mm" in str(name))
+
+
+def test_on_a_gpu_in_float32_keys_and_values_stand_once_for_each_query_head() -> None:
+    cpu, gpu, half = (
+        footprint(gpus=gpus, dtype=dtype).working.kept
+        for gpus, dtype in ((0, "float32"), (1, "float32"), (1, "bfloat16"))
+    )
+    assert gpu > cpu > half

@@ -13,7 +13,7 @@ import yaml
 from safetensors.torch import load_file, save_file
 from transformers import BertConfig, GenerationConfig, PreTrainedConfig
 
-from kpo import base
+from kpo import base, preflight
 from kpo.architecture import ArchitectureError, architecture, origin
 from kpo.config_policy import PretrainedPolicy
 from kpo.model_files import ModelError, read_config
@@ -107,6 +107,19 @@ def test_a_configuration_that_is_not_understood(
     assert words in said
     with pytest.raises(ModelError, match=re.escape(str(model))):
         load_policy(model)
+
+
+def test_preflight_says_the_same(
+    model: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edit(model / "config.json", model_type=None)
+    config = model.parent / "small.yaml"
+    config.write_text(yaml.safe_dump(changed(HUB, "policy/model", str(model))))
+    monkeypatch.setattr(sys, "argv", ["kpo.preflight", "--config", str(config)])
+    with pytest.raises(SystemExit) as end:
+        preflight.main()
+    assert end.value.code == 2
+    assert capsys.readouterr().err == f"error: {model}: config.json names no model_type\n"
 
 
 def test_code_that_a_known_model_brings_along_is_not_run(model: Path) -> None:

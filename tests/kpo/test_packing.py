@@ -1,6 +1,8 @@
 """Packed rows: what stands where, and that attention stays inside its sequence."""
 
 import math
+from dataclasses import replace
+from unittest import mock
 
 import pytest
 import torch
@@ -101,3 +103,45 @@ def test_attention_and_its_gradient_are_those_of_each_sequence_alone(kv_heads: i
     wanted = torch.autograd.grad((expected * weights).sum(), (q, k, v))
     for a, b in zip(found, wanted, strict=True):
         torch.testing.assert_close(a, b, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(("window", "cap"), [(None, None), (4, None), (None, 2.0), (4, 2.0)])
+@pytest.mark.parametrize("grouped", [True, False])
+def test_windows_soft_caps_and_repeated_keys(
+    window: int | None, cap: float | None, *, grouped: bool
+) -> None:
+    """Each sequence alone, by the definition."""
+    packed = replace(pack(PROMPTS, RESPONSES, CPU), grouped=grouped)
+    generator = torch.Generator().manual_seed(0)
+    q, k, v = (
+        torch.randn(1, heads, packed.ids.shape[1], 8, generator=generator, dtype=torch.float64)
+        for heads in (6, 2, 2)
+    )
+    found, _ = attention(
+        None, q, k, v, None, packed=packed, scaling=0.3, sliding_window=window, softcap=cap
+    )
+    for places in packed.sequences:
+        queries, keys, values = (x[0][:, places] for x in (q, k, v))
+        keys, values = (x.repeat_interleave(3, 0) for x in (keys, values))
+        scores = 0.3 * queries @ keys.transpose(1, 2)
+        if cap is not None:
+            scores = cap * (scores / cap).tanh()
+        distance = torch.arange(len(places))[:, None] - torch.arange(len(places))
+        seen = (distance >= 0) & (distance < (window or len(places)))
+        expected = scores.masked_fill(~seen, -torch.inf).softmax(-1) @ values
+        torch.testing.assert_close(found[0, places], expected.transpose(0, 1))
+
+
+def test_keys_are_repeated_where_the_kernel_without_a_square_takes_no_groups() -> None:
+    assert pack(PROMPTS, RESPONSES, CPU).grouped
+    with mock.patch("kpo.packing.F.scaled_dot_product_attention") as kernel:
+        kernel.side_effect = lambda query, *_, **__: query
+        for grouped in (True, False):
+            packed = replace(pack(PROMPTS, RESPONSES, CPU), grouped=grouped)
+            q, k = (
+                torch.zeros(1, 6, packed.ids.shape[1], 8),
+                torch.zeros(1, 2, packed.ids.shape[1], 8),
+            )
+            attention(None, q, k, k, None, packed=packed, scaling=0.3)
+            assert kernel.call_args.kwargs["enable_gqa"] == grouped
+            assert kernel.call_args.args[1].shape[1] == (2 if grouped else 6)
