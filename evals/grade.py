@@ -74,6 +74,7 @@ class Grader:
     memory_mb: address space of a worker, MiB (math-verify itself takes 75).
     answers: a key of EXTRACTORS.
     rule: a key of RULES; all others are asked too, for `Grade.differs`, if `beside`.
+    ready: workers that start at once and are kept ready between calls.
     """
 
     def __init__(
@@ -85,12 +86,15 @@ class Grader:
         answers: str = "boxed",
         rule: str = DEFAULT,
         beside: bool = False,
+        ready: int = 0,
     ) -> None:
         if rule not in RULES:
             raise ValueError(f"rule must be one of {', '.join(RULES)}, got {rule!r}")
         self.rule, self._others = rule, [name for name in RULES if beside and name != rule]
         self._extract = EXTRACTORS[answers]
-        self._pool = WorkerPool(workers=workers, timeout_s=timeout_s, memory_mb=memory_mb)
+        self._pool = WorkerPool(
+            workers=workers, timeout_s=timeout_s, memory_mb=memory_mb, ready=ready
+        )
 
     def __enter__(self) -> Self:
         return self

@@ -3,7 +3,8 @@
 Workers are plain subprocesses speaking ASCII JSON lines over pipes: nothing is pickled, the
 caller's __main__ is not imported, and each is its own process group, so that a kill takes
 everything with it and a Ctrl-C in the terminal reaches only the parent. They start when the first
-request needs one, start again after a kill only while requests wait, and stay for later calls.
+request needs one and stay for later calls. So many as are to be held `ready` start at once and,
+after a kill, again between calls, as their imports take longer than a small training step has.
 A pool is for one thread.
 """
 
@@ -113,18 +114,23 @@ def _kill_all(workers: list[_Worker]) -> None:
 
 
 class WorkerPool:
-    """Runs requests on at most `workers` processes. Close it, or use it as a context manager."""
+    """Runs requests on at most `workers` processes. Close it, or use it as a context manager.
 
-    def __init__(self, *, workers: int, timeout_s: float, memory_mb: int) -> None:
+    ready: how many of them wait for requests from the start, and between calls.
+    """
+
+    def __init__(self, *, workers: int, timeout_s: float, memory_mb: int, ready: int = 0) -> None:
         if workers < 1 or timeout_s <= 0 or memory_mb < 1:
             raise ValueError(
                 "workers, timeout_s and memory_mb must be positive, "
                 f"got {workers}, {timeout_s} and {memory_mb}"
             )
         self.workers, self.timeout_s, self.memory_mb = workers, timeout_s, memory_mb
+        self._ready = ready
         self._alive: list[_Worker] = []
         self._failed_starts = 0
         self._finalizer = weakref.finalize(self, _kill_all, self._alive)  # also at exit
+        self.warm_up(ready)
 
     def __enter__(self) -> Self:
         return self
@@ -165,6 +171,7 @@ class WorkerPool:
         except BaseException:
             self.close()  # a worker in the middle of a request would answer the next call
             raise
+        self.warm_up(self._ready)
         return [reply for reply in replies if reply is not None]
 
     def _dispatch(

@@ -110,6 +110,7 @@ def run(
             memory_mb=limits.memory_mb,
             answers=protocol.answers,
             rule=limits.rule,
+            ready=1,
         ) as grader,
         RunLog(partial if ranks.is_main else None) as log,
     ):

@@ -154,3 +154,20 @@ def test_deterministic_kernels_are_asked_for_before_ranks_meet(
     with pytest.raises(StopHereError):
         run.train({**SETTINGS, "train": settings})
     assert done == [*(["asked"] if deterministic else []), 77.0]
+
+
+def test_rewards_are_by_the_rule_of_the_settings_and_a_worker_is_kept_ready(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, Any] = {}
+
+    def grader(**settings: Any) -> None:
+        asked.update(settings)
+        raise StopHereError
+
+    monkeypatch.setattr(train, "Grader", grader)
+    with pytest.raises(StopHereError):
+        run.train({**SETTINGS, "grading": {"rule": "math_verify", "timeout_s": 3.0}})
+    assert asked["rule"] == "math_verify"
+    assert asked["timeout_s"] == 3.0
+    assert asked["ready"] == 1
