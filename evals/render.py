@@ -61,7 +61,8 @@ def _diagnostic_rows(table: Table) -> Iterable[list[str]]:
     rates = [f"{name}_%" for name in ("truncated", *FAILURES)]
     others = list(table.rows[0].diagnostics[table.columns[0]].regraded)
     regraded = [f"{n}_{rule}" for rule in others for n in ("points_by", "%_otherwise_by")]
-    yield ["method", "name", "benchmark", "responses", "mean_tokens", *rates, *regraded]
+    noise = ["noise_rms", "noise_max", "noise_clip_%"]
+    yield ["method", "name", "benchmark", "responses", "mean_tokens", *rates, *regraded, *noise]
     for row in table.rows:
         for benchmark, found in row.diagnostics.items():
             counts = [found.truncated, *(found.failures.get(name, 0) for name in FAILURES)]
@@ -73,6 +74,8 @@ def _diagnostic_rows(table: Table) -> Iterable[list[str]]:
                 str(found.responses),
                 f"{found.tokens / found.responses:.2f}",
                 *(percent(count / found.responses) for count in counts),
+                *(number(row.noise.get(name), 2) for name in noise[:2]),
+                percent(row.noise.get("noise_clip_fraction", math.nan)),
             ]
 
 

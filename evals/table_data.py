@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from evals.runs import Diagnostics
@@ -27,7 +27,8 @@ class Cell:
 class Row:
     """The base model (objective "") or a method setting; cells by (metric, column).
 
-    `still` are those of the seeds whose runs learnt nothing.
+    `still` are those of the seeds whose runs learnt nothing, `noise` is what rounding does to the
+    log-ratios of its runs (`kpo.trainer.noise`), empty where that was not measured.
     """
 
     SETTINGS: ClassVar = ("q", "memory", "clip_low", "clip_high")
@@ -40,6 +41,7 @@ class Row:
     cells: Mapping[tuple[str, str], Cell]
     diagnostics: Mapping[str, Diagnostics]
     still: tuple[int, ...] = ()
+    noise: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def is_baseline(self) -> bool:

@@ -29,10 +29,11 @@ from evals.metrics import Floats, avg_scores, bootstrap_levels, interval, pass_s
 from evals.render import STILL, csv_files, latex
 from evals.runs import Correct, Run, TableError, read_runs
 from evals.table_data import Cell, Comparison, Row, Table
-from evals.trainings import check_trainings, still_runs
+from evals.trainings import check_trainings, noise_floors, noise_notes, still_runs
 from kpo.cli import experiment_argument, fail, load_or_exit
 from kpo.config import Experiment
 from kpo.files import write_text
+from kpo.noise_floor import summary
 from kpo.registry import make_objective
 
 OVERALL = "overall"
@@ -55,7 +56,8 @@ def build_table(experiment: Experiment, results: Path) -> Table:
         "pass": _scores(experiment, runs, lambda correct: pass_scores(correct, k)),
     }
     columns = (*evaluate.benchmarks, OVERALL)
-    rows = _rows(experiment, runs, scores, columns, still)
+    noise = noise_floors(folder / "runs", experiment.runs)
+    rows = _rows(experiment, runs, scores, columns, still, noise)
     grpo, best = _references(rows)
     return Table(
         experiment=experiment.experiment,
@@ -74,7 +76,7 @@ def build_table(experiment: Experiment, results: Path) -> Table:
         protocol=runs["base"].protocol,
         rule=rule,
         reported=reported,
-        notes=[*_still_notes(still), *notes],
+        notes=[*_still_notes(still), *noise_notes(rows), *notes],
     )
 
 
@@ -110,6 +112,7 @@ def _rows(
     scores: Mapping[str, Scores],
     columns: Sequence[str],
     still: Mapping[str, str],
+    noise: Mapping[str, Mapping[str, float]],
 ) -> list[Row]:
     rows = []
     for name, members in _members(experiment).items():
@@ -121,7 +124,8 @@ def _rows(
         parts = [runs[member].diagnostics for member in members]
         diagnostics = {b: reduce(add, (part[b] for part in parts)) for b in columns[:-1]}
         seeds = tuple(seed for seed in experiment.seeds if f"{name}-s{seed}" in still)
-        rows.append(Row(name, *_identity(experiment, name), cells, diagnostics, seeds))
+        floor = summary([noise.get(member, {}) for member in members])
+        rows.append(Row(name, *_identity(experiment, name), cells, diagnostics, seeds, floor))
     return rows
 
 

@@ -8,11 +8,12 @@ trainer need not change anything.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from evals.runs import TableError, check_alike, flatten, listed, read_manifest
+from evals.table_data import Row
 from kpo.trainer.learning import stood_still
 
 ALIKE = ("base", "data", "prompt", "settings", "engine", "processes")
@@ -49,6 +50,26 @@ def still_runs(folder: Path, runs: list[str]) -> dict[str, str]:
         if sentence := stood_still(manifest.get("learning", LEARNT)):
             found[run] = sentence
     return found
+
+
+def noise_floors(folder: Path, runs: list[str]) -> dict[str, dict[str, float]]:
+    """The noise floor of each run's log-ratios, as far as its manifest states one."""
+    return {
+        run: read_manifest(folder / run / "manifest.json", "settings").get("noise", {})
+        for run in runs
+    }
+
+
+def noise_notes(rows: Sequence[Row]) -> list[str]:
+    """A note on rows of which rounding alone clips more than a few tokens."""
+    shares = {row.name: row.noise.get("noise_clip_fraction", 0.0) for row in rows}
+    loud = [f"{100 * share:.2g} % ({name})" for name, share in shares.items() if share > 1e-3]
+    if not loud:
+        return []
+    return [
+        "Rounding alone, where no weight has moved, takes some tokens' ratios beyond the clip:"
+        f" {', '.join(loud)}; see diagnostics.csv."
+    ]
 
 
 def _shared(manifest: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,6 +17,8 @@ from torch import Tensor
 
 CHUNK_LOGITS = 1 << 26
 """Logits in memory at once: 256 MiB in float32."""
+CPU_ROWS = 4096
+"""Rows of W that are widened at once on the CPU."""
 
 
 @dataclass(frozen=True)
@@ -108,11 +110,21 @@ def _logits(hidden: Tensor, weight: Tensor, rule: LogitRule) -> Iterator[tuple[s
     for rows in parts:
         h = hidden[rows]
         logits = buffer[: len(h)]
-        if wide == weight.dtype:
-            torch.mm(h, weight.t(), out=logits)
-        else:
-            logits.copy_(h @ weight.t())
+        _product_(logits, h, weight)
         yield rows, rule.apply_(logits)
+
+
+def _product_(out: Tensor, h: Tensor, weight: Tensor) -> None:
+    """W h in place, at least float32: in half precision the sums are not rounded to half again."""
+    if out.dtype == weight.dtype:
+        torch.mm(h, weight.t(), out=out)
+    elif h.device.type != "cpu":
+        torch.mm(h, weight.t(), out_dtype=out.dtype, out=out)
+    else:  # whose products have the dtype of their factors
+        wide = h.to(out.dtype)
+        for start in range(0, len(weight), CPU_ROWS):
+            rows = slice(start, start + CPU_ROWS)
+            out[:, rows] = wide @ weight[rows].to(out.dtype).t()
 
 
 class _TokenLogprobs(torch.autograd.Function):

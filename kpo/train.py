@@ -25,6 +25,7 @@ from kpo.files import put_in_place, write_jsonl, write_text
 from kpo.layers import recompute
 from kpo.manifest import Manifest, trainer_code
 from kpo.model_files import ModelError
+from kpo.noise_floor import noise_of
 from kpo.policy import Policy, load_policy, weights_hash
 from kpo.ranks import Ranks, RanksError, join
 from kpo.registry import make_objective
@@ -143,6 +144,7 @@ def run(
         **inputs,
         weights=weights_hash(partial / "model"),
         learning=learning,
+        noise=noise_of(partial / "metrics.jsonl"),
         settings=shared,
         code=code,
         training_set=trained_on.record,

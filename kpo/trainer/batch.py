@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 import torch
@@ -39,7 +39,7 @@ class Rollouts:
 
     `old_logprobs` [N G, T] are the trainer's own, under the weights that sampled the responses;
     `sampled_logprobs` [N G, T] are the engine's; `rewards` and `advantages` are [N, G]; `entropy`
-    is the mean over tokens, in nats.
+    is the mean over tokens, in nats; `noise` is that of `kpo.trainer.noise`, where it was measured.
     """
 
     prompts: list[Prompt]
@@ -50,6 +50,7 @@ class Rollouts:
     sampled_logprobs: Tensor
     mask: Tensor
     entropy: float
+    noise: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def group(self) -> int:

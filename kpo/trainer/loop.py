@@ -39,6 +39,7 @@ from kpo.trainer.checkpoint import Checkpoints
 from kpo.trainer.failure import NonFiniteError, save_failure
 from kpo.trainer.learning import Stillness
 from kpo.trainer.log import RunLog
+from kpo.trainer.noise import with_noise
 from kpo.trainer.preemption import PREEMPTED_EXIT_CODE, Preempted, Preemption
 from kpo.trainer.progress import Position, Progress
 from kpo.trainer.rollout_checks import check_gap, describe
@@ -153,8 +154,16 @@ class Trainer:
                 self.ranks,
                 self.between,
             )
+            self.between()
+            first = next(self.mini_batches(step, rollouts))
+            rollouts = with_noise(self.updater, rollouts, first)
         check_gap(step, rollouts, c)
         return rollouts
+
+    def mini_batches(self, step: int, rollouts: Rollouts) -> Iterator[list[int]]:
+        """Rows of a step's mini-batches, in its order."""
+        order = derive_seed(self.seed, "mini-batches", step)
+        return mini_batches(rollouts, self.config.mini_batches, order)
 
     def learn(self, at: Position) -> None:
         """Take the optimizer steps that are left of the next step, one a mini-batch, and log it."""
@@ -162,10 +171,8 @@ class Trainer:
         if at.metrics.updates == 0:
             ratios = RatioStatistics(derive_seed(self.seed, "shuffle", step))
             at.metrics = StepMetrics(ratios=ratios)
-        order = derive_seed(self.seed, "mini-batches", step)
-        batches = mini_batches(rollouts, self.config.mini_batches, order)
         with self.phase("update"):
-            for rows in islice(batches, at.metrics.updates, None):
+            for rows in islice(self.mini_batches(step, rollouts), at.metrics.updates, None):
                 at.metrics = self.update(at, rows)
         first, *others = self.ranks.gather(at.metrics)
         first.merge(others)

@@ -42,4 +42,5 @@ def describe(rollouts: Rollouts) -> dict[str, float]:
         "entropy": rollouts.entropy,
         "rollout_gap_mean": float(rollouts.gap.mean()),
         "rollout_gap_max": float(rollouts.gap.max()),
+        **rollouts.noise,
     }

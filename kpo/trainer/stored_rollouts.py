@@ -9,10 +9,12 @@ import torch
 from torch import Tensor
 
 from kpo.advantage import group_advantages
+from kpo.noise_floor import NOISE
 from kpo.rollout.engine import Response
 from kpo.trainer.batch import Prompt, Rollouts
 
 _AS_THEY_ARE = ("rewards", "old_logprobs", "sampled_logprobs", "mask")
+_WITH_THEM = ("tokens", "cut", "entropy", "noise")
 
 
 def as_tensors(waiting: Sequence[Rollouts]) -> dict[str, Tensor]:
@@ -31,7 +33,7 @@ def from_tensors(
     count = len({name.partition(".")[0] for name in tensors})
     return [
         _rollouts(
-            {name: tensors[f"{i}.{name}"] for name in (*_AS_THEY_ARE, "tokens", "cut", "entropy")},
+            {name: tensors[f"{i}.{name}"] for name in (*_AS_THEY_ARE, *_WITH_THEM)},
             prompts(i),
             device,
         )
@@ -46,6 +48,7 @@ def _tensors(rollouts: Rollouts) -> dict[str, Tensor]:
         "tokens": tokens,  # one response after the other; their lengths are the mask's
         "cut": torch.tensor([response.finish == "length" for response in rollouts.responses]),
         "entropy": torch.tensor(rollouts.entropy, dtype=torch.float64),
+        "noise": torch.tensor(list(rollouts.noise.values()), dtype=torch.float64),
     }
 
 
@@ -69,4 +72,5 @@ def _rollouts(
         sampled_logprobs=tensors["sampled_logprobs"].to(device),
         mask=tensors["mask"].to(device),
         entropy=float(tensors["entropy"]),
+        noise=dict(zip(NOISE, tensors["noise"].tolist(), strict=False)),  # none was measured
     )

@@ -226,6 +226,22 @@ def test_diagnostics_count_every_response(root: Path) -> None:
     assert row["timeout_%"] == row["error_%"] == "0.00"
 
 
+def test_what_rounding_does_to_ratios_stands_beside_the_table(root: Path) -> None:
+    for seed in range(3):
+        path = root / f"results/demo/runs/gspo-s{seed}/manifest.json"
+        noise = {"noise_rms": 0.002, "noise_max": 0.01 * (1 + seed), "noise_clip_fraction": 0.02}
+        path.write_text(json.dumps({**json.loads(path.read_text()), "noise": noise}))
+    make(root)
+    with (root / "out" / "diagnostics.csv").open() as file:
+        found = {row["name"]: row for row in csv.DictReader(file)}
+    told = [found["gspo"][name] for name in ("noise_rms", "noise_max", "noise_clip_%")]
+    assert told == ["0.002", "0.03", "2.00"]
+    assert found["base"]["noise_rms"] == found["base"]["noise_clip_%"] == ""
+    text = (root / "out" / "table1.md").read_text()
+    (note,) = (line for line in text.splitlines() if "Rounding alone, where no weight" in line)
+    assert "beyond the clip: 2 % (gspo)" in note
+
+
 def test_differences_are_against_grpo_and_the_best_baseline(root: Path) -> None:
     make(root)
     with (root / "out" / "differences.csv").open() as file:

@@ -99,3 +99,20 @@ def test_no_chunk_is_larger_than_allowed() -> None:
     assert [part.stop - part.start for part in parts] == [256] * 4
     assert parts[-1].stop >= 1000
     assert chunks(3, 1 << 30) == [slice(0, 1), slice(1, 2), slice(2, 3)]
+
+
+@pytest.mark.usefixtures("chunk")
+def test_sums_of_half_precision_products_are_not_rounded_to_half() -> None:
+    hidden, weight, targets = inputs(torch.bfloat16)
+    expected = plain(hidden.double(), weight.double(), targets).float()
+    for found in (
+        token_logprobs(hidden, weight, targets),
+        token_logprobs_and_entropies(hidden, weight, targets)[0],
+    ):
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+
+
+def test_elsewhere_than_on_the_cpu_the_product_itself_is_wide() -> None:
+    hidden, weight, targets = (tensor.to("meta") for tensor in inputs(torch.bfloat16))
+    logprobs, entropies = token_logprobs_and_entropies(hidden, weight, targets)
+    assert logprobs.dtype == entropies.dtype == torch.float32

@@ -3,6 +3,7 @@
 import os
 import random
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from kpo.noise_floor import NOISE
 from kpo.policy import Policy
 from kpo.ranks import Ranks
 from kpo.rollout.transformers import TransformersEngine
@@ -107,7 +109,8 @@ def test_two_ranks_leave_together_and_go_on_as_if_nothing_had_been(tmp_path: Pat
 
 
 def test_waiting_rollouts_come_back_as_they_were() -> None:
-    made = rollouts(tiny_policy())
+    noise = {name: 0.1 * i for i, name in enumerate(NOISE, 1)}
+    made = replace(rollouts(tiny_policy()), noise=noise)
     stored = {name: tensor.clone() for name, tensor in as_tensors([made, made]).items()}
     back = from_tensors(stored, lambda i: PROMPTS[i : i + 4], torch.device("cpu"))
     assert [r.prompts for r in back] == [PROMPTS[0:4], PROMPTS[1:5]]
@@ -116,3 +119,4 @@ def test_waiting_rollouts_come_back_as_they_were() -> None:
     assert [r.tokens for r in back[0].responses] == [r.tokens for r in made.responses]
     assert [r.finish for r in back[0].responses] == [r.finish for r in made.responses]
     assert back[0].entropy == made.entropy
+    assert back[0].noise == noise

@@ -1,0 +1,33 @@
+"""Measures the noise floor of a step: see `kpo.noise_floor`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+
+from kpo.noise_floor import NOISE
+from kpo.objective import token_log_ratio
+from kpo.trainer.batch import Rollouts, micro_batches
+from kpo.trainer.step import Updater
+
+
+@torch.no_grad()
+def with_noise(updater: Updater, rollouts: Rollouts, rows: Sequence[int]) -> Rollouts:
+    """Rollouts of the present weights with their noise floor; collective.
+
+    It is that of each rank's first micro-batch of the mini-batch `rows`, computed once more, as an
+    update computes it.
+    """
+    ranks = updater.ranks
+    parts = micro_batches(rollouts.prompts, rollouts.responses, rows, updater.budget, ranks)
+    batch = updater.forward(rollouts, parts[0])
+    z = token_log_ratio(batch)[batch.mask.bool()].double()
+    clipped, tokens = updater.objective(batch).metrics.get("clip_fraction", (0.0, 1.0))
+    seen = ranks.gather(
+        [float(z.square().sum()), z.numel(), float(z.abs().max()), float(clipped), float(tokens)]
+    )
+    squares, count, largest, clips, of = zip(*seen, strict=True)
+    values = ((sum(squares) / sum(count)) ** 0.5, max(largest), sum(clips) / max(1.0, sum(of)))
+    return replace(rollouts, noise=dict(zip(NOISE, values, strict=True)))
