@@ -72,7 +72,10 @@ class Train(Section):
     warm_up: Share = Field(0.05, description="share of the updates with a rising learning rate")
     clip_norm: PositiveFloat = 1.0
     dtype: Literal["float32", "bfloat16"] = Field(
-        "float32", description="of the computation; weights and reductions are float32"
+        "float32", description="of the computation; master weights and reductions are float32"
+    )
+    scoring_dtype: Literal["float32"] | None = Field(
+        None, description="of the trainer's own passes, old log-probs and updates; that of dtype"
     )
     activation_checkpointing: bool = False
     deterministic: bool = Field(
@@ -91,6 +94,11 @@ class Train(Section):
     def world(self) -> int:
         """Number of processes."""
         return self.gpus or self.ranks
+
+    @property
+    def scoring(self) -> str:
+        """The dtype of the trainer's own passes; the engine samples in `dtype`."""
+        return self.scoring_dtype or self.dtype
 
     def total_steps(self, problems: int) -> int:
         """Steps of a run on this many training problems."""

@@ -157,12 +157,12 @@ class Footprint:
     @property
     def number(self) -> int:
         """Bytes of a number that is computed with."""
-        return torch.empty(0, dtype=getattr(torch, self.train.dtype)).element_size()
+        return torch.empty(0, dtype=getattr(torch, self.train.scoring)).element_size()
 
     @property
     def sharded(self) -> bool:
         """Whether FSDP holds the weights, as in `kpo.sharding.shard`."""
-        return needs_sharding(self.train.world, self.train.dtype)
+        return needs_sharding(self.train.world, self.train.scoring)
 
     @cached_property
     def working(self) -> WorkingMemory:
@@ -176,9 +176,9 @@ class Footprint:
         return working_memory(
             self.config,
             lengths,
-            dtype=t.dtype,
+            dtype=t.scoring,
             checkpointing=t.activation_checkpointing,
-            grouped=not (t.gpus and t.dtype == "float32"),
+            grouped=not (t.gpus and t.scoring == "float32"),
         )
 
     def state(self) -> dict[str, float]:
@@ -204,7 +204,8 @@ class Footprint:
     @cached_property
     def sampler(self) -> SamplingFootprint:
         """The rollout engine on a rank."""
-        return rollout_footprint(self.train, self.config, self.size, self.sharded)
+        own = needs_sharding(self.train.world, self.train.dtype)
+        return rollout_footprint(self.train, self.config, self.size, own)
 
     def engine_sleeps(self) -> bool:
         """Whether the engine gives its memory back while the optimizer works."""
@@ -216,4 +217,5 @@ class Footprint:
 
     def models(self, runs: int) -> float:
         """Bytes on the disk of the final models of all runs, and the base."""
-        return (runs + 1.0) * self.number * self.size.parameters
+        number = torch.empty(0, dtype=getattr(torch, self.train.dtype)).element_size()
+        return (runs + 1.0) * number * self.size.parameters

@@ -80,8 +80,8 @@ def machine_for(
             rate=tflops * 1e12 if tflops else matrix_rate(config, dtype, device),
         )
 
-    training = here(train.gpus, train.dtype, train.threads)
-    alike = same_kind and (train.dtype, train.threads) == (evaluate.dtype, evaluate.threads)
+    training = here(train.gpus, train.scoring, train.threads)
+    alike = same_kind and (train.scoring, train.threads) == (evaluate.dtype, evaluate.threads)
     return Machine(
         memory=training.memory if train.gpus else training.memory / train.world,
         rate=training.rate,

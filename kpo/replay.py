@@ -159,7 +159,7 @@ def run(experiment: Experiment, method: str, base: Path, failure: Failure) -> Re
     ranks = Ranks(device=torch.device("cuda", 0)) if on_gpu else ALONE
     policy = load_policy(base, longest=train.longest)
     load_failed_weights(policy.model, failure)
-    policy = shard(policy, ranks, train.dtype)
+    policy = shard(policy, ranks, train.scoring)
     return replay(policy, make_objective(chosen.objective, **chosen.settings), failure.batches)
 
 

@@ -90,8 +90,10 @@ def sampling_operations(size: Size, responses: int, prompt: int, response: int) 
     return responses * (layers + attention + 2.0 * size.head * response)
 
 
-def rollout_footprint(train: Train, config: Any, size: Size, sharded: bool) -> SamplingFootprint:
-    """Of the engine on each rank; `sharded`: FSDP holds the trainer's weights."""
+def rollout_footprint(
+    train: Train, config: Any, size: Size, own_weights: bool
+) -> SamplingFootprint:
+    """Of the engine on each rank; `own_weights`: it does not sample with the trainer's."""
     return SamplingFootprint(
         engine=train.engine,
         config=config,
@@ -101,7 +103,7 @@ def rollout_footprint(train: Train, config: Any, size: Size, sharded: bool) -> S
         batch=min(OWN_BATCH, -(-train.prompts // train.world) * train.group),
         on_gpu=train.gpus > 0,
         gpu_memory=train.gpu_memory,
-        own_weights=sharded,
+        own_weights=own_weights,
     )
 
 

