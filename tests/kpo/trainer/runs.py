@@ -39,7 +39,8 @@ class EndlessEngine(TransformersEngine):
     ) -> list[list[Response]]:
         if self.left == 0:
             self.mark.touch()
-            time.sleep(3600)
+            while True:  # a signal that comes just before a sleep does not shorten it
+                time.sleep(0.05)
         self.left -= 1
         return super().generate(prompts, seeds, sampling)
 
