@@ -5,7 +5,7 @@
 
 Memory is that of the worst step, in which every prompt and response is as long as it may be; so is
 the evaluation. Times follow from a matrix-product rate that is measured here, by shares of it that
-are assumed; `timings.jsonl` of a run has the times that came true.
+are stated; `timings.jsonl` of a run has the times that came true.
 """
 
 from __future__ import annotations

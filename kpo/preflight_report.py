@@ -63,8 +63,9 @@ def _time(preflight: Preflight) -> Iterator[str]:
         f" {f.update:.3g} update"
     )
     yield (
-        f"rate: {preflight.machine.rate / 1e12:.3g} TFLOP/s a rank in matrix products; assumed:"
-        f" {TRAINING_SHARE:.0%} of it in training, {preflight.sampling_share:.0%} in sampling"
+        f"rate: {preflight.machine.rate / 1e12:.3g} TFLOP/s a rank in matrix products, of which"
+        f" training is taken to reach {TRAINING_SHARE:.0%} (measured on an H200) and sampling"
+        f" {preflight.sampling_share:.0%} (assumed)"
     )
     parts = ", ".join(f"{name} {duration(value)}" for name, value in preflight.seconds.items())
     yield f"longest step: {duration(preflight.step)} ({parts})"

@@ -250,8 +250,8 @@ def test_a_card_of_16_gb_is_nearly_full(
     said = capsys.readouterr()
     assert "warning: rollout: 15.55 GB of 16.00 GB leave less than 10% to spare" in said.err
     assert said.err.endswith("lower train.gpu_memory\n")
-    assert "202 h for all 18 runs" in said.out
-    assert "145 h for all 19 one after the other\ntogether: at most 347 h" in said.out
+    assert "212 h for all 18 runs" in said.out
+    assert "145 h for all 19 one after the other\ntogether: at most 357 h" in said.out
 
 
 def test_runs_on_the_cpu_share_its_memory_with_each_other(tmp_path: Path) -> None:
