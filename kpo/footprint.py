@@ -27,8 +27,11 @@ from kpo.working_memory import WorkingMemory, working_memory
 MASTER = 4
 """Bytes of a weight where it is trained: float32."""
 TRAINING_SHARE = 0.43
-"""What forward and backward passes reach of the rate of one large matrix product: 319 of 746 TFLOP/s,
-counting what is computed again, with Qwen3-4B's shape on an H200 (`tests.bench.bench_update_gpu`)."""
+"""What forward and backward passes reach of the rate of one large matrix product.
+
+319 of 746 TFLOP/s, counting what is computed again, with Qwen3-4B's shape on an H200
+(`tests.bench.bench_update_gpu`).
+"""
 CHECKPOINTS = 3
 """The last two are kept while the next is written."""
 
