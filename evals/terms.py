@@ -74,11 +74,19 @@ def same(gold: Any, answer: Any) -> bool:
         return _same_differential_equation(gold, answer)
     if _is_exact(gold) and _is_exact(answer) and (known := _decided(gold, answer)) is not None:
         return known
+    gold, answer = _as_decimal(gold), _as_decimal(answer)
     scaled = _scaled(gold, answer)
     if scaled is not None:
         return equal(gold=scaled[0], prediction=scaled[1])
     gold, answer = _with_positive_roots(gold, answer)
     return equal(gold=gold, prediction=answer)
+
+
+def _as_decimal(term: Any) -> Any:
+    """A real number with decimals in it as one decimal: 17.5/100 is not 7/40 to math-verify."""
+    if not isinstance(term, sympy.Expr) or not term.has(sympy.Float) or not term.is_real:
+        return term
+    return sympy.N(term, 15) if term.is_number else term
 
 
 def _with_positive_roots(*terms: Any) -> tuple[Any, ...]:

@@ -157,7 +157,7 @@ def _letters(gold: str) -> list[re.Match[str]]:
 def _case(gold: str) -> str:
     """The case of one letter: of all its places, so that it is another letter."""
     found = _letters(gold)
-    if not found or re.search(r"\bf\(|\\angle|^[a-zA-Z](?:_\{.*?\})? ?=", gold):
+    if not found or r"\angle" in gold:
         return gold
     letter = found[0][0]
     for m in reversed([m for m in found if m[0] == letter]):
@@ -193,6 +193,15 @@ def _inner_sign(gold: str) -> str:
     return gold[: found.start(1)] + "+-"[found[1] == "+"] + gold[found.end(1) :]
 
 
+def _member_sign(gold: str) -> str:
+    """The sign of the first number in a list, tuple or matrix."""
+    found = re.search(r"(?:\A|(?<=[(\[{,&} ]))-?(?=[1-9])", gold)
+    if found is None or not re.match(r"[(\[]|\\\{|\\left|\\begin|[-\d]+,", gold):
+        return gold
+    sign = "" if found[0] else "-"
+    return gold[: found.start()] + sign + gold[found.end() :]
+
+
 def _swapped(gold: str) -> str:
     """The first two parts of a pair or tuple exchanged."""
     found = re.match(r"(\\left)?([(\[])([^(),\[\]]+),([^(),\[\]]+)(.*)\Z", gold)
@@ -208,6 +217,7 @@ def _one_less(gold: str) -> str:
 CHANGES: dict[str, Spelling] = {
     "sign": _sign,
     "inner sign": _inner_sign,
+    "a member's sign": _member_sign,
     "first digit": _digit(0),
     "last digit": _digit(-1),
     "case": _case,
