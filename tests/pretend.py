@@ -140,7 +140,7 @@ MODULES: dict[str, Callable[[Args, dict[str, Any]], str]] = {
     "evals.tables": tables,
 }
 FILES = ("config", "out", "out-dir", "base", "problems", "model", "samples", "results")
-VALUES = ("method", "seed", "run", "timeout-s", "memory-mb", "answers", "workers")
+VALUES = ("method", "seed", "run", "timeout-s", "memory-mb", "answers", "rule", "workers")
 
 
 def main(argv: list[str]) -> None:
