@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from kpo.noise_floor import NOISE
 from kpo.objective import Objective, ObjectiveOutput, TokenBatch
 
 LOGGED = frozenset(
@@ -21,6 +22,7 @@ LOGGED = frozenset(
         *("step", "loss", "lr", "grad_norm", "kl_old"),
         *("reward", "response_tokens", "truncated", "equal_groups", "entropy"),
         *("rollout_gap_mean", "rollout_gap_max"),
+        *NOISE,
     }
 )
 LOGGED_PREFIXES = ("ratio_", "switch_")
