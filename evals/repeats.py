@@ -17,8 +17,10 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from kpo.rollout.engine import Response, RolloutEngine, Sampling
+if TYPE_CHECKING:  # slow to import, for who only takes samples as they are
+    from kpo.rollout.engine import Response, RolloutEngine, Sampling
 
 MAX_CHANCE = 1e-12
 CHECKED = 8

@@ -6,6 +6,8 @@ import fcntl
 import os
 import socket
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from io import TextIOWrapper
 from pathlib import Path
@@ -18,17 +20,17 @@ class HeldError(RuntimeError):
     """Another process makes the same thing; the message says which."""
 
 
-def hold(path: Path) -> None:
+def hold(path: Path, *, wait: bool = False) -> None:
     """Be the only process that makes `path`, a file or folder, until this process ends.
 
     The lock lies beside it, in `.<name>.lock`, so that it stays whatever becomes of `path`. The
     system gives it up when its owner dies, however it dies, and child processes do not inherit it.
-    Where the file system has no locks, there is a warning. Raises HeldError if it is taken.
+    Where the file system has no locks, there is a warning. Raises HeldError if it is taken, unless
+    it is to `wait`.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    file = path.with_name(f".{path.name}.lock").open("a+", encoding="utf-8")
+    file = _open(path)
     try:
-        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.lockf(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except (BlockingIOError, PermissionError):
         file.seek(0)
         raise HeldError(
@@ -37,8 +39,34 @@ def hold(path: Path) -> None:
         ) from None
     except OSError as error:
         sys.stderr.write(f"warning: {path} cannot be locked here ({error.strerror})\n")
+    _sign(file)
+    _HELD.append(file)
+
+
+@contextmanager
+def lent(path: Path) -> Iterator[bool]:
+    """Whether this process has `path` to itself for as long as the block; else another has it.
+
+    Not for what this process holds: the end of the block would give that away.
+    """
+    with _open(path) as file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            yield False
+            return
+        _sign(file)
+        yield True
+
+
+def _open(path: Path) -> TextIOWrapper:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path.with_name(f".{path.name}.lock").open("a+", encoding="utf-8")
+
+
+def _sign(file: TextIOWrapper) -> None:
+    """Say in the lock file whose it is."""
     file.truncate(0)
     started = datetime.now(UTC).isoformat(timespec="seconds")
     file.write(f"process {os.getpid()} on {socket.gethostname()}, started {started}\n")
     file.flush()
-    _HELD.append(file)

@@ -74,7 +74,7 @@ def test_a_changed_setting_reruns_its_method_and_the_table_alone(finished: Works
         plan = finished.planned("results/table1.csv")
     finally:
         finished.write(TEST_CONFIG)
-    assert plan == {"train": 1, "sample": 1, "grade": 1, "tables": 1, "table1": 1}
+    assert plan == {"train": 1, "ask": 1, "sample": 1, "grade": 1, "tables": 1, "table1": 1}
 
 
 def test_an_added_method_runs_alone(finished: Workspace) -> None:
@@ -86,7 +86,7 @@ def test_an_added_method_runs_alone(finished: Workspace) -> None:
         plan = finished.planned("results/table1.csv")
     finally:
         finished.write(TEST_CONFIG)
-    assert plan == {"train": 1, "sample": 1, "grade": 1, "tables": 1, "table1": 1}
+    assert plan == {"train": 1, "ask": 1, "sample": 1, "grade": 1, "tables": 1, "table1": 1}
 
 
 def test_another_experiment_touches_nothing_of_this_one(finished: Workspace) -> None:

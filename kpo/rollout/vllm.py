@@ -126,10 +126,10 @@ class VLLMEngine:
     ) -> Iterator[Finished]:
         """See `RolloutEngine`: requests go in as others finish, so that none waits for the slowest.
 
-        As many responses wait in vLLM as run there. Those of several streams run side by side.
+        Some wait in vLLM too: between two steps of this stream another one may be answered.
         """
         coming = iter(enumerate(zip(prompts, seeds, strict=True)))
-        most = max(2 * MAX_RUNNING // sampling.samples, 1)
+        most = max(4 * MAX_RUNNING // sampling.samples, 1)
         places: dict[str, int] = {}  # of the requests that are in the engine
         try:
             while True:

@@ -8,22 +8,19 @@ from typing import Any
 import pytest
 import torch
 
-from evals import sample
+from evals import sample, sampling
 from evals.repeats import RepeatError
 from evals.sample_file import BadRowError, read_samples
-from kpo.config import Experiment
 from kpo.policy import save_model
 from kpo.rollout.engine import Finished, Response, Sampling, in_order
 from kpo.tasks.problems import DataError
 from kpo.tasks.prompts import prompts_hash
 from kpo.tasks.tokenizer import character_tokenizer
+from tests.evals.sampled import NAMES, PROBLEMS, SAMPLES, experiment, write_problems
 from tests.kpo.models import tiny_policy
 
 Row = dict[str, Any]
 TOKENIZER = character_tokenizer()
-PROBLEMS = {"easy": ["12+3=?", "40-9=?", "11+2+2=?"], "hard": ["99-9-9=?", "10+5=?"]}
-NAMES = [(name, f"{name}/{i}") for name, texts in PROBLEMS.items() for i in range(len(texts))]
-SAMPLES = 3
 
 
 @pytest.fixture(scope="module")
@@ -36,41 +33,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def problems(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("problems")
-    for name, texts in PROBLEMS.items():
-        rows = [
-            {"id": f"{name}/{i}", "problem": text, "answer": str(i)} for i, text in enumerate(texts)
-        ]
-        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return folder
-
-
-def experiment(**evaluate: Any) -> Experiment:
-    settings = {
-        "benchmarks": list(PROBLEMS),
-        "engine": "transformers",
-        "samples": SAMPLES,
-        "max_response_tokens": 20,
-        **evaluate,
-    }
-    return Experiment.model_validate(
-        {
-            "experiment": "test",
-            "seeds": [0],
-            "prompt": "plain",
-            "task": {},
-            "policy": {"kind": "scratch"},
-            "train": {
-                "problems": "train",
-                "steps": 1,
-                "max_prompt_tokens": 24,
-                "max_response_tokens": 20,
-                "lr": 1e-3,
-            },
-            "evaluate": settings,
-            "methods": {"grpo": {"objective": "grpo", "label": "GRPO"}},
-        }
-    )
+    return write_problems(tmp_path_factory.mktemp("problems"))
 
 
 class FakeEngine:
@@ -120,7 +83,11 @@ def run(monkeypatch: pytest.MonkeyPatch, model: Path, problems: Path, out: Path)
     """Samples with a fake engine; returns the engine and the rows."""
 
     def run_(
-        name: str = "grpo-s0", calls: int = 10**9, folder: Path = model, **evaluate: Any
+        name: str = "grpo-s0",
+        calls: int = 10**9,
+        folder: Path = model,
+        queue: Path | None = None,
+        **evaluate: Any,
     ) -> tuple[FakeEngine, list[Row]]:
         engine = FakeEngine(calls)
 
@@ -128,9 +95,9 @@ def run(monkeypatch: pytest.MonkeyPatch, model: Path, problems: Path, out: Path)
             engine.options = {"arguments": arguments, **options}
             return engine
 
-        monkeypatch.setattr(sample, "make_engine", make_engine)
+        monkeypatch.setattr(sampling, "make_engine", make_engine)
         try:
-            sample.run(experiment(**evaluate), name, folder, problems, out)
+            sample.run(experiment(**evaluate), name, folder, problems, out, queue)
         except KeyboardInterrupt:
             return engine, []
         return engine, [json.loads(line) for line in out.read_text().splitlines()]
@@ -143,7 +110,7 @@ def unfinished(out: Path) -> Path:
 
 
 def names(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
+    return sorted(path.name for path in folder.iterdir() if path.suffix != ".lock")
 
 
 # What is written
@@ -340,7 +307,7 @@ def test_a_prompt_that_leaves_no_room_is_refused(
         DataError, match=r"easy: the prompt of easy/2 has 9 tokens and .* is 120, to"
     ):
         run(max_response_tokens=limit - room)
-    assert not out.parent.exists()
+    assert not out.exists()
 
 
 def test_samples_that_repeat_beyond_chance_stop_it_and_lose_nothing(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from kpo.lock import HeldError, hold
+from kpo.lock import HeldError, hold, lent
 
 HOLDER = """
 import os, sys, time
@@ -70,6 +70,39 @@ def test_a_file_system_without_locks_is_warned_of(
     monkeypatch.setattr(fcntl, "lockf", unsupported)
     hold(tmp_path / "run")
     assert "run cannot be locked here (No locks available)" in capsys.readouterr().err
+
+
+def test_what_is_lent_is_free_and_free_again_behind_the_block(tmp_path: Path) -> None:
+    path = tmp_path / "samples"
+    with holder(path) as first:
+        assert first.stdout
+        first.stdout.readline()
+        with lent(path) as free:
+            assert not free
+        first.communicate("")
+    with lent(path) as free:
+        assert free
+        with holder(path) as second:  # refused, with a traceback
+            assert second.wait() == 1
+    with holder(path) as third:
+        assert third.stdout
+        assert third.stdout.readline() == "held\n"
+        third.communicate("")
+
+
+def test_who_waits_holds_it_when_its_owner_is_gone(tmp_path: Path) -> None:
+    path = tmp_path / "samples"
+    first = holder(path)
+    assert first.stdout
+    first.stdout.readline()
+    program = (
+        f"from pathlib import Path; from kpo.lock import hold; hold(Path({str(path)!r}), wait=True)"
+    )
+    waiting = subprocess.Popen([sys.executable, "-c", program])
+    with pytest.raises(subprocess.TimeoutExpired):
+        waiting.wait(timeout=0.5)
+    first.communicate("")
+    assert waiting.wait() == 0
 
 
 COMMANDS = {

@@ -14,6 +14,8 @@ GPUS = {
 }
 # What stands before a command that uses GPUs: it waits until so many are free, and sees no others.
 LEASE = {job: f"python -m kpo.devices {count} " if count else "" for job, count in GPUS.items()}
+# Where sampling a model takes less time than starting an engine: the embedded task's models.
+QUEUE = f"--queue {ROOT}/evals" if EXPERIMENT.task and not EXPERIMENT.evaluate.gpus else ""
 GRADED = expand(f"{ROOT}/evals/{{run}}/grades.jsonl", run=["base", *EXPERIMENT.runs])
 
 

@@ -1,9 +1,29 @@
 # Samples and grades of every model, the base policy included.
 
 
+# Says which models are to be sampled, and that they are there. An engine takes longer to start than
+# a small model takes to be sampled: the job that has one goes on with the others (--queue).
+rule ask:
+    input:
+        unpack(model_of),
+    output:
+        temp(f"{ROOT}/evals/{{run}}/asked"),
+    conda:
+        "../../environment.yml"
+    log:
+        f"{ROOT}/logs/ask/{{run}}.log",
+    benchmark:
+        f"{ROOT}/benchmarks/ask/{{run}}.tsv"
+    localrule: True
+    priority: 2
+    shell:
+        "echo {input.model:q} > {output} 2> {log}"
+
+
 rule sample:
     input:
         unpack(model_of),
+        asked=rules.ask.output if QUEUE else [],
         problems=rules.test_problems.output if EXPERIMENT.task else [],
     output:
         samples=f"{ROOT}/evals/{{run}}/samples.jsonl",
@@ -19,13 +39,15 @@ rule sample:
         settings=EXPERIMENT.section("evaluate"),
         problems=problems_option,
         lease=uncompared(LEASE["sample"]),
+        queue=uncompared(QUEUE),
     threads: EXPERIMENT.evaluate.threads
     resources:
         gpu=GPUS["sample"],
         mem_mb=lambda wildcards, input: sample_mb(input.model),
     shell:
         "{params.lease}python -m evals.sample --config {params.config:q} --run {wildcards.run}"
-        " --model {input.model} {params.problems} --out {output.samples} > {log} 2>&1"
+        " --model {input.model} {params.problems} {params.queue} --out {output.samples}"
+        " > {log} 2>&1"
 
 
 rule grade:

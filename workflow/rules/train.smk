@@ -142,6 +142,7 @@ rule train:
         lease=uncompared(LEASE["train"]),
         launcher=uncompared(EXPERIMENT.train.launcher),
     threads: EXPERIMENT.train.threads * EXPERIMENT.train.world
+    priority: 1  # before evaluations, which then wait for one another's engine
     resources:
         gpu=GPUS["train"],
         mem_mb=lambda wildcards, input: train_mb(input.base, EXPERIMENT.train),

@@ -111,7 +111,7 @@ def test_a_stream_gives_what_is_finished_and_others_go_in(
     engine.sync_weights(policy)
     prompts, seeds = PROMPTS * 3, list(range(0, 900, 100))
     expected = [engine.generate([p], [s], SAMPLING)[0] for p, s in zip(prompts, seeds, strict=True)]
-    monkeypatch.setattr("kpo.rollout.vllm.MAX_RUNNING", SAMPLING.samples)
+    monkeypatch.setattr("kpo.rollout.vllm.MAX_RUNNING", SAMPLING.samples // 2)
     sizes, groups = [], {}
     for finished in engine.stream(prompts, seeds, SAMPLING):
         sizes.append(engine.llm.llm_engine.get_num_unfinished_requests())
@@ -120,11 +120,8 @@ def test_a_stream_gives_what_is_finished_and_others_go_in(
         assert between.tokens == expected[0][0].tokens
     assert len(sizes) > 3
     assert max(sizes) <= SAMPLING.samples
-    tokens = [
-        [[r.tokens for r in group] for group in those] for those in (groups.values(), expected)
-    ]
-    assert sorted(tokens[0]) == sorted(tokens[1])
-    assert [r.tokens for r in groups[5]] == [r.tokens for r in expected[5]]
+    for i, group in enumerate(expected):
+        assert [r.tokens for r in groups[i]] == [r.tokens for r in group]
 
 
 def test_a_stream_that_is_left_takes_its_requests_with_it(engine: Any, policy: Policy) -> None:
