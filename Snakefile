@@ -7,7 +7,7 @@ import os
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version
 
-from kpo.config import ConfigError, load_experiment
+from kpo.config.experiment import ConfigError, load_experiment
 
 min_version("9.0")
 

@@ -16,12 +16,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from evals.answers import normalise_gold
 from evals.grade import check_golds
-from kpo.cli import experiment_argument, fail, hold_or_exit, load_or_exit
-from kpo.config import Experiment
-from kpo.files import write_json
-from kpo.policy import load_tokenizer
+from evals.grading.answers import normalise_gold
+from kpo.common.files import write_json
+from kpo.config.cli import experiment_argument, fail, hold_or_exit, load_or_exit
+from kpo.config.experiment import Experiment
+from kpo.model.policy import load_tokenizer
+from kpo.tasks.datasets.sources import Source
 from kpo.tasks.problems import (
     DataError,
     Problem,
@@ -31,7 +32,6 @@ from kpo.tasks.problems import (
     locate,
 )
 from kpo.tasks.prompts import PROTOCOLS
-from kpo.tasks.sources import Source
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,10 @@
 
     python -m evals.grade --samples samples.jsonl --out grades.jsonl
 
-What counts as the answer is what the prompt protocol's rule finds (`evals.answers.EXTRACTORS`):
-`boxed`, the last balanced `\\boxed{...}` (or `\\fbox{...}`) of a response, or `boxed-or-hashes`.
-Whether it is the gold is said by one of `evals.rules.RULES`; the command asks the others too, and
-notes in a row which say the opposite, so that a table can tell what depends on the rule.
+What counts as the answer is what the prompt protocol's rule finds
+(`evals.grading.answers.EXTRACTORS`): `boxed`, the last balanced `\\boxed{...}` (or `\\fbox{...}`) of a response, or `boxed-or-hashes`.
+Whether it is the gold is said by one of `evals.grading.rules.RULES`; the command asks the others
+too, and notes in a row which say the opposite, so that a table can tell what depends on the rule.
 `Grade.status` says how a grade came about; whatever is not `ok` is wrong, and is counted apart:
 
     ok         compared with the gold
@@ -34,12 +34,12 @@ from typing import Literal, Self
 
 from tqdm import tqdm
 
-from evals.answers import EXTRACTORS, answers_argument, bracket_depth, normalise_gold
-from evals.grade_pool import Reply, Request, WorkerPool
-from evals.respell import clean
-from evals.rules import DEFAULT, RULES
-from evals.sample_file import BadRowError, GradeRow, Sample, read_samples, write_grades
-from kpo.lock import HeldError, hold
+from evals.grading.answers import EXTRACTORS, answers_argument, bracket_depth, normalise_gold
+from evals.grading.pool import Reply, Request, WorkerPool
+from evals.grading.respell import clean
+from evals.grading.rules import DEFAULT, RULES
+from evals.records import BadRowError, GradeRow, Sample, read_samples, write_grades
+from kpo.common.lock import HeldError, hold
 
 Status = Literal["ok", "no_answer", "timeout", "error"]
 STATUSES: tuple[Status, ...] = ("ok", "no_answer", "timeout", "error")

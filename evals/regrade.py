@@ -2,8 +2,8 @@
 
     python -m evals.regrade --samples samples.jsonl --grades grades.jsonl --out report.md
 
-Side by side stand the rule that graded, the others of `evals.rules` (whose verdicts the grades hold
-where they differ), and `evals.second_rule`, which is independent of math-verify and is asked now.
+Side by side stand the rule that graded, the others of `evals.grading.rules` (whose verdicts the grades
+hold where they differ), and `second_rule`, which is independent of math-verify and is asked now.
 The report counts, per benchmark, what each finds correct and how often they agree, and shows the
 texts of the disagreements, for a reader to decide who is right.
 """
@@ -19,17 +19,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from evals.answers import EXTRACTORS, answers_argument, normalise_gold
-from evals.rules import DEFAULT, RULES
-from evals.sample_file import (
+from evals.grading.answers import EXTRACTORS, answers_argument, normalise_gold
+from evals.grading.rules import DEFAULT, RULES
+from evals.grading.second_rule import agree
+from evals.records import (
     BadRowError,
     GradeRow,
     Sample,
     read_grades,
     read_samples,
 )
-from evals.second_rule import agree
-from kpo.files import write_text
+from kpo.common.files import write_text
 
 SHOWN = 40  # characters of an answer in the report's tables; the CSV has the whole text
 SHOWN_ROWS = 200  # distinct disagreements per benchmark in the report; the CSV has every response
@@ -106,7 +106,7 @@ def report(opinions: Sequence[Opinion], rule: str) -> str:
         "# Where graders disagree",
         "",
         f"`graded` is the rule {rule} (evals.grade), `regraded` an independent one: normalised "
-        "text, then numbers (evals.second_rule). Neither is the truth; read the texts.",
+        "text, then numbers (evals.grading.second_rule). Neither is the truth; read the texts.",
         "",
         "| benchmark | responses | both correct | both wrong | only graded correct "
         "| only regraded correct | agreement |",

@@ -5,7 +5,7 @@
         --out results/tiny/evals/gspo-s0/samples.jsonl
 
 A problem is written when its samples are there, so a run that was killed samples only what was in
-flight again. What another job has sampled ahead (`evals.sampling`) is taken as it is.
+flight again. What another job has sampled ahead (`evals.sampling.sampler`) is taken as it is.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from evals.repeats import RepeatError
-from evals.sample_file import BadRowError
-from evals.unfinished import UnfinishedSamples, inputs_hash
-from kpo.builds import BuildError, check_builds
-from kpo.cli import experiment_argument, fail, hold_or_exit, load_or_exit
-from kpo.config import Experiment
-from kpo.lock import hold
-from kpo.model_files import ModelError
-from kpo.ranks import RanksError
+from evals.records import BadRowError
+from evals.sampling.repeats import RepeatError
+from evals.sampling.unfinished import UnfinishedSamples, inputs_hash
+from kpo.common.lock import hold
+from kpo.config.builds import BuildError, check_builds
+from kpo.config.cli import experiment_argument, fail, hold_or_exit, load_or_exit
+from kpo.config.experiment import Experiment
+from kpo.distributed.ranks import RanksError
+from kpo.model.files import ModelError
 from kpo.tasks.problems import DataError
 
 
@@ -43,7 +43,7 @@ def run(
     if unfinished.is_finished(inputs):
         unfinished.publish()
     else:
-        from evals.sampling import Sampler  # noqa: PLC0415 - slow to import
+        from evals.sampling.sampler import Sampler  # noqa: PLC0415 - slow to import
 
         sampler = Sampler(experiment, problems)
         sampler.sample(name, model, unfinished, inputs)

@@ -5,7 +5,7 @@
 
 Rows are the base model and the methods, columns the benchmarks and `overall`, their macro-average
 (every benchmark weighs the same, whatever its size). How intervals and tests come about stands in
-`evals.metrics` and `evals.differences`.
+`evals.metrics` and `evals.statistics.differences`.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from typing import Any
 
 import numpy as np
 
-from evals.contamination import contamination_notes
-from evals.differences import LEVEL, Tests, compare_rows, holm_families
-from evals.markdown import markdown
 from evals.metrics import Floats, avg_scores, bootstrap_levels, interval, pass_scores
-from evals.render import STILL, csv_files, latex
-from evals.runs import Correct, Run, TableError, read_runs
-from evals.table_data import Cell, Comparison, Row, Table
-from evals.trainings import check_trainings, noise_floors, noise_notes, still_runs
-from kpo.cli import experiment_argument, fail, load_or_exit
-from kpo.config import Experiment
-from kpo.files import write_text
+from evals.statistics.differences import LEVEL, Tests, compare_rows, holm_families
+from evals.table.contamination import contamination_notes
+from evals.table.data import Cell, Comparison, Row, Table
+from evals.table.markdown import markdown
+from evals.table.render import STILL, csv_files, latex
+from evals.table.runs import Correct, Run, TableError, read_runs
+from evals.table.trainings import check_trainings, noise_floors, noise_notes, still_runs
+from kpo.common.files import write_text
+from kpo.config.cli import experiment_argument, fail, load_or_exit
+from kpo.config.experiment import Experiment
 from kpo.noise_floor import summary
 from kpo.registry import make_objective
 

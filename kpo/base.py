@@ -16,24 +16,24 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from kpo.allocator import keep_freed_memory
-from kpo.architecture import architecture, check_stated, origin, scratch_config, wheel_file
-from kpo.builds import check_builds
-from kpo.cli import experiment_argument, fail, hold_or_exit, load_or_exit, warn
-from kpo.config import Experiment
-from kpo.config_lengths import LEAST_POSITIONS, beyond_the_model
-from kpo.config_policy import PretrainedPolicy, ScratchPolicy, WarmUp
-from kpo.files import atomic_folder, sha256_path, write_text
-from kpo.manifest import Manifest
-from kpo.model_files import ModelError, read_config, read_model, read_tokenizer
-from kpo.policy import Policy, load_policy, response_logprobs, save_model, weights_hash
-from kpo.ranks import pick_device
-from kpo.seeding import derive_seed
+from kpo.common.allocator import keep_freed_memory
+from kpo.common.files import atomic_folder, sha256_path, write_text
+from kpo.common.manifest import Manifest
+from kpo.common.seeding import derive_seed
+from kpo.config.builds import check_builds
+from kpo.config.cli import experiment_argument, fail, hold_or_exit, load_or_exit, warn
+from kpo.config.experiment import Experiment
+from kpo.config.lengths import LEAST_POSITIONS, beyond_the_model
+from kpo.config.policy import PretrainedPolicy, ScratchPolicy, WarmUp
+from kpo.distributed.ranks import pick_device
+from kpo.model.architecture import architecture, check_stated, origin, scratch_config, wheel_file
+from kpo.model.files import ModelError, read_config, read_model, read_tokenizer
+from kpo.model.policy import Policy, load_policy, response_logprobs, save_model, weights_hash
+from kpo.model.wheel import load_gguf
 from kpo.tasks.chained_sums import TIERS, draw
 from kpo.tasks.prompts import FORCED_THINKING, PROTOCOLS, PromptProtocol
 from kpo.tasks.tokenizer import character_tokenizer
 from kpo.trainer.schedule import warm_up_cosine
-from kpo.wheel import load_gguf
 
 
 def scratch_policy(

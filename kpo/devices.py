@@ -167,7 +167,7 @@ def main() -> None:
             raise DevicesError(f"no such command: {' '.join(args.command[:1]) or '(none given)'}")
         _become(args.command, lease(args.gpus) if args.gpus > 0 else {})
     except DevicesError as error:
-        from kpo.cli import fail  # noqa: PLC0415 - imports torch
+        from kpo.config.cli import fail  # noqa: PLC0415 - imports torch
 
         fail(error)
 

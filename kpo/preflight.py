@@ -17,18 +17,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-from kpo.architecture import architecture
-from kpo.cli import experiment_argument, fail, load_or_exit
-from kpo.config import Experiment
-from kpo.config_engines import beyond_the_engine, head_size
-from kpo.config_lengths import beyond_the_model
-from kpo.evaluation_footprint import EvaluationFootprint
-from kpo.footprint import TRAINING_SHARE, Footprint, FootprintError, size_of
-from kpo.machine import Machine, MachineError, gb, machine_for
-from kpo.model_files import ModelError
-from kpo.preflight_report import report
-from kpo.problem_counts import benchmark_problems, training_problems, training_record
-from kpo.sampling_footprint import RESERVE, SAMPLING_SHARE
+from kpo.config.cli import experiment_argument, fail, load_or_exit
+from kpo.config.engines import beyond_the_engine, head_size
+from kpo.config.experiment import Experiment
+from kpo.config.lengths import beyond_the_model
+from kpo.model.architecture import architecture
+from kpo.model.files import ModelError
+from kpo.planning.evaluation_footprint import EvaluationFootprint
+from kpo.planning.footprint import TRAINING_SHARE, Footprint, FootprintError, size_of
+from kpo.planning.machine import Machine, MachineError, gb, machine_for
+from kpo.planning.report import report
+from kpo.planning.sampling_footprint import RESERVE, SAMPLING_SHARE
+from kpo.tasks.datasets.counts import benchmark_problems, training_problems, training_record
 from kpo.tasks.problems import DataError
 from kpo.tasks.training_set import stated
 

@@ -15,15 +15,15 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from kpo.cli import fail, method_arguments, method_or_exit
-from kpo.config import Experiment
+from kpo.config.cli import fail, method_arguments, method_or_exit
+from kpo.config.experiment import Experiment
+from kpo.distributed.ranks import ALONE, Ranks
+from kpo.distributed.sharding import full, shard
+from kpo.model.policy import Policy, load_policy, response_logprobs
 from kpo.objective import Objective, TokenBatch, token_log_ratio
-from kpo.policy import Policy, load_policy, response_logprobs
-from kpo.ranks import ALONE, Ranks
 from kpo.registry import make_objective
-from kpo.sharding import full, shard
-from kpo.trainer.checkpoint import differences
-from kpo.trainer.failure import FailedBatch, Failure, load_failed_weights, load_failure
+from kpo.trainer.guards.failure import FailedBatch, Failure, load_failed_weights, load_failure
+from kpo.trainer.state.checkpoint import differences
 
 
 @dataclass(frozen=True)

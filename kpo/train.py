@@ -16,33 +16,33 @@ import torch
 import yaml
 
 from evals.grade import Grader
-from kpo.allocator import keep_freed_memory
-from kpo.builds import BuildError, check_builds
-from kpo.cli import fail, hold_or_exit, method_arguments, method_or_exit, warn
-from kpo.config import Experiment
-from kpo.config_train import Train
-from kpo.files import put_in_place, write_jsonl, write_text
-from kpo.layers import recompute
-from kpo.manifest import Manifest, trainer_code
-from kpo.model_files import ModelError
+from kpo.common.allocator import keep_freed_memory
+from kpo.common.files import put_in_place, write_jsonl, write_text
+from kpo.common.manifest import Manifest, trainer_code
+from kpo.common.seeding import ask_for_determinism
+from kpo.config.builds import BuildError, check_builds
+from kpo.config.cli import fail, hold_or_exit, method_arguments, method_or_exit, warn
+from kpo.config.experiment import Experiment
+from kpo.config.train import Train
+from kpo.distributed.ranks import Ranks, RanksError, join
+from kpo.distributed.sharding import needs_sharding, save_sharded, shard
+from kpo.model.files import ModelError
+from kpo.model.layers import recompute
+from kpo.model.policy import Policy, load_policy, weights_hash
 from kpo.noise_floor import noise_of
-from kpo.policy import Policy, load_policy, weights_hash
-from kpo.ranks import Ranks, RanksError, join
 from kpo.registry import make_objective
 from kpo.rollout.engine import RolloutEngine, make_engine
-from kpo.seeding import ask_for_determinism
-from kpo.sharding import needs_sharding, save_sharded, shard
 from kpo.tasks.problems import DataError
 from kpo.tasks.prompts import FORCED_THINKING, PROTOCOLS
 from kpo.tasks.training_set import training_set
-from kpo.trainer.checkpoint import CheckpointError, Checkpoints
-from kpo.trainer.failure import NonFiniteError
-from kpo.trainer.learning import record, stood_still
+from kpo.trainer.guards.failure import NonFiniteError
+from kpo.trainer.guards.learning import record, stood_still
+from kpo.trainer.guards.preemption import leave_on_sigterm
+from kpo.trainer.guards.rollout_checks import RolloutGapError
 from kpo.trainer.log import RunLog
 from kpo.trainer.loop import Trainer
-from kpo.trainer.preemption import leave_on_sigterm
 from kpo.trainer.prompts import load_prompts
-from kpo.trainer.rollout_checks import RolloutGapError
+from kpo.trainer.state.checkpoint import CheckpointError, Checkpoints
 
 GRADING_WORKERS = 2
 

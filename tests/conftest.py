@@ -21,7 +21,7 @@ hypothesis.settings.load_profile("suite")
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip what starts vLLM where it is not the CPU build, which engines side by side need."""
-    from kpo.builds import vllm_build  # noqa: PLC0415 - torch reads the settings above
+    from kpo.config.builds import vllm_build  # noqa: PLC0415 - torch reads the settings above
 
     if item.get_closest_marker("vllm") and vllm_build() != "cpu":
         pytest.skip("needs the CPU build of vLLM (LOCK=cpu)")

@@ -11,7 +11,7 @@ from typing import Any
 
 from snakemake.cli import main as snakemake
 
-import kpo.config  # noqa: F401 - what the Snakefile loads, and torch with it
+import kpo.config.experiment  # noqa: F401 - what the Snakefile loads, and torch with it
 
 
 def call(request: dict[str, Any]) -> int:

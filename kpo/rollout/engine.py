@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol
 
 import torch
 
-from kpo.policy import Policy, load_policy
+from kpo.model.policy import Policy, load_policy
 
 NEUTRAL = {
     "top_k": 0,

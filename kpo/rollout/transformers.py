@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kpo.policy import Policy
-from kpo.rollout.decoder import Decoder, make_decoder
+from kpo.distributed.sharding import gathered_weights, is_sharded
+from kpo.model.decoder import Decoder, make_decoder
+from kpo.model.policy import Policy
 from kpo.rollout.engine import Finished, Response, Sampling, in_order
-from kpo.sharding import gathered_weights, is_sharded
 
 DROP_SHARE = 0.25
 """Finished rows leave the batch when they are this share of it: each time copies the cache."""

@@ -12,9 +12,9 @@ from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
-from kpo.policy import Policy, load_tokenizer
+from kpo.distributed.sharding import gathered_weights
+from kpo.model.policy import Policy, load_tokenizer
 from kpo.rollout.engine import NEUTRAL, Finished, Response, Sampling, in_order
-from kpo.sharding import gathered_weights
 
 # vLLM reads these when it is imported. One process: weights can be handed over in memory. Several
 # GPUs have a worker process each, started anew: this one may have touched CUDA, and no fork may.

@@ -26,11 +26,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kpo.files import write_text
-from kpo.seeding import derive_seed
+from kpo.common.files import write_text
+from kpo.common.seeding import derive_seed
 
 if TYPE_CHECKING:
-    from kpo.config import ChainedSums
+    from kpo.config.experiment import ChainedSums
 
 TIERS: dict[str, tuple[int, int]] = {"easy": (3, 4), "medium": (5, 6), "hard": (7, 8)}
 """Smallest and largest number of terms of each tier."""
@@ -131,7 +131,7 @@ def _draw_from(rng: random.Random, tiers: list[str], held_out: bool) -> Sum:
 
 def main() -> None:
     """Command line."""
-    from kpo.cli import experiment_argument, load_or_exit  # noqa: PLC0415
+    from kpo.config.cli import experiment_argument, load_or_exit  # noqa: PLC0415
 
     parser = argparse.ArgumentParser(
         prog="python -m kpo.tasks.chained_sums",

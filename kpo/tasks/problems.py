@@ -12,9 +12,9 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from kpo.tasks.columns import columns_for, problem_and_gold, row_id
-from kpo.tasks.reading import DataError, find_files, read_rows
-from kpo.tasks.sources import SOURCES, Source
+from kpo.tasks.datasets.columns import columns_for, problem_and_gold, row_id
+from kpo.tasks.datasets.reading import DataError, find_files, read_rows
+from kpo.tasks.datasets.sources import SOURCES, Source
 
 __all__ = [
     "DataError",

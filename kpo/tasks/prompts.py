@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from kpo.files import sha256_json
+from kpo.common.files import sha256_json
 
 Phase = Literal["training", "evaluation"]
 
@@ -33,8 +33,8 @@ class PromptProtocol:
         training: template of the training prompts.
         evaluation: template of the benchmarks' prompts.
         chat: whether the tokenizer's chat template wraps them.
-        answers: where the answer of a response is, a key of `evals.answers.EXTRACTORS`; the same
-            in training and evaluation.
+        answers: where the answer of a response is, a key of
+            `evals.grading.answers.EXTRACTORS`; the same in training and evaluation.
     """
 
     name: str

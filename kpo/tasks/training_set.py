@@ -18,12 +18,13 @@ from typing import Any
 
 from tqdm import tqdm
 
-from evals.answers import normalise_gold
 from evals.grade import Grader
-from kpo.cli import experiment_argument, fail, load_or_exit
-from kpo.config import Experiment
-from kpo.files import atomic_folder, write_json, write_jsonl, write_text
-from kpo.tasks.cleaning import Drop, clean, count
+from evals.grading.answers import normalise_gold
+from kpo.common.files import atomic_folder, write_json, write_jsonl, write_text
+from kpo.config.cli import experiment_argument, fail, load_or_exit
+from kpo.config.experiment import Experiment
+from kpo.tasks.datasets.cleaning import Drop, clean, count
+from kpo.tasks.datasets.similarity import NGRAM, SHARE, Overlap
 from kpo.tasks.problems import (
     DataError,
     Problem,
@@ -34,7 +35,6 @@ from kpo.tasks.problems import (
     open_problems,
     refuse_repeated_ids,
 )
-from kpo.tasks.similarity import NGRAM, SHARE, Overlap
 
 PROBLEMS, DROPPED, RECORD = "problems.jsonl", "dropped.jsonl", "data.json"
 CONTENT = "content.sha256"

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from kpo.advantage import group_advantages
-from kpo.policy import Policy, response_logprobs
-from kpo.ranks import ALONE, Ranks
+from kpo.common.seeding import derive_seed
+from kpo.distributed.ranks import ALONE, Ranks
+from kpo.model.policy import Policy, response_logprobs
 from kpo.rollout.engine import Response
-from kpo.seeding import derive_seed
 
 Reward = Callable[[Sequence[tuple[str, str]]], list[bool]]
 """Checks (gold, response text) pairs, in order."""

@@ -18,14 +18,14 @@ from typing import NoReturn
 import torch
 from tqdm import tqdm
 
-from kpo.config_train import Train
+from kpo.common.seeding import derive_seed
+from kpo.config.train import Train
 from kpo.diagnostics import RatioStatistics
+from kpo.distributed.ranks import ALONE, Ranks
+from kpo.model.policy import Policy
 from kpo.objective import Objective
 from kpo.objective_check import check_objective
-from kpo.policy import Policy
-from kpo.ranks import ALONE, Ranks
 from kpo.rollout.engine import RolloutEngine, Sampling
-from kpo.seeding import derive_seed
 from kpo.trainer.batch import (
     Prompt,
     PromptOrder,
@@ -35,17 +35,17 @@ from kpo.trainer.batch import (
     make_rollouts,
     mini_batches,
 )
-from kpo.trainer.checkpoint import Checkpoints
-from kpo.trainer.failure import NonFiniteError, save_failure
-from kpo.trainer.learning import Stillness
+from kpo.trainer.guards.failure import NonFiniteError, save_failure
+from kpo.trainer.guards.learning import Stillness
+from kpo.trainer.guards.preemption import PREEMPTED_EXIT_CODE, Preempted, Preemption
+from kpo.trainer.guards.rollout_checks import check_gap, describe
+from kpo.trainer.guards.watchdog import Watchdog
 from kpo.trainer.log import RunLog
 from kpo.trainer.noise import with_noise
-from kpo.trainer.preemption import PREEMPTED_EXIT_CODE, Preempted, Preemption
-from kpo.trainer.progress import Position, Progress
-from kpo.trainer.rollout_checks import check_gap, describe
 from kpo.trainer.schedule import warm_up_constant
+from kpo.trainer.state.checkpoint import Checkpoints
+from kpo.trainer.state.progress import Position, Progress
 from kpo.trainer.step import NonFinite, StepMetrics, Updater
-from kpo.trainer.watchdog import Watchdog
 
 
 @dataclass

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
-from kpo.config import Experiment
-from kpo.config_engines import beyond_the_engine, head_size
-from kpo.config_lengths import beyond_the_model
-from kpo.policy import Policy
-from kpo.tasks.cleaning import Drop, count, handle
+from kpo.config.engines import beyond_the_engine, head_size
+from kpo.config.experiment import Experiment
+from kpo.config.lengths import beyond_the_model
+from kpo.model.policy import Policy
+from kpo.tasks.datasets.cleaning import Drop, count, handle
 from kpo.tasks.problems import DataError, content_hash
 from kpo.tasks.prompts import PROTOCOLS
 from kpo.tasks.training_set import TrainingSet, stated

@@ -13,12 +13,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kpo.diagnostics import RatioStatistics
+from kpo.distributed.ranks import ALONE, Ranks
+from kpo.distributed.sharding import full
+from kpo.model.policy import Policy, response_logprobs
 from kpo.objective import Objective, ObjectiveOutput, TokenBatch
-from kpo.policy import Policy, response_logprobs
-from kpo.ranks import ALONE, Ranks
-from kpo.sharding import full
 from kpo.trainer.batch import Rollouts, micro_batches, nothing, token_lists
-from kpo.trainer.failure import FailedBatch
+from kpo.trainer.guards.failure import FailedBatch
 
 
 @dataclass

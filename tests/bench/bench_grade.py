@@ -23,10 +23,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from evals.answers import normalise_gold
 from evals.grade import Grader
-from evals.respell import clean
-from evals.second_rule import agree
+from evals.grading.answers import normalise_gold
+from evals.grading.respell import clean
+from evals.grading.second_rule import agree
 
 GOLDS = (
     r"\frac{14}{3}",

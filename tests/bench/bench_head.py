@@ -19,7 +19,7 @@ import time
 import torch
 from torch import Tensor
 
-from kpo.head import token_logprobs
+from kpo.model.head import token_logprobs
 
 TOKENS, HIDDEN, VOCABULARY, ROUNDS = 4096, 256, 151_936, 3
 

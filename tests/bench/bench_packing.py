@@ -22,8 +22,8 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
+from kpo.model.policy import Policy, response_logprobs
 from kpo.objective import TokenBatch
-from kpo.policy import Policy, response_logprobs
 from kpo.registry import make_objective
 from kpo.rollout.engine import Response
 from kpo.tasks.tokenizer import character_tokenizer

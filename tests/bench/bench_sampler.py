@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from kpo.base import scratch_policy
-from kpo.config_policy import ScratchPolicy
-from kpo.policy import Policy
+from kpo.config.policy import ScratchPolicy
+from kpo.model.policy import Policy
 from kpo.rollout.engine import Sampling
 from kpo.rollout.transformers import TransformersEngine
 

@@ -17,10 +17,10 @@ from dataclasses import dataclass
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from kpo.allocator import keep_freed_memory
 from kpo.base import scratch_policy
-from kpo.config_policy import ScratchPolicy
-from kpo.policy import Policy
+from kpo.common.allocator import keep_freed_memory
+from kpo.config.policy import ScratchPolicy
+from kpo.model.policy import Policy
 from kpo.registry import make_objective
 from kpo.tasks.tokenizer import character_tokenizer
 from kpo.trainer.step import StepMetrics, Updater

@@ -19,11 +19,11 @@ import torch
 from tqdm import tqdm
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
-from kpo.layers import recompute
-from kpo.policy import Policy
-from kpo.ranks import Ranks
+from kpo.distributed.ranks import Ranks
+from kpo.distributed.sharding import shard
+from kpo.model.layers import recompute
+from kpo.model.policy import Policy
 from kpo.registry import make_objective
-from kpo.sharding import shard
 from kpo.tasks.tokenizer import character_tokenizer
 from kpo.trainer.step import StepMetrics, Updater
 from tests.bench.update_work import PROMPT, operations, rollouts_of

@@ -25,16 +25,16 @@ from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
 from baselines.grpo import GRPO
 from kpo.base import scratch_policy
-from kpo.config_policy import ScratchPolicy
-from kpo.config_train import Train
+from kpo.config.policy import ScratchPolicy
+from kpo.config.train import Train
+from kpo.model.policy import Policy, save_model
 from kpo.objective import ObjectiveOutput, TokenBatch
-from kpo.policy import Policy, save_model
 from kpo.rollout.transformers import TransformersEngine
 from kpo.trainer import loop
 from kpo.trainer.batch import Prompt, mini_batches
-from kpo.trainer.checkpoint import Checkpoints
 from kpo.trainer.log import RunLog
-from kpo.trainer.progress import Position
+from kpo.trainer.state.checkpoint import Checkpoints
+from kpo.trainer.state.progress import Position
 from tests.bench.trainer_workloads import NEVER, WORKLOADS, Answers, Check, Workload, parity, serve
 
 WORDS = 32_000

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from kpo.config import Experiment
+from kpo.config.experiment import Experiment
 
 PROBLEMS = {"easy": ["12+3=?", "40-9=?", "11+2+2=?"], "hard": ["99-9-9=?", "10+5=?"]}
 NAMES = [(name, f"{name}/{i}") for name, texts in PROBLEMS.items() for i in range(len(texts))]

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from evals import benchmarks
-from kpo.policy import save_model
+from kpo.model.policy import save_model
 from tests.kpo.models import tiny_policy
 
 Row = dict[str, Any]

@@ -17,11 +17,11 @@ from typing import Any
 import pytest
 
 from evals import grade as grading
-from evals import grade_worker
 from evals.grade import Grade, Grader, grade, main
-from evals.grade_pool import Reply, Request, WorkerPool
-from evals.judge import TooLargeError, judge
-from evals.sample_file import read_grades
+from evals.grading import worker as grade_worker
+from evals.grading.judge import TooLargeError, judge
+from evals.grading.pool import Reply, Request, WorkerPool
+from evals.records import read_grades
 from tests.bench.bench_grade import BOMBS, GOLDS, make_items
 from tests.patience import FAR_S, until
 
@@ -45,7 +45,7 @@ def no_process(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("a worker was started")
 
-    monkeypatch.setattr("evals.grade_pool.subprocess.Popen", refuse)
+    monkeypatch.setattr("evals.grading.pool.subprocess.Popen", refuse)
 
 
 def test_grades_come_in_order_with_their_status(grader: Grader) -> None:
@@ -201,7 +201,7 @@ def test_a_failed_allocation_is_an_error_and_retires_the_worker(
     def exhausted(gold: str, answer: str) -> bool:
         raise MemoryError
 
-    monkeypatch.setattr("evals.judge.judge", exhausted)
+    monkeypatch.setattr("evals.grading.judge.judge", exhausted)
     reply = grade_worker.reply_to({"gold": "1", "answer": "2", "rule": "by_kind"}, 10**6)
     assert reply == {"error": "memory", "retire": True}
 
@@ -304,7 +304,7 @@ def test_large_is_not_giant(gold: str, answer: str) -> None:
 def test_a_number_is_not_compared_with_a_set(other: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """math-verify would need a tenth of a second to say no."""
     compared: list[tuple[Any, Any]] = []
-    monkeypatch.setattr("evals.terms.verify", lambda g, a, **_: compared.append((g, a)))
+    monkeypatch.setattr("evals.grading.terms.verify", lambda g, a, **_: compared.append((g, a)))
     assert not judge("4", other)
     assert all(isinstance(gold, str) or isinstance(answer, str) for gold, answer in compared)
 
@@ -333,7 +333,7 @@ def test_the_short_cut_for_what_differs_is_math_verifys_verdict(
     gold: str, answer: str, same: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert judge(gold, answer) == same
-    monkeypatch.setattr("evals.terms._decided", lambda *_: None)
+    monkeypatch.setattr("evals.grading.terms._decided", lambda *_: None)
     assert judge(gold, answer) == same
 
 

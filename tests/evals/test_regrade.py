@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evals.grade import main as grade_main
+from evals.grading.second_rule import agree, evaluate, respell
 from evals.regrade import main
-from evals.second_rule import agree, evaluate, respell
 from tests.bench.bench_grade import BOMBS
 from tests.patience import processor_seconds
 

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 import torch
 
-from evals import sample, sampling
-from evals.repeats import RepeatError
-from evals.sample_file import BadRowError, read_samples
-from kpo.policy import save_model
+from evals import sample
+from evals.records import BadRowError, read_samples
+from evals.sampling import sampler as sampling
+from evals.sampling.repeats import RepeatError
+from kpo.model.policy import save_model
 from kpo.rollout.engine import Finished, Response, Sampling, in_order
 from kpo.tasks.problems import DataError
 from kpo.tasks.prompts import prompts_hash

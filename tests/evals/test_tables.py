@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from evals import tables
-from evals.markdown import markdown
-from evals.render import csv_files, escape, latex
-from evals.table_data import Table
-from kpo.config import load_experiment
+from evals.table.data import Table
+from evals.table.markdown import markdown
+from evals.table.render import csv_files, escape, latex
+from kpo.config.experiment import load_experiment
 
 REPORTED = Path(__file__).parents[2] / "results" / "reported" / "table1.csv"
 FILES = ["diagnostics.csv", "differences.csv", "table1.csv", "table1.md", "table1.tex"]

@@ -16,7 +16,7 @@ from unittest import mock
 import torch
 from torch import Tensor
 
-from kpo import packing
+from kpo.model import packing
 
 HALF = (torch.bfloat16, torch.float16)
 

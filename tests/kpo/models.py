@@ -25,7 +25,7 @@ from transformers import (
 )
 from transformers.models.gpt_neox import GPTNeoXConfig, GPTNeoXForCausalLM
 
-from kpo.policy import Policy
+from kpo.model.policy import Policy
 from kpo.tasks.tokenizer import character_tokenizer
 
 SHAPE = {

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch.distributed as dist
 
-from kpo.ranks import Ranks
+from kpo.distributed.ranks import Ranks
 from tests.patience import FAR_S
 
 SERVER = multiprocessing.get_context("forkserver")

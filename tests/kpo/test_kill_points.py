@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from kpo.files import put_in_place, take_back, write_text
-from kpo.trainer.checkpoint import Checkpoints
+from kpo.common.files import put_in_place, take_back, write_text
+from kpo.trainer.state.checkpoint import Checkpoints
 from tests.kpo.processes import killed_at_each_change
 from tests.kpo.trainer.checkpointed import Run
 from tests.kpo.writers import fill, finish_run, save_again, save_next, write_folder

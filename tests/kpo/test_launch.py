@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from kpo.trainer.preemption import PREEMPTED_EXIT_CODE
+from kpo.trainer.guards.preemption import PREEMPTED_EXIT_CODE
 from tests.patience import until
 
 READY = "import os, pathlib, signal, sys, time; rank = int(os.environ['RANK']);"

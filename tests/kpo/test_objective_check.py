@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from kpo.config import ConfigError, load_experiment
+from kpo.config.experiment import ConfigError, load_experiment
 from kpo.objective import (
     ObjectiveOutput,
     TokenBatch,

@@ -10,14 +10,14 @@ import torch
 import yaml
 from transformers import AutoConfig
 
-from kpo.config import Experiment, load_experiment
-from kpo.evaluation_footprint import EvaluationFootprint
-from kpo.footprint import Footprint, size_of
-from kpo.machine import Device, Machine
+from kpo.config.experiment import Experiment, load_experiment
+from kpo.planning.evaluation_footprint import EvaluationFootprint
+from kpo.planning.footprint import Footprint, size_of
+from kpo.planning.machine import Device, Machine
+from kpo.planning.report import duration, report
+from kpo.planning.sampling_footprint import RESERVE
 from kpo.preflight import Preflight, main
-from kpo.preflight_report import duration, report
-from kpo.problem_counts import benchmark_problems
-from kpo.sampling_footprint import RESERVE
+from kpo.tasks.datasets.counts import benchmark_problems
 from tests.kpo.models import tiny_policy
 
 CONFIGS = Path("workflow/config")

@@ -11,12 +11,12 @@ import pytest
 import torch
 
 from kpo import replay as module
-from kpo.config import load_experiment
+from kpo.config.experiment import load_experiment
+from kpo.model.policy import Policy, response_logprobs, save_model
 from kpo.objective import Objective, TokenBatch
-from kpo.policy import Policy, response_logprobs, save_model
 from kpo.registry import make_objective
 from kpo.replay import replay
-from kpo.trainer.failure import FailedBatch, save_failure
+from kpo.trainer.guards.failure import FailedBatch, save_failure
 from tests.kpo.models import tiny_policy
 
 CONFIG = "workflow/config/tiny.yaml"

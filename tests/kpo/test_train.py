@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from kpo import train
-from kpo.config import Experiment
-from kpo.manifest import trainer_code
-from kpo.policy import save_model, weights_hash
-from kpo.trainer.checkpoint import CheckpointError
+from kpo.common.manifest import trainer_code
+from kpo.config.experiment import Experiment
+from kpo.model.policy import save_model, weights_hash
+from kpo.trainer.state.checkpoint import CheckpointError
 from tests.kpo.models import tiny_policy
 
 SETTINGS: dict[str, Any] = {
@@ -133,7 +133,7 @@ def test_a_run_does_not_go_on_with_an_objective_of_other_code(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run.interrupt(monkeypatch)
-    monkeypatch.setattr("kpo.config.code_hash", lambda module: "edited")
+    monkeypatch.setattr("kpo.config.experiment.code_hash", lambda module: "edited")
     with pytest.raises(CheckpointError, match=r'method\.code was .* and is "edited"'):
         run.train()
 

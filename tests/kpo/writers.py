@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kpo.files import atomic_folder, write_text
+from kpo.common.files import atomic_folder, write_text
 from kpo.train import move_into_place
 from tests.kpo.trainer.checkpointed import Run
 

@@ -1,7 +1,7 @@
 # What several rule files share.
 
-from kpo.job_memory import base_mb, sample_mb, train_mb
-from kpo.source_code import code_hash
+from kpo.planning.job_memory import base_mb, sample_mb, train_mb
+from kpo.common.source_code import code_hash
 from kpo.tasks.chained_sums import TIERS
 from kpo.tasks.prompts import PROTOCOLS
 

@@ -65,7 +65,7 @@ rule grade:
         limits=f"--timeout-s {EXPERIMENT.grading.timeout_s} --memory-mb {EXPERIMENT.grading.memory_mb}",
         answers=PROTOCOLS[EXPERIMENT.prompt].answers,
         rule=EXPERIMENT.grading.rule,
-        code=code_hash("evals.grade", "evals.grade_worker"),
+        code=code_hash("evals.grade", "evals.grading.worker"),
     shell:
         "python -m evals.grade --samples {input} --out {output} --workers {threads}"
         " {params.limits} --answers {params.answers} --rule {params.rule} > {log} 2>&1"

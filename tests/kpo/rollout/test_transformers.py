@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from kpo.policy import response_logprobs
-from kpo.rollout.decoder import FusedDecoder, ModelDecoder, make_decoder
+from kpo.model.decoder import FusedDecoder, ModelDecoder, make_decoder
+from kpo.model.policy import response_logprobs
 from kpo.rollout.engine import Sampling
 from kpo.rollout.transformers import TransformersEngine, pad_left, sample_tokens
 from tests.kpo.models import FAMILIES, tiny_policy

@@ -13,10 +13,10 @@ import torch
 import torch._dynamo.utils
 from torch import Tensor
 
-from kpo.policy import Policy, response_logprobs, save_model
+from kpo.distributed.sharding import gathered_weights
+from kpo.model.policy import Policy, response_logprobs, save_model
 from kpo.rollout.engine import RolloutEngine, Sampling
 from kpo.rollout.transformers import TransformersEngine
-from kpo.sharding import gathered_weights
 from tests.kpo.models import tiny_policy
 from tests.kpo.trainer.runs import tiny_trainer
 

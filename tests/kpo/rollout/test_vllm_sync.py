@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from kpo.policy import Policy, save_model
+from kpo.model.policy import Policy, save_model
 from tests.kpo.models import tiny_policy
 from tests.kpo.rollout.test_vllm import gap
 

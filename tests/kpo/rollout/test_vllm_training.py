@@ -11,10 +11,10 @@ import pytest
 import torch
 import yaml
 
-from kpo.policy import Policy, response_logprobs, save_model
+from kpo.model.policy import Policy, response_logprobs, save_model
 from kpo.tasks.prompts import PROTOCOLS
+from tests.kpo.config.test_experiment import SCRATCH
 from tests.kpo.models import tiny_policy
-from tests.kpo.test_config import SCRATCH
 
 pytestmark = [pytest.mark.slow, pytest.mark.vllm]
 STEPS = 2

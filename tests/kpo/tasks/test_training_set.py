@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from kpo.config import Experiment, load_experiment
+from kpo.config.experiment import Experiment, load_experiment
 from kpo.tasks import training_set as module
 from kpo.tasks.chained_sums import TIERS, write_problems
 from kpo.tasks.problems import DataError, Problem, content_hash

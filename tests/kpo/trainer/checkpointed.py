@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 
-from kpo.ranks import ALONE, Ranks
-from kpo.trainer.checkpoint import NOTHING, Checkpoints
+from kpo.distributed.ranks import ALONE, Ranks
 from kpo.trainer.schedule import warm_up_constant
-from kpo.trainer.training_state import (
+from kpo.trainer.state.checkpoint import NOTHING, Checkpoints
+from kpo.trainer.state.training_state import (
     random_states,
     schedule_state,
     set_random_states,

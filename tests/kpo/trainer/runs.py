@@ -7,16 +7,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from kpo.config_train import Train
-from kpo.policy import Policy
-from kpo.ranks import ALONE, Ranks
+from kpo.config.train import Train
+from kpo.distributed.ranks import ALONE, Ranks
+from kpo.model.policy import Policy
 from kpo.registry import make_objective
 from kpo.rollout.engine import Response, RolloutEngine, Sampling
 from kpo.rollout.transformers import TransformersEngine
 from kpo.trainer.batch import Prompt
-from kpo.trainer.checkpoint import Checkpoints
 from kpo.trainer.log import RunLog
 from kpo.trainer.loop import Trainer
+from kpo.trainer.state.checkpoint import Checkpoints
 from tests.kpo.models import tiny_policy
 
 PROMPTS = [Prompt(f"p{i}", [5 + i, 6, 7 + i % 3], "e") for i in range(6)]

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import torch
 
-from kpo.config_train import Train
-from kpo.layers import recompute
-from kpo.ranks import join
+from kpo.config.train import Train
+from kpo.distributed.ranks import join
+from kpo.distributed.sharding import save_sharded, shard
+from kpo.model.layers import recompute
 from kpo.rollout.transformers import TransformersEngine
-from kpo.sharding import save_sharded, shard
 from tests.kpo.models import tiny_policy
 from tests.kpo.trainer.runs import EndlessEngine, tiny_trainer
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from kpo.advantage import group_advantages
-from kpo.policy import Policy
-from kpo.ranks import Ranks
+from kpo.distributed.ranks import Ranks
+from kpo.model.policy import Policy
 from kpo.rollout.engine import Response
 from kpo.trainer.batch import (
     Prompt,
@@ -21,8 +21,8 @@ from kpo.trainer.batch import (
     mini_batches,
     old_logprobs,
 )
+from tests.kpo.model.test_policy import plain
 from tests.kpo.models import tiny_policy
-from tests.kpo.test_policy import plain
 from tests.kpo.trainer.runs import PROMPTS
 
 GROUP = 3

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from kpo.policy import Policy
+from kpo.model.policy import Policy
 from tests.kpo.models import tiny_policy
 from tests.kpo.trainer.runs import tiny_trainer
 from tests.kpo.trainer.test_loop import metrics

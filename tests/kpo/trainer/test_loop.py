@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from kpo.policy import Policy
+from kpo.model.policy import Policy
 from kpo.rollout.engine import Response, Sampling
 from kpo.rollout.transformers import TransformersEngine
+from kpo.trainer.guards.rollout_checks import RolloutGapError
 from kpo.trainer.loop import Trainer
-from kpo.trainer.progress import Position
-from kpo.trainer.rollout_checks import RolloutGapError
+from kpo.trainer.state.progress import Position
 from tests.kpo.models import tiny_policy
 from tests.kpo.trainer.runs import tiny_trainer
 

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 import torch
 
+from kpo.distributed.ranks import ALONE, Ranks
+from kpo.model.policy import Policy
 from kpo.noise_floor import NOISE, noise_of, summary
 from kpo.objective import Objective
-from kpo.policy import Policy
-from kpo.ranks import ALONE, Ranks
 from kpo.registry import make_objective
 from kpo.trainer import loop
 from kpo.trainer.batch import Rollouts, make_rollouts

@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 import torch
 
-from kpo.policy import response_logprobs
-from kpo.ranks import ALONE, Ranks
+from kpo.distributed.ranks import ALONE, Ranks
+from kpo.distributed.sharding import full, shard
+from kpo.model.policy import response_logprobs
 from kpo.rollout.engine import Response, Sampling
 from kpo.rollout.transformers import TransformersEngine
-from kpo.sharding import full, shard
 from kpo.trainer import batch, step
+from kpo.trainer.guards.preemption import PREEMPTED_EXIT_CODE
 from kpo.trainer.loop import Trainer
-from kpo.trainer.preemption import PREEMPTED_EXIT_CODE
 from tests.kpo.models import tiny_policy
 from tests.kpo.processes import SERVER, on_ranks
 from tests.kpo.trainer.runs import EndlessEngine, reward, tiny_trainer

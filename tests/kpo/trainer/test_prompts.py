@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from kpo.config import Experiment
+from kpo.config.experiment import Experiment
 from kpo.tasks.problems import DataError, Problem, content_hash
 from kpo.tasks.prompts import PROTOCOLS
 from kpo.tasks.training_set import TrainingSet

@@ -11,15 +11,15 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from kpo.distributed.ranks import Ranks
+from kpo.distributed.sharding import full, shard
+from kpo.model.policy import Policy
 from kpo.noise_floor import NOISE
-from kpo.policy import Policy
-from kpo.ranks import Ranks
 from kpo.rollout.transformers import TransformersEngine
-from kpo.sharding import full, shard
+from kpo.trainer.guards.preemption import PREEMPTED_EXIT_CODE
 from kpo.trainer.loop import Trainer
-from kpo.trainer.preemption import PREEMPTED_EXIT_CODE
-from kpo.trainer.progress import Position
-from kpo.trainer.stored_rollouts import as_tensors, from_tensors
+from kpo.trainer.state.progress import Position
+from kpo.trainer.state.stored_rollouts import as_tensors, from_tensors
 from tests.kpo.models import tiny_policy
 from tests.kpo.processes import SERVER, dies_at, on_ranks
 from tests.kpo.trainer.runs import PROMPTS, tiny_trainer

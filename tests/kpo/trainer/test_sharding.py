@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from kpo.policy import load_policy
-from kpo.ranks import Ranks, RanksError, join
+from kpo.distributed.ranks import Ranks, RanksError, join
+from kpo.model.policy import load_policy
 
 
 def run(folder: Path, **settings: Any) -> list[dict[str, float]]:

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from kpo.diagnostics import RatioStatistics
+from kpo.model.policy import Policy
 from kpo.objective import Objective, TokenBatch
-from kpo.policy import Policy
 from kpo.registry import make_objective
 from kpo.trainer.batch import Rollouts
 from kpo.trainer.step import StepMetrics, Updater
+from tests.kpo.model.test_policy import plain
 from tests.kpo.models import tiny_policy
-from tests.kpo.test_policy import plain
 from tests.kpo.trainer.test_batch import rollouts
 
 ROWS = [0, 1, 2, 9, 10, 11]

@@ -13,9 +13,9 @@ import torch
 from kpo.objective import ObjectiveOutput, TokenBatch
 from kpo.registry import make_objective
 from kpo.rollout.engine import Response, Sampling
-from kpo.trainer.failure import NonFiniteError, load_failure
+from kpo.trainer.guards.failure import NonFiniteError, load_failure
+from kpo.trainer.guards.watchdog import STALLED_EXIT_CODE, Watchdog
 from kpo.trainer.loop import Trainer
-from kpo.trainer.watchdog import STALLED_EXIT_CODE, Watchdog
 from tests.kpo.models import tiny_policy
 from tests.kpo.processes import SERVER
 from tests.kpo.trainer.runs import EndlessEngine, tiny_trainer

@@ -1,0 +1,35 @@
+"""Rules that say whether an answer is the gold, by the names that `grading.rule` has for them.
+
+    by_kind      ours: respelled, then read as one kind of thing after another (`judge`)
+    math_verify  the library alone, with its defaults, on gold and answer as they are written
+
+Which text of a response is its answer is the prompt protocol's business, under either rule alike.
+The libraries are imported when a rule is first asked: only grading workers ever ask.
+"""
+
+# ruff: noqa: PLC0415
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+Rule = Callable[[str, str], bool]
+
+
+def by_kind(gold: str, answer: str) -> bool:
+    """`evals.grading.judge.judge`. Raises TooLargeError."""
+    from evals.grading.judge import judge
+
+    return judge(gold, answer)
+
+
+def math_verify(gold: str, answer: str) -> bool:
+    """math-verify's own verdict on both in a box; its time limits are the workers' business."""
+    from math_verify import parse, verify
+
+    boxed = [parse(f"\\boxed{{{text}}}", parsing_timeout=None) for text in (gold, answer)]
+    return bool(verify(*boxed, timeout_seconds=None))
+
+
+RULES: dict[str, Rule] = {"by_kind": by_kind, "math_verify": math_verify}
+DEFAULT = "by_kind"

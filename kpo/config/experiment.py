@@ -1,0 +1,313 @@
+"""The experiment's settings: one closed, typed schema, checked before anything runs.
+
+`load_experiment(path)` reads YAML, follows `extends`, and returns a frozen `Experiment`. Everything
+wrong with the file is raised as `ConfigError`, one sentence a fault, naming the key, the value and
+what is allowed.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict
+from itertools import chain
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from evals.grading.rules import DEFAULT as DEFAULT_RULE
+from evals.grading.rules import RULES
+from kpo.common.files import sha256_path
+from kpo.common.source_code import code_hash
+from kpo.config.data import Data
+from kpo.config.engines import engine_faults
+from kpo.config.file import ConfigError, read_experiment_file, sentence
+from kpo.config.lengths import length_faults, scratch_positions
+from kpo.config.policy import PretrainedPolicy, ScratchPolicy
+from kpo.config.train import OPERATIONAL, Train
+from kpo.config.values import (
+    Distinct,
+    Engine,
+    ExperimentName,
+    Finite,
+    Gpus,
+    MethodName,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    Section,
+    Text,
+)
+from kpo.objective_check import check_objective
+from kpo.registry import make_objective
+from kpo.tasks.chained_sums import TIERS
+from kpo.tasks.datasets.sources import SOURCES, Source
+from kpo.tasks.problems import choose_folder, locate
+from kpo.tasks.prompts import PROTOCOLS
+
+__all__ = ["ConfigError", "Experiment", "load_experiment"]
+
+
+class ChainedSums(Section):
+    """The embedded task: how many problems to write (see `kpo.tasks.chained_sums`)."""
+
+    train: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
+        4096, description="training problems, over all tiers"
+    )
+    test: Annotated[int, Field(ge=1, le=10_000)] = Field(
+        50, description="held-out problems of each tier; 21,000 easy ones exist"
+    )
+    seed: int = 0
+
+
+class Grading(Section):
+    """Who says whether an answer is right, and the limits of one answer check."""
+
+    rule: str = Field(
+        DEFAULT_RULE,
+        description="of evals.grading.rules: by_kind, or math_verify, the library alone",
+    )
+    timeout_s: PositiveFloat = 5.0
+    memory_mb: Annotated[int, Field(ge=512)] = 2048
+
+    @field_validator("rule")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        if value not in RULES:
+            raise ValueError(f"must be one of {', '.join(RULES)}")
+        return value
+
+
+LEAST_TEMPERATURE = 0.01
+"""vLLM's least above 0."""
+
+
+class Evaluate(Section):
+    """How every model of the experiment, the base included, is evaluated."""
+
+    benchmarks: Annotated[list[str], Field(min_length=1), Distinct]
+    engine: Engine = "vllm"
+    limit: PositiveInt | None = Field(None, description="first problems of each benchmark; all")
+    samples: PositiveInt = Field(16, description="samples a problem, k of avg@k and pass@k")
+    temperature: NonNegativeFloat = 1.0
+    top_p: Annotated[float, Field(gt=0, le=1), Finite] = 1.0
+    max_response_tokens: PositiveInt
+    seed: int = 0
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    threads: PositiveInt = 1
+    gpus: Gpus = Field(0, description="0: on the CPU; n: vLLM lays the model over n GPUs")
+    gpu_memory: Annotated[float, Field(gt=0, le=1), Finite] = Field(
+        0.9, description="share of a GPU's memory that vLLM takes"
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Evaluate:
+        if self.temperature == 0 and self.samples > 1:
+            raise ValueError(
+                f"samples is {self.samples}, but at temperature 0 all samples of a problem are the"
+                " same: set samples to 1, or a higher temperature"
+            )
+        if 0 < self.temperature < LEAST_TEMPERATURE:
+            raise ValueError(
+                f"temperature is {self.temperature:g}, but must be 0 or at least"
+                f" {LEAST_TEMPERATURE}: vllm would raise it to that without a word"
+            )
+        if self.engine != "vllm" and self.gpus > 1:
+            raise ValueError(
+                f"gpus is {self.gpus}, but engine {self.engine} uses at most 1; vllm uses more"
+            )
+        if "gpu_memory" in self.model_fields_set and (self.engine != "vllm" or not self.gpus):
+            raise ValueError(
+                f"gpu_memory ({self.gpu_memory}) has no use without engine vllm on a GPU (engine is"
+                f" {self.engine}, gpus {self.gpus}); drop it"
+            )
+        return self
+
+
+class Method(Section):
+    """A row of the table: an objective with its settings (checked by the registry)."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
+
+    objective: str
+    label: Text = Field(description="the row's name in tables; matches the paper's where it can")
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the objective is built with."""
+        return dict(self.model_extra or {})
+
+    def resolved(self) -> dict[str, Any]:
+        """What training depends on: the objective's code and settings, defaults included."""
+        objective: Any = make_objective(self.objective, **self.settings)
+        code = code_hash(type(objective).__module__)
+        return {"objective": self.objective, **asdict(objective), "code": code}
+
+    @model_validator(mode="after")
+    def _known_to_the_registry(self) -> Method:
+        check_objective(make_objective(self.objective, **self.settings), self.objective)
+        return self
+
+
+# What each stage of the pipeline depends on, beside what earlier stages made. The name of the
+# experiment says where results lie. Of train, the base policy depends on gpus, but only for where
+# it is made.
+_STAGES = {
+    "problems": ("task",),
+    "test_problems": ("task",),
+    "base": ("policy", "prompt"),
+    "data": ("data",),
+    "train": ("train", "prompt", "data", "grading"),
+    "evaluate": ("evaluate", "prompt", "data"),
+    "grade": ("grading",),
+    "table": ("seeds", "methods", "evaluate"),
+}
+# Of a part that a stage depends on, the keys that do not matter to it.
+_WITHOUT = {
+    "problems": {"task": {"test"}},
+    "test_problems": {"task": {"train"}},
+    "train": {"train": OPERATIONAL},
+    "evaluate": {"evaluate": OPERATIONAL},
+    "table": {"evaluate": OPERATIONAL},
+}
+
+
+class Experiment(Section):
+    """One experiment: a base policy, several methods, several seeds, one evaluation."""
+
+    experiment: ExperimentName
+    seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1), Distinct]
+    prompt: str = Field(description="prompt protocol of training and evaluation")
+    task: ChainedSums | None = None
+    policy: Annotated[ScratchPolicy | PretrainedPolicy, Field(discriminator="kind")]
+    data: Data = Data()
+    train: Train
+    evaluate: Evaluate
+    grading: Grading = Grading()
+    methods: Annotated[dict[MethodName, Method], Field(min_length=1)]
+
+    @field_validator("prompt")
+    @classmethod
+    def _known_protocol(cls, value: str) -> str:
+        if value not in PROTOCOLS:
+            raise ValueError(f"must be one of {', '.join(PROTOCOLS)}")
+        return value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Experiment:
+        labels = Counter(method.label for method in self.methods.values())
+        if repeated := [label for label, count in labels.items() if count > 1]:
+            raise ValueError(f"methods: the label {repeated[0]!r} stands at more than one method")
+        if self.task is None:
+            self._check_data()
+        else:
+            self._check_task()
+        if fault := next(chain(length_faults(self), engine_faults(self)), None):
+            raise ValueError(fault)
+        return self
+
+    def _check_task(self) -> None:
+        assert self.task is not None
+        if self.data != Data():
+            raise ValueError("data: has no use beside task, which makes the problems; drop one")
+        if not self.train.total_steps(self.task.train):
+            raise ValueError(
+                f"train.epochs ({self.train.epochs}) over {self.task.train} problems is less than"
+                f" one step of train.prompts ({self.train.prompts})"
+            )
+        if self.train.problems != "train":
+            raise ValueError(
+                f"train.problems is {self.train.problems!r}, but must be 'train', the task's"
+                " training problems"
+            )
+        for name in self.evaluate.benchmarks:
+            if name not in TIERS:
+                raise ValueError(
+                    f"evaluate.benchmarks holds {name!r}, but the task's are {', '.join(TIERS)}"
+                )
+
+    def _check_data(self) -> None:
+        """Every data set is known, and where it is to come from a folder, its file is there."""
+        if isinstance(self.policy, ScratchPolicy):
+            raise ValueError("task: this key is missing; a policy of kind scratch warms up on it")
+        train, benchmarks = self._train_folder, self._benchmarks_folder
+        wanted = [("train.problems", self.train.problems, train)]
+        wanted += [("evaluate.benchmarks", name, benchmarks) for name in self.evaluate.benchmarks]
+        for key, name, folder in wanted:
+            try:
+                locate(name, folder=folder, sources=self.data.sources)
+            except ValueError as error:
+                raise ValueError(f"{key}: {error}") from error
+        if benchmarks is not None and benchmarks.is_file() and len(self.evaluate.benchmarks) > 1:
+            raise ValueError(f"evaluate.benchmarks: one file, {benchmarks}, cannot hold them all")
+
+    def section(self, stage: str, method: str | None = None) -> dict[str, Any]:
+        """The settings that a stage of the pipeline depends on: a change reruns just that stage.
+
+        Local files and folders stand there by the hash of their content, wherever they lie and
+        whatever names them. Of the data section these are the stage's own data sets; of a method
+        (for train) all but its label.
+        """
+        dump = self.model_dump(mode="json", include=set(_STAGES[stage]))
+        for part, keys in _WITHOUT.get(stage, {}).items():
+            dump[part] = dump[part] and {k: v for k, v in dump[part].items() if k not in keys}
+        section: dict[str, Any] = {part: dump.get(part) for part in _STAGES[stage]}
+        if stage == "base" and isinstance(self.policy, ScratchPolicy):
+            section["positions"] = self.positions
+        elif stage == "base" and isinstance(self.policy, PretrainedPolicy):
+            section = {"policy": {**section["policy"], "model": self.policy.content()}}
+        elif stage == "data":
+            section["data"] = self._data(self._train_folder, [self.train.problems])
+            section["cleaning"] = self.data.cleaning()
+        elif stage == "train":
+            section["data"] = self._data(self._train_folder, [self.train.problems])
+            if self.task is None:
+                section["overlong"] = self.data.overlong
+        elif stage == "evaluate":
+            section["data"] = self._data(self._benchmarks_folder, self.evaluate.benchmarks)
+        if method is not None:
+            section["method"] = self.methods[method].resolved()
+        return section
+
+    @property
+    def _train_folder(self) -> Path | None:
+        return choose_folder(self.data.train_folder, "KPO_TRAIN_PROBLEMS")
+
+    @property
+    def _benchmarks_folder(self) -> Path | None:
+        return choose_folder(self.data.benchmarks_folder, "KPO_BENCHMARKS")
+
+    def _data(self, folder: Path | None, names: list[str]) -> dict[str, Any]:
+        """What stands for each data set: its place on the hub, or the hashes of its files."""
+        if self.task is not None:
+            return {}
+        return {name: self._data_set(name, folder) for name in names}
+
+    def _data_set(self, name: str, folder: Path | None) -> dict[str, Any]:
+        place = locate(name, folder=folder, sources=self.data.sources)
+        if isinstance(place, Source):
+            return place.model_dump()
+        source = {**SOURCES, **self.data.sources}.get(name)  # says how rows are read
+        files = [sha256_path(path) for path in place]
+        return {"sha256_of_files": files, "source": source and source.model_dump()}
+
+    @property
+    def positions(self) -> int:
+        """Of a policy made from scratch."""
+        return scratch_positions(self)
+
+    @property
+    def runs(self) -> list[str]:
+        """Names of all runs, `<method>-s<seed>`."""
+        return [f"{method}-s{seed}" for method in self.methods for seed in self.seeds]
+
+
+def load_experiment(path: str | Path) -> Experiment:
+    """Read and check an experiment file. Raises ConfigError with a sentence for every fault."""
+    path = Path(path)
+    content = read_experiment_file(path)
+    try:
+        return Experiment.model_validate(content)
+    except ValidationError as error:
+        faults = (f"{path}: {sentence(Experiment, fault)}" for fault in error.errors())
+        raise ConfigError("\n".join(faults)) from None

@@ -1,0 +1,145 @@
+"""The settings of a training run."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+
+from kpo.config.values import (
+    Beta,
+    Engine,
+    Gpus,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    Section,
+    Share,
+)
+
+OPERATIONAL = {"threads", "checkpoint_every", "stall_s", "gpu_memory"}
+"""Settings that change how a run is carried out but not what comes out of it."""
+
+
+def _as_modelled(value: float) -> float:
+    if value != 1:
+        raise ValueError(
+            "must be 1 while training: the importance ratio compares whole distributions at"
+            " temperature 1, which must also be those that were sampled from"
+        )
+    return value
+
+
+def _no_top_k(value: int) -> int:
+    if value != 0:
+        raise ValueError(
+            "must be 0 (off) while training: the importance ratio compares whole distributions,"
+            " which must also be those that were sampled from"
+        )
+    return value
+
+
+class Train(Section):
+    """One RL run; every method of the experiment shares these settings."""
+
+    problems: str = Field(description="name of the training set")
+    engine: Engine = "transformers"
+    steps: PositiveInt | None = Field(None, description="rollout batches of mini_batches updates")
+    epochs: PositiveInt | None = Field(None, description="passes over the prompts, in their place")
+    prompts: PositiveInt = Field(32, description="prompts per step")
+    group: Annotated[int, Field(ge=2)] = Field(8, description="responses per prompt, G")
+    mini_batches: PositiveInt = Field(4, description="optimizer steps per rollout batch")
+    max_tokens_per_microbatch: PositiveInt = Field(
+        8192, description="tokens of one forward pass, prompts included, on each rank"
+    )
+    staleness: Annotated[int, Field(ge=0)] = Field(0, description="age of the rollouts in steps")
+    max_prompt_tokens: PositiveInt
+    max_response_tokens: PositiveInt
+    temperature: Annotated[float, AfterValidator(_as_modelled)] = 1.0
+    top_p: Annotated[float, AfterValidator(_as_modelled)] = 1.0
+    top_k: Annotated[int, AfterValidator(_no_top_k)] = 0
+    max_rollout_gap: PositiveFloat | None = Field(
+        None,
+        description="stop where the engine's log-probs are further from the trainer's, in nats, in"
+        " the mean or 100 times as far in one token; default: 1e-4 in float32, 0.1 in bfloat16",
+    )
+    truncated_importance: PositiveFloat | None = Field(
+        None, description="weigh tokens by pi_old / pi_rollout, at most this; no weights"
+    )
+    lr: PositiveFloat
+    betas: Annotated[tuple[Beta, Beta], Field(strict=False)] = (0.9, 0.999)
+    weight_decay: NonNegativeFloat = 0.0
+    warm_up: Share = Field(0.05, description="share of the updates with a rising learning rate")
+    clip_norm: PositiveFloat = 1.0
+    dtype: Literal["float32", "bfloat16"] = Field(
+        "float32", description="of the computation; master weights and reductions are float32"
+    )
+    scoring_dtype: Literal["float32"] | None = Field(
+        None, description="of the trainer's own passes, old log-probs and updates; that of dtype"
+    )
+    activation_checkpointing: bool = False
+    deterministic: bool = Field(
+        False, description="ask for kernels that give the same bytes in every run, as on the CPU"
+    )
+    gpus: Gpus = 0
+    ranks: PositiveInt = Field(1, description="processes on the CPU, where gpus is 0")
+    threads: PositiveInt = Field(1, description="CPU threads of each process")
+    checkpoint_every: PositiveInt = Field(10, description="steps between two checkpoints")
+    stall_s: PositiveFloat = Field(3600.0, description="stop after so long without progress")
+    gpu_memory: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.4, description="share of a GPU's memory for vLLM while it samples"
+    )
+
+    @property
+    def world(self) -> int:
+        """Number of processes."""
+        return self.gpus or self.ranks
+
+    @property
+    def scoring(self) -> str:
+        """The dtype of the trainer's own passes; the engine samples in `dtype`."""
+        return self.scoring_dtype or self.dtype
+
+    def total_steps(self, problems: int) -> int:
+        """Steps of a run on this many training problems."""
+        return self.steps or (self.epochs or 0) * problems // self.prompts
+
+    @property
+    def launcher(self) -> str:
+        """The command that starts `-m kpo.train`."""
+        return "python" if self.world == 1 else f"python -m kpo.launch {self.world}"
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Train:
+        faults: dict[str, Any] = {
+            f"give either steps or epochs, got steps {self.steps} and epochs {self.epochs}": (
+                (self.steps is None) == (self.epochs is None)
+            ),
+            f"staleness ({self.staleness}) must be less than steps ({self.steps}): no rollouts can"
+            " be older than the run": self.steps is not None and self.staleness >= self.steps,
+            f"mini_batches ({self.mini_batches}) must divide prompts ({self.prompts}), as a"
+            " mini-batch holds whole groups": self.prompts % self.mini_batches,
+            f"gpus ({self.gpus}) and ranks ({self.ranks}) exclude each other: ranks are processes"
+            " on the CPU": self.gpus and self.ranks > 1,
+            f"max_tokens_per_microbatch ({self.max_tokens_per_microbatch}) must hold one prompt"
+            f" and its response, max_prompt_tokens + max_response_tokens ({self.longest})": (
+                self.max_tokens_per_microbatch < self.longest
+            ),
+            f"the {self.world} processes must divide a mini-batch's {self._responses} responses"
+            " (prompts / mini_batches x group)": self._responses % self.world,
+            f"prompts ({self.prompts}) must be at least one for each of the {self.world}"
+            " processes": self.prompts < self.world,
+        }
+        for fault, present in faults.items():
+            if present:
+                raise ValueError(fault)
+        return self
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest sequence."""
+        return self.max_prompt_tokens + self.max_response_tokens
+
+    @property
+    def _responses(self) -> int:
+        return self.prompts // self.mini_batches * self.group

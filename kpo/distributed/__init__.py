@@ -1,0 +1,1 @@
+"""Ranks of one run and the sharding of its policy."""

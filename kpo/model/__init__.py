@@ -1,0 +1,1 @@
+"""The policy: loading, packing, the LM head, decoding with a cache."""

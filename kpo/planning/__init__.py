@@ -1,0 +1,1 @@
+"""What an experiment takes: memory, time, disk, before it starts."""

@@ -1,0 +1,1 @@
+"""Data sets of problems: where each lives, how its rows are read and cleaned."""

@@ -1,0 +1,165 @@
+"""Training rows that would spoil a run: repeated, contradictory, without a usable gold, or of a
+benchmark.
+
+One pass over the rows keeps the distinct problems and the ids of the others, so that a set whose
+rows repeat a hundred times takes the memory of its problems.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from evals.grade import Grader
+from kpo.config.data import Data
+from kpo.tasks.datasets.reading import DataError
+from kpo.tasks.datasets.similarity import Match, Overlap, normalised
+from kpo.tasks.problems import Problem
+
+REASONS = {
+    "duplicates": "repeat an earlier row",
+    "contradictions": "have one problem and different golds",
+    "unusable_golds": "have a gold that no answer can be equal to",
+    "contamination": "hold a problem of a benchmark",
+    "overlong": "make a prompt of more than train.max_prompt_tokens",
+}
+"""What is said of rows, by the key of the data section that says what becomes of them."""
+
+
+@dataclass(frozen=True)
+class Drop:
+    """Rows that are left out for one of REASONS, and what is wrong with them."""
+
+    reason: str
+    ids: list[str]
+    details: dict[str, Any]
+
+    def row(self) -> dict[str, Any]:
+        """As a JSON object."""
+        return {"reason": self.reason, "ids": self.ids, **self.details}
+
+
+@dataclass(slots=True)
+class _Group:
+    """A problem, the ids of the rows that repeat it, their other golds, and its benchmark."""
+
+    first: Problem
+    match: Match | None
+    repeats: list[str] = field(default_factory=list)
+    other_golds: dict[str, None] = field(default_factory=dict)
+
+
+def handle(where: str, data: Data, drops: list[Drop]) -> list[Drop]:
+    """The drops, of one reason, or DataError where the data section refuses such rows."""
+    if drops and getattr(data, drops[0].reason) == "refuse":
+        first = drops[0]
+        count = sum(len(drop.ids) for drop in drops)
+        details = ", ".join(f"{key} {value!r:.80}" for key, value in first.details.items())
+        raise DataError(
+            f"{where}: {count:,} rows {REASONS[first.reason]}; the first is {first.ids[0]}"
+            f" ({details}); data.{first.reason}: drop would leave them out"
+        )
+    return drops
+
+
+def count(drops: Iterable[Drop]) -> dict[str, int]:
+    """Rows that were left out, by reason."""
+    counts: Counter[str] = Counter()
+    for drop in drops:
+        counts[drop.reason] += len(drop.ids)
+    return {reason: counts[reason] for reason in REASONS if counts[reason]}
+
+
+def clean(
+    where: str,
+    problems: Iterable[Problem],
+    data: Data,
+    grader: Grader,
+    overlap: Overlap | None,
+    normalise: Callable[[str], str],
+) -> tuple[list[Problem], list[Drop]]:
+    """The problems to train on, with golds as `normalise` makes them, and the rows left out.
+
+    The first of equal rows stays. Raises DataError for rows that `data` refuses.
+    """
+    groups = _gather(problems, overlap, normalise)
+    contradictory = _contradictory(groups, grader)
+    drops = handle(where, data, [drop for _, drop in contradictory])
+    out = {id(group) for group, _ in contradictory}
+    groups = [group for group in groups if id(group) not in out]
+    drops += handle(
+        where,
+        data,
+        [
+            Drop("duplicates", group.repeats, {"of": group.first.id})
+            for group in groups
+            if group.repeats
+        ],
+    )
+    complaints = _complaints(groups, grader)
+    drops += handle(
+        where,
+        data,
+        [
+            Drop("unusable_golds", [p.id], {"gold": p.answer, "complaint": complaints[p.answer]})
+            for p in (group.first for group in groups)
+            if p.answer in complaints
+        ],
+    )
+    groups = [group for group in groups if group.first.answer not in complaints]
+    drops += handle(where, data, [_contaminated(g.first, g.match) for g in groups if g.match])
+    return [group.first for group in groups if group.match is None], drops
+
+
+def _gather(
+    problems: Iterable[Problem], overlap: Overlap | None, normalise: Callable[[str], str]
+) -> list[_Group]:
+    by_text: dict[str, _Group] = {}  # most repeated rows repeat to the letter
+    by_meaning: dict[bytes, _Group] = {}
+    golds: dict[str, str] = {}
+    for problem in problems:
+        if (gold := golds.get(problem.answer)) is None:
+            gold = golds[problem.answer] = normalise(problem.answer)
+        group = by_text.get(problem.problem)
+        if group is None:
+            plain = normalised(problem.problem)
+            key = hashlib.blake2b(plain.encode(), digest_size=16).digest()
+            group = by_meaning.get(key)
+            if group is None:
+                match = overlap.find(plain) if overlap is not None else None
+                group = _Group(replace(problem, answer=gold), match)
+                by_text[problem.problem] = by_meaning[key] = group
+                continue
+            by_text[problem.problem] = group
+        group.repeats.append(problem.id)
+        if gold != group.first.answer:
+            group.other_golds[gold] = None
+    return list(by_meaning.values())
+
+
+def _contradictory(groups: list[_Group], grader: Grader) -> list[tuple[_Group, Drop]]:
+    """The groups whose golds are not all equal to the first, as the grader sees it."""
+    pairs = [(group, gold) for group in groups for gold in group.other_golds]
+    grades = grader.grade([(group.first.answer, f"\\boxed{{{gold}}}") for group, gold in pairs])
+    found: dict[int, tuple[_Group, Drop]] = {}
+    for (group, _), grade in zip(pairs, grades, strict=True):
+        if not grade.correct and id(group) not in found:
+            golds = [group.first.answer, *group.other_golds]
+            ids = [group.first.id, *group.repeats]
+            found[id(group)] = group, Drop("contradictions", ids, {"golds": golds})
+    return list(found.values())
+
+
+def _complaints(groups: list[_Group], grader: Grader) -> dict[str, str]:
+    """What is wrong with golds, each looked at once."""
+    distinct = dict.fromkeys(group.first.answer for group in groups)
+    unusable = grader.unusable_golds((gold, gold) for gold in distinct)
+    return {gold: complaint for _, gold, complaint in unusable}
+
+
+def _contaminated(problem: Problem, match: Match) -> Drop:
+    details = {"benchmark": match.benchmark, "problem": match.problem, "share": match.share}
+    return Drop("contamination", [problem.id], details)

@@ -1,0 +1,228 @@
+"""A row's problem and gold, from how they stand in its columns."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from decimal import Decimal
+from functools import lru_cache
+from typing import Any
+
+from evals.grading.answers import extract_boxed
+from kpo.tasks.datasets.reading import DataError
+from kpo.tasks.datasets.sources import Source
+
+PLAIN = Source(hub="", split="")
+"""Rows with the columns problem and answer, plain."""
+
+
+def columns_for(row: Mapping[str, Any], source: Source | None) -> Source:
+    """How to read a file whose first row is `row`: as its source says, else as PLAIN rows.
+
+    The source's instruction and preamble are taken off either way.
+    """
+    if source is None:
+        return PLAIN
+    there = all(_reaches(row, column) for column in (source.problem, source.answer))
+    return source if there else PLAIN.model_copy(update=_phrases(source))
+
+
+def _phrases(source: Source) -> dict[str, str | None]:
+    return {"instruction": source.instruction, "preamble": source.preamble}
+
+
+def problem_and_gold(where: str, row: Mapping[str, Any], source: Source) -> tuple[str, str]:
+    """The problem's text and its gold. Raises DataError, naming row, column and what is wanted."""
+    problem = _last_user_turn(where, source.problem, _cell(where, row, source.problem))
+    if isinstance(problem, str):
+        problem = without_phrases(problem, source.preamble, source.instruction)
+    if not isinstance(problem, str) or not problem.strip():
+        raise DataError(f"{where}: {source.problem} must be a text, not empty, got {problem!r:.80}")
+    return problem, _gold(where, source, _cell(where, row, source.answer))
+
+
+def row_id(row: Mapping[str, Any], otherwise: str) -> str:
+    """The row's id, or where it has none (null, not a number, an empty text), the other."""
+    value = row.get("id")
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # a column of whole numbers that holds nulls comes as floats
+    if value is None or value == "" or (isinstance(value, float) and math.isnan(value)):
+        return otherwise
+    return str(value)
+
+
+def _steps(column: str) -> list[str]:
+    return column.split(".")
+
+
+def _reaches(row: Mapping[str, Any], column: str) -> bool:
+    try:
+        _cell("", row, column)
+    except DataError:
+        return False
+    return True
+
+
+def _cell(where: str, row: Mapping[str, Any], column: str) -> Any:
+    """The value of a column, or of what `column` leads to inside one."""
+    value: Any = row
+    for part in _steps(column):
+        if isinstance(value, Mapping) and part in value:
+            value = value[part]
+        elif isinstance(value, list) and part.isdigit() and int(part) < len(value):
+            value = value[int(part)]
+            if isinstance(value, Mapping) and value.get("role", "user") != "user":
+                raise DataError(
+                    f"{where}: {column} leads to a turn of the {value['role']}; the column alone"
+                    f" ({_steps(column)[0]}) stands for the last user turn"
+                )
+        else:
+            raise DataError(f"{where}: no column {column!r}; there is {', '.join(map(str, row))}")
+    return value
+
+
+# Problems
+
+_SPEAKER, _SAID = ("role", "from"), ("content", "value")  # two customs of naming them
+_USERS = ("user", "human")
+
+
+def _last_user_turn(where: str, column: str, value: Any) -> Any:
+    """Of a chat, what its user said last, whatever stands before or behind; else the value."""
+    if isinstance(value, str) and value.startswith("[{"):
+        value = _parsed(value)
+    if not isinstance(value, list) or not all(isinstance(turn, Mapping) for turn in value):
+        return value
+    for turn in reversed(value):
+        if _first(turn, _SPEAKER) in _USERS:
+            said = _first(turn, _SAID)
+            return _joined(said) if isinstance(said, list) else said
+    raise DataError(f"{where}: {column} holds no turn of the user")
+
+
+def _first(turn: Mapping[str, Any], keys: tuple[str, ...]) -> Any:
+    return next((turn[key] for key in keys if turn.get(key) is not None), None)
+
+
+def _joined(parts: list[Any]) -> Any:
+    """Content in parts: their texts, if they are all texts."""
+    texts = [part.get("text") if isinstance(part, Mapping) else part for part in parts]
+    whole = [text for text in texts if isinstance(text, str)]
+    return "".join(whole) if len(whole) == len(parts) else parts
+
+
+def _parsed(text: str) -> Any:
+    """What a text holds as JSON, or the text."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+
+
+_BLANK = r"(?:\s|\\+[nrt])"  # also as it was escaped once too often
+_GAP = r"(?:\s|\\+[nrt](?![a-z]))"  # the same where a problem may follow, which may be \triangle
+_APOSTROPHES, _QUOTES = "'\u2019\u2018\u02bc`\u00b4", '"\u201c\u201d'
+_ESCAPES = {"b": "\x08", "f": "\x0c", "n": "\n", "r": "\r", "t": "\t"}
+
+
+def without_phrases(problem: str, preamble: str | None, instruction: str | None) -> str:
+    """The problem without the prompt's phrases at its beginning and end, as they occur.
+
+    Case, blanks, the kind of apostrophe or its absence, a last full stop, and backslashes that were
+    doubled or, with their letter, read as an escape do not matter.
+    """
+    if preamble is not None:
+        problem = _beginning(preamble).sub("", problem)
+    if instruction is not None:
+        start = max(0, len(problem) - 2 * len(instruction) - 100)  # it cannot be longer
+        problem = problem[:start] + _end(instruction).sub("", problem[start:])
+        problem = problem.rstrip()
+    return problem
+
+
+@lru_cache
+def _beginning(phrase: str) -> re.Pattern[str]:
+    return re.compile(rf"\A{_BLANK}*{_spellings(phrase)}{_GAP}*")
+
+
+@lru_cache
+def _end(phrase: str) -> re.Pattern[str]:
+    return re.compile(rf"{_BLANK}*{_spellings(phrase)}{_BLANK}*\Z")
+
+
+def _spellings(phrase: str) -> str:
+    """A pattern for a phrase, however it is spelled."""
+    bare = phrase.strip().rstrip(".!:")
+    tokens = re.findall(r"\\[A-Za-z]|\s+|[\s\S]", bare)
+    return f"(?i:{''.join(map(_spelling, tokens))})" + (rf"{_BLANK}*[.!:]?" if bare else "")
+
+
+def _spelling(token: str) -> str:
+    if token.isspace():
+        return f"{_BLANK}+"
+    if token in _APOSTROPHES:
+        return f"[{_APOSTROPHES}]?"
+    if token in _QUOTES:
+        return rf"\\*[{_QUOTES}]"
+    if token in "{}":
+        return rf"\s*\\*\{token}"
+    if token[0] == "\\":
+        letter = token[1:]
+        return rf"(?:\\+{letter}|{re.escape(_ESCAPES.get(letter, token))})"
+    return re.escape(token)
+
+
+# Golds
+
+
+def _gold(where: str, source: Source, value: Any) -> str:
+    """The gold as LaTeX without its box, from how it stands in the source's column."""
+    column = source.answer
+    if isinstance(value, str) and value.startswith('["'):
+        value = _parsed(value)
+    if isinstance(value, list):
+        value = _one_of(where, source, value)
+    match source.answer_form:
+        case "hashes" if isinstance(value, str):
+            _, mark, behind = value.rpartition("####")
+            if not mark:
+                raise DataError(f"{where}: {column} holds no ####")
+            value = behind.strip().replace(",", "")
+        case "boxed" if isinstance(value, str):
+            boxed = extract_boxed(value)
+            if boxed is None:
+                raise DataError(f"{where}: {column} holds no boxed answer")
+            value = boxed
+    gold = _as_text(value)
+    if gold is None or not gold.strip():
+        raise DataError(
+            f"{where}: {column} must be a text, not empty, or a number, got {value!r:.80}"
+        )
+    return gold
+
+
+def _one_of(where: str, source: Source, answers: list[Any]) -> Any:
+    """The answer of a list: the only one, or the first if the source says so."""
+    if answers and (source.answer_form == "first" or all(a == answers[0] for a in answers)):
+        return answers[0]
+    if not answers:
+        return answers
+    raise DataError(
+        f"{where}: {source.answer} holds {len(answers)} answers, {answers!r:.80}, and wanted is"
+        " one; answer_form: first would take the first"
+    )
+
+
+def _as_text(value: Any) -> str | None:
+    """A text as it is, a number as people write it, None for everything else."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
+        return None
+    if not math.isfinite(value):
+        return None
+    if value == int(value):
+        return str(int(value))
+    return format(Decimal(str(value)), "f")

@@ -1,0 +1,1 @@
+"""What stops a run, or says what is wrong with it."""

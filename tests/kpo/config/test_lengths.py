@@ -1,0 +1,95 @@
+"""Lengths: positions follow from them, and what is too long for the policy is refused."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from kpo.base import scratch_policy
+from kpo.config.experiment import ChainedSums, load_experiment
+from kpo.config.policy import ScratchPolicy
+from kpo.tasks.chained_sums import LONGEST_TEXT, write_problems
+from kpo.tasks.problems import load_problems
+from kpo.tasks.prompts import PROTOCOLS
+from kpo.tasks.tokenizer import character_tokenizer
+from tests.kpo.config.test_experiment import HUB, SCRATCH, Tree, changed, load, refusal
+
+STATED = {
+    "hidden_size": 32,
+    "layers": 2,
+    "heads": 4,
+    "kv_heads": 2,
+    "head_dim": 32,
+    "feed_forward": 48,
+    "vocabulary": 98,
+    "positions": 512,
+    "tied": True,
+}
+
+
+def stated(path: str, value: int) -> Tree:
+    """An experiment whose model is stated, with 512 positions."""
+    tree = changed(HUB, "policy/architecture", STATED)
+    tree = changed(tree, "train/max_tokens_per_microbatch", 8192)
+    return changed(tree, path, value)
+
+
+def test_the_defaults_positions_stay() -> None:
+    assert load_experiment("workflow/config/tiny.yaml").positions == 256
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "positions"),
+    [
+        ("train/max_response_tokens", 232, 256),
+        ("train/max_response_tokens", 233, 257),
+        ("train/max_prompt_tokens", 500, 580),
+        ("evaluate/max_response_tokens", 1000, 1000 + LONGEST_TEXT + 1),  # and the line's end
+    ],
+)
+def test_positions_follow_from_the_lengths(
+    tmp_path: Path, path: str, value: int, positions: int
+) -> None:
+    assert load(tmp_path, changed(SCRATCH, path, value)).positions == positions
+
+
+def test_no_weight_depends_on_the_positions() -> None:
+    settings = ScratchPolicy(kind="scratch", layers=1)
+    usual, longer = (scratch_policy(settings, positions=n).model for n in (256, 1024))
+    assert longer.config.max_position_embeddings == 1024
+    for name, weight in usual.state_dict().items():
+        assert torch.equal(longer.state_dict()[name], weight), name
+
+
+def test_no_problem_of_the_task_is_longer_than_the_longest(tmp_path: Path) -> None:
+    write_problems(ChainedSums(train=500, test=50), tmp_path / "problems")
+    sets = [load_problems(name, folder=tmp_path / "problems") for name in ("train", "hard")]
+    assert [max(len(p.problem) for p in found) for found in sets] == [LONGEST_TEXT] * 2
+
+
+@pytest.mark.parametrize("prompt", ["plain", "boxed", "official"])
+def test_a_task_whose_prompts_are_too_long(tmp_path: Path, prompt: str) -> None:
+    longest = PROTOCOLS[prompt].encode(character_tokenizer(), "9" * LONGEST_TEXT, "training")
+    least = len(longest)
+    tree = changed(changed(SCRATCH, "prompt", prompt), "train/max_prompt_tokens", least - 1)
+    assert refusal(tmp_path, tree) == [
+        f"train.max_prompt_tokens is {least - 1}, but must be at least {least}, the task's longest"
+        f" prompt under prompt {prompt}"
+    ]
+    load(tmp_path, changed(tree, "train/max_prompt_tokens", least))
+
+
+def test_training_beyond_a_stated_model(tmp_path: Path) -> None:
+    load(tmp_path, stated("train/max_response_tokens", 512 - 24))
+    assert refusal(tmp_path, stated("train/max_response_tokens", 512 - 23)) == [
+        "train.max_prompt_tokens + train.max_response_tokens is 513, more than the model's 512"
+        " positions: lower either"
+    ]
+
+
+def test_evaluation_beyond_a_stated_model(tmp_path: Path) -> None:
+    load(tmp_path, stated("evaluate/max_response_tokens", 511))
+    assert refusal(tmp_path, stated("evaluate/max_response_tokens", 512)) == [
+        "evaluate.max_response_tokens is 512, but must be less than the model's 512 positions,"
+        " which the prompt shares"
+    ]

@@ -1,0 +1,147 @@
+"""Packed rows: what stands where, and that attention stays inside its sequence."""
+
+import math
+from dataclasses import replace
+from unittest import mock
+
+import pytest
+import torch
+from torch import Tensor
+
+from kpo.model.packing import Gathered, attention, buckets_of, pack
+
+CPU = torch.device("cpu")
+PROMPTS = [[5, 6, 7], [9], [5, 6, 7], [4, 8, 15, 16, 23, 42, 50], [5, 6, 7]]
+RESPONSES = [[11, 12, 13, 14], [20], [61, 62, 1], [33, 1, 35, 36, 37], [70]]
+PROMPTS.append(PROMPTS[3])  # of 11 and 10 tokens, these two share a padded bucket
+RESPONSES.append([2, 3, 9, 10])
+LENGTHS = [len(x) + len(y) - 1 for x, y in zip(PROMPTS, RESPONSES, strict=True)]
+
+
+def test_a_shared_prompt_stands_once() -> None:
+    packed = pack(PROMPTS, RESPONSES, CPU)
+    row = [5, 6, 7, 11, 12, 13, 9, 61, 62, 4, 8, 15, 16, 23, 42, 50, 33, 1, 35, 36, 2, 3, 9]
+    assert packed.ids.tolist() == [row]
+    assert packed.positions.tolist() == [
+        [0, 1, 2, 3, 4, 5, 0, 3, 4, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 7, 8, 9]
+    ]
+
+
+def test_each_response_token_is_predicted_by_the_one_before_it() -> None:
+    packed = pack(PROMPTS, RESPONSES, CPU)
+    assert packed.targets.tolist() == [token for y in RESPONSES for token in y]
+    before = packed.ids[0, packed.predicts].tolist()
+    assert before == [t for x, y in zip(PROMPTS, RESPONSES, strict=True) for t in [x[-1], *y[:-1]]]
+    aligned = packed.align(packed.targets.double())
+    assert aligned.tolist() == [[*y, *[0] * (5 - len(y))] for y in RESPONSES]
+
+
+def sequences(layout: Gathered, ids: Tensor) -> list[list[int]]:
+    """The gathered tokens, a sequence a list, padding included."""
+    tokens = ids[0, layout.index].tolist()
+    rows = []
+    for count, length in layout.shapes:
+        for _ in range(count):
+            rows.append(tokens[:length])
+            tokens = tokens[length:]
+    return rows
+
+
+def test_the_gathered_sequences_are_whole() -> None:
+    packed = pack(PROMPTS, RESPONSES, CPU)
+    whole = [[*x, *y[:-1]] for x, y in zip(PROMPTS, RESPONSES, strict=True)]
+    assert sequences(packed.dense, packed.ids) == whole
+    padded = sequences(packed.padded, packed.ids)
+    for row in whole:
+        assert any(found[: len(row)] == row and set(found[len(row) :]) <= {row[-1]}
+                   for found in padded)  # fmt: skip
+    assert packed.dense.starts.tolist() == [0, *torch.tensor(LENGTHS).cumsum(0).tolist()]
+    assert sorted(packed.padded.shapes) == [(1, 1), (1, 3), (1, 5), (1, 6), (2, 11)]
+    for layout in (packed.padded, packed.dense):
+        assert layout.longest == max(LENGTHS)
+        assert torch.equal(layout.index[layout.restore], torch.arange(packed.ids.shape[1]))
+
+
+@pytest.mark.parametrize("lengths", [[7], [8, 9, 8], [100, 32, 1, 33, 36, 37, 101, 1024]])
+def test_buckets_hold_sequences_alike_in_length(lengths: list[int]) -> None:
+    buckets = list(buckets_of(lengths))
+    assert sorted(i for bucket in buckets for i in bucket) == list(range(len(lengths)))
+    for bucket in buckets:
+        inside = [lengths[i] for i in bucket]
+        assert max(inside) <= 1.125 * min(inside)
+
+
+def heads(count: int, tokens: int, seed: int) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(1, count, tokens, 4, generator=generator, dtype=torch.float64)
+
+
+def one_by_one(q: Tensor, k: Tensor, v: Tensor, index: list[int], scale: float) -> Tensor:
+    """Causal attention of one sequence from its formula: [L, H, D]."""
+    q, k, v = (part[0][:, index] for part in (q, k, v))
+    k, v = (part.repeat_interleave(len(q) // len(part), 0) for part in (k, v))
+    scores = scale * q @ k.transpose(1, 2)
+    future = torch.ones(len(index), len(index)).triu(1).bool()
+    return (scores.masked_fill(future, -math.inf).softmax(-1) @ v).transpose(0, 1)
+
+
+@pytest.mark.parametrize("kv_heads", [1, 2, 6])
+def test_attention_and_its_gradient_are_those_of_each_sequence_alone(kv_heads: int) -> None:
+    packed = pack(PROMPTS, RESPONSES, CPU)
+    tokens = packed.ids.shape[1]
+    q, k, v = (heads(n, tokens, seed) for seed, n in enumerate((6, kv_heads, kv_heads)))
+    for part in (q, k, v):
+        part.requires_grad_()
+    weights = heads(6, tokens, 9)[0].transpose(0, 1)
+    output, _ = attention(None, q, k, v, None, packed=packed, scaling=0.3)
+    found = torch.autograd.grad((output[0] * weights).sum(), (q, k, v))
+    expected = torch.zeros_like(output[0])
+    for start, end in zip(packed.dense.starts[:-1], packed.dense.starts[1:], strict=True):
+        index = packed.dense.index[start:end].tolist()
+        expected = expected.index_copy(0, torch.tensor(index), one_by_one(q, k, v, index, 0.3))
+    torch.testing.assert_close(output[0], expected, rtol=0, atol=1e-12)
+    wanted = torch.autograd.grad((expected * weights).sum(), (q, k, v))
+    for a, b in zip(found, wanted, strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(("window", "cap"), [(None, None), (4, None), (None, 2.0), (4, 2.0)])
+@pytest.mark.parametrize("grouped", [True, False])
+def test_windows_soft_caps_and_repeated_keys(
+    window: int | None, cap: float | None, *, grouped: bool
+) -> None:
+    """Each sequence alone, by the definition."""
+    packed = replace(pack(PROMPTS, RESPONSES, CPU), grouped=grouped)
+    generator = torch.Generator().manual_seed(0)
+    q, k, v = (
+        torch.randn(1, heads, packed.ids.shape[1], 8, generator=generator, dtype=torch.float64)
+        for heads in (6, 2, 2)
+    )
+    found, _ = attention(
+        None, q, k, v, None, packed=packed, scaling=0.3, sliding_window=window, softcap=cap
+    )
+    for places in packed.sequences:
+        queries, keys, values = (x[0][:, places] for x in (q, k, v))
+        keys, values = (x.repeat_interleave(3, 0) for x in (keys, values))
+        scores = 0.3 * queries @ keys.transpose(1, 2)
+        if cap is not None:
+            scores = cap * (scores / cap).tanh()
+        distance = torch.arange(len(places))[:, None] - torch.arange(len(places))
+        seen = (distance >= 0) & (distance < (window or len(places)))
+        expected = scores.masked_fill(~seen, -torch.inf).softmax(-1) @ values
+        torch.testing.assert_close(found[0, places], expected.transpose(0, 1))
+
+
+def test_keys_are_repeated_where_the_kernel_without_a_square_takes_no_groups() -> None:
+    assert pack(PROMPTS, RESPONSES, CPU).grouped
+    with mock.patch("kpo.model.packing.F.scaled_dot_product_attention") as kernel:
+        kernel.side_effect = lambda query, *_, **__: query
+        for grouped in (True, False):
+            packed = replace(pack(PROMPTS, RESPONSES, CPU), grouped=grouped)
+            q, k = (
+                torch.zeros(1, 6, packed.ids.shape[1], 8),
+                torch.zeros(1, 2, packed.ids.shape[1], 8),
+            )
+            attention(None, q, k, k, None, packed=packed, scaling=0.3)
+            assert kernel.call_args.kwargs["enable_gqa"] == grouped
+            assert kernel.call_args.args[1].shape[1] == (2 if grouped else 6)
