@@ -3,7 +3,8 @@
     python -m evals.grade --samples samples.jsonl --out grades.jsonl
 
 What counts as the answer is what the prompt protocol's rule finds
-(`evals.grading.answers.EXTRACTORS`): `boxed`, the last balanced `\\boxed{...}` (or `\\fbox{...}`) of a response, or `boxed-or-hashes`.
+(`evals.grading.answers.EXTRACTORS`): `boxed`, the last balanced `\\boxed{...}` (or
+`\\fbox{...}`) of a response, or `boxed-or-hashes`.
 Whether it is the gold is said by one of `evals.grading.rules.RULES`; the command asks the others
 too, and notes in a row which say the opposite, so that a table can tell what depends on the rule.
 `Grade.status` says how a grade came about; whatever is not `ok` is wrong, and is counted apart:
