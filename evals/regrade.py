@@ -2,10 +2,10 @@
 
     python -m evals.regrade --samples samples.jsonl --grades grades.jsonl --out report.md
 
-Side by side stand the rule that graded, the others of `evals.grading.rules` (whose verdicts the grades
-hold where they differ), and `second_rule`, which is independent of math-verify and is asked now.
-The report counts, per benchmark, what each finds correct and how often they agree, and shows the
-texts of the disagreements, for a reader to decide who is right.
+Side by side stand the rule that graded, the others of `evals.grading.rules` (whose verdicts the
+grades hold where they differ), and `second_rule`, which is independent of math-verify and is asked
+now. The report counts, per benchmark, what each finds correct and how often they agree, and shows
+the texts of the disagreements, for a reader to decide who is right.
 """
 
 from __future__ import annotations
