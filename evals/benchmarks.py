@@ -16,8 +16,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from evals.grade import check_golds
 from evals.grading.answers import normalise_gold
+from evals.grading.grader import check_golds
 from kpo.common.files import write_json
 from kpo.config.cli import experiment_argument, fail, hold_or_exit, load_or_exit
 from kpo.config.experiment import Experiment

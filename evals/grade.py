@@ -1,248 +1,28 @@
-"""Grade answers, in processes that can be killed.
+"""Grade the answers of stored responses.
 
     python -m evals.grade --samples samples.jsonl --out grades.jsonl
 
-What counts as the answer is what the prompt protocol's rule finds
-(`evals.grading.answers.EXTRACTORS`): `boxed`, the last balanced `\\boxed{...}` (or
-`\\fbox{...}`) of a response, or `boxed-or-hashes`.
-Whether it is the gold is said by one of `evals.grading.rules.RULES`; the command asks the others
-too, and notes in a row which say the opposite, so that a table can tell what depends on the rule.
-`Grade.status` says how a grade came about; whatever is not `ok` is wrong, and is counted apart:
-
-    ok         compared with the gold
-    no_answer  the rule finds none, or an empty one
-    timeout    the comparison ran past its deadline, or would: a power like `9^{9^{9^{9}}}` that no
-               computer finishes is recognised and refused at once
-    error      the answer is longer than MAX_ANSWER_CHARS or nests deeper than MAX_ANSWER_DEPTH, or
-               its worker ran out of memory or died
-
-A comparison is made once for all responses with the same gold and the same answer; whole numbers
-and fractions are compared without a worker, and no worker starts before one is needed. What can be
-slow is a distinct answer that runs to its deadline: n of those take n * timeout_s / workers.
+`evals.grading.grader` says how. The command asks the rules beside the one that grades too, and
+notes in a row which say the opposite, so that a table can tell what depends on the rule.
 """
 
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from fractions import Fraction
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, Self
 
 from tqdm import tqdm
 
-from evals.grading.answers import EXTRACTORS, answers_argument, bracket_depth, normalise_gold
-from evals.grading.pool import Reply, Request, WorkerPool
-from evals.grading.respell import clean
+from evals.grading.answers import answers_argument, normalise_gold
+from evals.grading.grader import STATUSES, Grade, Grader, grade
 from evals.grading.rules import DEFAULT, RULES
 from evals.records import BadRowError, GradeRow, Sample, read_samples, write_grades
 from kpo.common.lock import HeldError, hold
 
-Status = Literal["ok", "no_answer", "timeout", "error"]
-STATUSES: tuple[Status, ...] = ("ok", "no_answer", "timeout", "error")
-# The longest gold of the six benchmarks has 210 characters and nests 5 deep. Longer boxes hold
-# essays or digits by the thousand (Python itself refuses to read an integer of more than 4,300),
-# deeper ones brackets for their own sake: parsing them costs seconds (20 braces: more than 10 s)
-# and cannot end in a right answer.
-MAX_ANSWER_CHARS = 1000
-MAX_ANSWER_DEPTH = 16
-# Spellings of numbers whose exact values decide as math-verify does; all others go to a worker.
-_WHOLE = "[+-]?[0-9]{1,99}"
-_NUMBER = re.compile(rf"({_WHOLE})|(-?)\\[dt]?frac\{{({_WHOLE})\}}\{{([1-9][0-9]{{0,98}})\}}")
-
-
-@dataclass(frozen=True)
-class Grade:
-    """`extracted` is the answer's text (its first MAX_ANSWER_CHARS), None without one.
-
-    differs: the other rules that were asked and say the opposite.
-    """
-
-    correct: bool
-    status: Status
-    extracted: str | None
-    differs: tuple[str, ...] = ()
-
-
-class Grader:
-    """Grades calls after calls with one set of workers, for one thread; a context manager.
-
-    timeout_s: wall-clock seconds that one comparison may take.
-    memory_mb: address space of a worker, MiB (math-verify itself takes 75).
-    answers: a key of EXTRACTORS.
-    rule: a key of RULES; all others are asked too, for `Grade.differs`, if `beside`.
-    ready: workers that start at once and are kept ready between calls.
-    """
-
-    def __init__(
-        self,
-        *,
-        workers: int = 2,
-        timeout_s: float = 5.0,
-        memory_mb: int = 2048,
-        answers: str = "boxed",
-        rule: str = DEFAULT,
-        beside: bool = False,
-        ready: int = 0,
-    ) -> None:
-        if rule not in RULES:
-            raise ValueError(f"rule must be one of {', '.join(RULES)}, got {rule!r}")
-        self.rule, self._others = rule, [name for name in RULES if beside and name != rule]
-        self._extract = EXTRACTORS[answers]
-        self._pool = WorkerPool(
-            workers=workers, timeout_s=timeout_s, memory_mb=memory_mb, ready=ready
-        )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """End the workers."""
-        self._pool.close()
-
-    def grade(
-        self,
-        pairs: Sequence[tuple[str, str]],
-        on_done: Callable[[int], None] | None = None,
-    ) -> list[Grade]:
-        """Grade (gold, response) pairs, in order; golds are LaTeX without the box.
-
-        `on_done(n)` is called whenever n more pairs are graded. Raises TypeError, before any
-        work, naming the index of a pair that is not two strings.
-        """
-        _check_types(pairs)
-        extracted = [self._extract(response) for _, response in pairs]
-        grades: list[Grade | None] = []
-        texts: dict[int, tuple[str, str]] = {}  # that a worker is asked about
-        for index, ((gold, _), answer) in enumerate(zip(pairs, extracted, strict=True)):
-            known = _without_worker(gold.strip(), answer)
-            grades.append(known)
-            if known is None and answer is not None:
-                texts[index] = gold.strip(), answer
-        if on_done is not None and len(texts) < len(pairs):
-            on_done(len(pairs) - len(texts))
-        replies = self._ask(self.rule, texts, on_done)
-        told = {index: texts[index] for index, reply in replies.items() if reply.status == "ok"}
-        others = {rule: self._ask(rule, told) for rule in self._others}
-        for index, reply in replies.items():
-            differs = (
-                r for r in others if index in told and others[r][index].correct != reply.correct
-            )
-            grades[index] = Grade(reply.correct, reply.status, extracted[index], tuple(differs))
-        return [grade for grade in grades if grade is not None]
-
-    def _ask(
-        self,
-        rule: str,
-        texts: Mapping[int, tuple[str, str]],
-        on_done: Callable[[int], None] | None = None,
-    ) -> dict[int, Reply]:
-        """The rule's reply to every (gold, answer), each asked for once."""
-        waiting: dict[Request, list[int]] = {}
-        for index, pair in texts.items():
-            gold, answer = map(clean, pair) if rule == DEFAULT else pair
-            waiting.setdefault(Request(gold, answer, rule), []).append(index)
-            self._pool.warm_up(len(waiting))
-        sizes = [len(indices) for indices in waiting.values()]
-        replies = self._pool.run(
-            list(waiting), None if on_done is None else lambda job: on_done(sizes[job])
-        )
-        return {
-            index: reply
-            for reply, indices in zip(replies, waiting.values(), strict=True)
-            for index in indices
-        }
-
-    def unusable_golds(self, golds: Iterable[tuple[str, str]]) -> list[tuple[str, str, str]]:
-        """(id, gold, complaint) of every (id, gold) that cannot be graded against.
-
-        A gold must parse to a mathematical object, and be equal to itself, within the limits.
-        """
-        rows = [(name, gold, clean(gold)) for name, gold in golds]
-        asked = [text for _, _, text in rows if _number(text) is None and not _too_long(text)]
-        requests = [Request(text, None) for text in dict.fromkeys(asked)]
-        replies = dict(zip(requests, self._pool.run(requests), strict=True))
-        return [
-            (name, gold, complaint)
-            for name, gold, text in rows
-            if (complaint := _complaint(text, replies.get(Request(text, None))))
-        ]
-
-    def check_golds(self, golds: Iterable[tuple[str, str]]) -> None:
-        """Raise ValueError, naming the first few (id, gold) of `unusable_golds`."""
-        if bad := self.unusable_golds(golds):
-            named = "; ".join(f"{name}: {gold!r} {complaint}" for name, gold, complaint in bad[:5])
-            more = f" (and {len(bad) - 5} more)" if len(bad) > 5 else ""
-            raise ValueError(f"unusable gold answers: {named}{more}")
-
-
-def grade(
-    pairs: Sequence[tuple[str, str]],
-    *,
-    workers: int = 2,
-    timeout_s: float = 5.0,
-    memory_mb: int = 2048,
-) -> list[Grade]:
-    """Grade (gold, response) pairs, in order, with workers of this call's own."""
-    with Grader(workers=workers, timeout_s=timeout_s, memory_mb=memory_mb) as grader:
-        return grader.grade(pairs)
-
-
-def check_golds(golds: Iterable[tuple[str, str]], *, workers: int = 2) -> None:
-    """Raise ValueError naming the (id, gold) pairs that do not parse or do not equal themselves."""
-    with Grader(workers=workers, timeout_s=20.0) as grader:
-        grader.check_golds(golds)
-
-
-def _check_types(pairs: Sequence[tuple[str, str]]) -> None:
-    for index, (gold, response) in enumerate(pairs):
-        for name, value in (("gold", gold), ("response", response)):
-            if not isinstance(value, str):
-                raise TypeError(f"pair {index}: the {name} is {type(value).__name__}, not text")
-
-
-def _without_worker(gold: str, extracted: str | None) -> Grade | None:
-    """The grade where no mathematics is needed and all rules agree, else None."""
-    if not extracted:
-        return Grade(False, "no_answer", extracted)
-    if _too_long(gold) or _too_long(extracted):
-        return Grade(False, "error", extracted[:MAX_ANSWER_CHARS])
-    values = _number(gold), _number(extracted)
-    if None not in values:
-        return Grade(values[0] == values[1], "ok", extracted)
-    return None
-
-
-def _number(text: str) -> Fraction | int | None:
-    """Exact value of a whole number or a fraction of two, None for everything else."""
-    found = _NUMBER.fullmatch(text)
-    if found is None:
-        return None
-    whole, sign, numerator, denominator = found.groups()
-    if whole is not None:
-        return int(whole)
-    value = Fraction(int(numerator), int(denominator))
-    return -value if sign else value
-
-
-def _too_long(text: str) -> bool:
-    return len(text) > MAX_ANSWER_CHARS or bracket_depth(text) > MAX_ANSWER_DEPTH
-
-
-def _complaint(gold: str, reply: Reply | None) -> str:
-    """What is wrong with a gold; nothing if it is right."""
-    if reply is None:
-        return "is too long or nests too deep" if _too_long(gold) else ""
-    if reply.status == "ok":
-        return "" if reply.correct else "does not parse or is not equal to itself"
-    return f"cannot be compared with itself: {reply.status}, {reply.reason}"
+__all__ = ["Grade", "grade"]
 
 
 def grade_samples(samples: Sequence[Sample], grader: Grader, progress: bool) -> list[GradeRow]:

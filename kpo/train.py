@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 import yaml
 
-from evals.grade import Grader
+from evals.grading.grader import Grader
 from kpo.common.allocator import keep_freed_memory
 from kpo.common.files import put_in_place, write_jsonl, write_text
 from kpo.common.manifest import Manifest, trainer_code

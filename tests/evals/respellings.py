@@ -23,8 +23,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from evals.grade import Grader
 from evals.grading.answers import NORMALISERS, normalise_gold
+from evals.grading.grader import Grader
 
 Spelling = Callable[[str], str]
 _WORDS = re.compile(r"\\[A-Za-z]+\s*|\\.|[A-Za-z]{2,}")

@@ -16,9 +16,10 @@ from typing import Any
 
 import pytest
 
-from evals import grade as grading
-from evals.grade import Grade, Grader, grade, main
+from evals.grade import main
+from evals.grading import grader as grading
 from evals.grading import worker as grade_worker
+from evals.grading.grader import Grade, Grader, grade
 from evals.grading.judge import TooLargeError, judge
 from evals.grading.pool import Reply, Request, WorkerPool
 from evals.records import read_grades

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from evals.grade import Grader
+from evals.grading.grader import Grader
 from kpo.config.data import Data
 from kpo.tasks.datasets.reading import DataError
 from kpo.tasks.datasets.similarity import Match, Overlap, normalised

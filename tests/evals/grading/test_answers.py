@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evals.grade import MAX_ANSWER_CHARS, Grade, Grader, check_golds
 from evals.grading.answers import (
     NORMALISERS,
     bracket_depth,
@@ -21,6 +20,7 @@ from evals.grading.answers import (
     extract_boxed_or_hashes,
     normalise_gold,
 )
+from evals.grading.grader import MAX_ANSWER_CHARS, Grade, Grader, check_golds
 from evals.grading.respell import clean
 
 COUNTS = {

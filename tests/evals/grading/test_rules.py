@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from evals.grade import Grade, Grader
 from evals.grade import main as grade_main
+from evals.grading.grader import Grade, Grader
 from evals.grading.rules import RULES, math_verify
 from evals.records import GradeRow, read_grades, write_grades
 from evals.regrade import main as regrade_main

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from evals.grade import Grade, Grader, check_golds
 from evals.grading.answers import normalise_gold
+from evals.grading.grader import Grade, Grader, check_golds
 from evals.grading.respell import clean
 from evals.grading.terms import parse
 from evals.grading.units import quantity
