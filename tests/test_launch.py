@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 
 from kpo import devices
-from tests.test_slurm import pretend, with_gpus
-from tests.workspace import Workspace
+from tests.workspace import Workspace, pretend_made, with_gpus
 
 pytestmark = pytest.mark.slow
 # Stands for python: notes which GPUs it has, from when until when, and its arguments.
@@ -68,7 +67,7 @@ class Machine(Workspace):
 @pytest.fixture
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine]:
     machine = Machine(tmp_path, monkeypatch)
-    pretend(tmp_path)
+    pretend_made(tmp_path)
     yield machine
     for name in machine.uuids:
         (devices.LOCKS / name).unlink(missing_ok=True)

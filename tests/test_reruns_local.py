@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_reruns import (
+from tests.pretended import (
     ALL,
     RUNS,
     SUMS,

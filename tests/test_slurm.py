@@ -5,15 +5,12 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 
-from kpo.tasks.chained_sums import TIERS
-from tests.workspace import REPO, TEST_CONFIG, Workspace
+from tests.workspace import BIG, REPO, Workspace, pretend_made, with_gpus
 
 pytestmark = pytest.mark.slow
 PROFILE = REPO / "workflow/profiles/slurm"
@@ -25,31 +22,6 @@ sinfo) echo 'batch*' ;;
 esac
 """
 TOOLS = ("sbatch", "sinfo", "squeue", "sacct", "sacctmgr", "sshare", "scontrol", "scancel")
-BIG = 3_000_000_000
-"""Bytes of a model's weights."""
-
-
-MADE = (
-    "problems/train.jsonl",
-    *(f"problems/{tier}.jsonl" for tier in TIERS),
-    "base",
-    "base.sha256",
-    "runs/kpo-clipped-s0/model",
-)
-"""What training and evaluation start from."""
-
-
-def pretend(folder: Path, paths: Sequence[str] = MADE) -> None:
-    """Make files, and folders of models, as if earlier jobs had."""
-    for path in paths:
-        target = folder / "results/test" / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if target.suffix:
-            target.write_text("")
-            continue
-        target.mkdir()
-        with (target / "model.safetensors").open("wb") as weights:
-            weights.truncate(BIG)  # takes no room
 
 
 class Cluster(Workspace):
@@ -82,16 +54,6 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cluster:
     return Cluster(tmp_path, monkeypatch)
 
 
-def with_gpus(train: int, evaluate: int) -> dict[str, Any]:
-    """The test experiment on so many GPUs."""
-    settings: Any = TEST_CONFIG
-    return {
-        **settings,
-        "train": {**settings["train"], "gpus": train, "threads": 3},
-        "evaluate": {**settings["evaluate"], "engine": "vllm", "gpus": evaluate},
-    }
-
-
 def asked(line: str) -> dict[str, str]:
     """Options and their values."""
     pairs = re.findall(r"(?<!\S)(--?[a-zA-Z-]+)(?:[= ](?!-)(\S+))?", line)
@@ -101,7 +63,7 @@ def asked(line: str) -> dict[str, str]:
 @pytest.mark.parametrize("gpus", [1, 2])
 def test_a_job_of_gpus_is_one_task_on_one_machine(cluster: Cluster, gpus: int) -> None:
     cluster.write(with_gpus(train=gpus, evaluate=gpus))
-    pretend(cluster.folder)
+    pretend_made(cluster.folder)
     targets = ["runs/grpo-s0/manifest.json", "evals/kpo-clipped-s0/samples.jsonl"]
     lines = cluster.submissions(
         *(f"results/test/{target}" for target in targets), "--rerun-triggers", "mtime"

@@ -8,10 +8,14 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import yaml
+
+from kpo.tasks.chained_sums import TIERS
 
 REPO = Path(__file__).parents[1]
 TEST_CONFIG = {
@@ -26,6 +30,19 @@ TEST_CONFIG = {
         "kpo-clipped": {"label": "KPO-clipped", "objective": "kpo", "q": 1e-6},
     },
 }
+
+BIG = 3_000_000_000
+"""Bytes of a model's weights."""
+
+
+MADE = (
+    "problems/train.jsonl",
+    *(f"problems/{tier}.jsonl" for tier in TIERS),
+    "base",
+    "base.sha256",
+    "runs/kpo-clipped-s0/model",
+)
+"""What training and evaluation start from."""
 
 
 @cache
@@ -94,3 +111,26 @@ class Workspace:
             str(path.relative_to(self.folder)): hashlib.sha256(path.read_bytes()).hexdigest()
             for path in sorted((self.folder / "results").glob(pattern))
         }
+
+
+def pretend_made(folder: Path, paths: Sequence[str] = MADE) -> None:
+    """Make files, and folders of models, as if earlier jobs had."""
+    for path in paths:
+        target = folder / "results/test" / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if target.suffix:
+            target.write_text("")
+            continue
+        target.mkdir()
+        with (target / "model.safetensors").open("wb") as weights:
+            weights.truncate(BIG)  # takes no room
+
+
+def with_gpus(train: int, evaluate: int) -> dict[str, Any]:
+    """The test experiment on so many GPUs."""
+    settings: Any = TEST_CONFIG
+    return {
+        **settings,
+        "train": {**settings["train"], "gpus": train, "threads": 3},
+        "evaluate": {**settings["evaluate"], "engine": "vllm", "gpus": evaluate},
+    }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -77,3 +79,8 @@ def tiny_policy(family: str = "qwen3", seed: int = 0) -> Policy:
         if name.endswith("bias"):  # biases start at 0, which would hide that one is dropped
             torch.nn.init.normal_(parameter, std=0.3)
     return Policy(model, tokenizer, frozenset([tokenizer.eos_token_id]))
+
+
+def edit(path: Path, **changes: Any) -> None:
+    """Change entries of a JSON file."""
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))

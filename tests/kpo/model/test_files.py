@@ -19,8 +19,7 @@ from kpo.model.architecture import ArchitectureError, architecture, origin
 from kpo.model.files import ModelError, read_config
 from kpo.model.policy import load_policy, load_tokenizer, save_model
 from tests.kpo.config.test_experiment import HUB, changed
-from tests.kpo.model.test_policy import edit
-from tests.kpo.models import tiny_policy
+from tests.kpo.models import edit, tiny_policy
 
 
 @pytest.fixture

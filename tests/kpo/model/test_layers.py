@@ -9,10 +9,9 @@ from kpo.model.layers import layers, recompute
 from kpo.model.policy import response_logprobs
 from kpo.rollout.engine import Sampling
 from kpo.rollout.transformers import TransformersEngine
-from tests.kpo.model.test_policy import PROMPTS, RESPONSES
+from tests.kpo.model.scored import PROMPTS, RESPONSES
 from tests.kpo.models import FAMILIES, tiny_policy
-from tests.kpo.trainer.runs import tiny_trainer
-from tests.kpo.trainer.test_loop import metrics
+from tests.kpo.trainer.runs import metrics, tiny_trainer
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -19,7 +19,7 @@ from kpo.model.packing import attention, has_kernel, pack
 from kpo.model.policy import response_logprobs
 from kpo.rollout.transformers import TransformersEngine
 from tests.kpo.flash import Kernel, flash_on_the_cpu
-from tests.kpo.model.test_packing import PROMPTS, RESPONSES
+from tests.kpo.model.shared_prompts import PROMPTS, RESPONSES
 from tests.kpo.models import tiny_policy
 from tests.kpo.processes import on_ranks
 from tests.kpo.trainer.runs import tiny_trainer

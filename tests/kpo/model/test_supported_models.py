@@ -1,8 +1,8 @@
 """All causal language models of transformers that can be built small: computed rightly, or refused.
 
-Those that are right are the list in kpo/supported_models.txt, which this writes:
+Those that are right are the list in kpo/model/supported_models.txt, which this writes:
 
-    python -m tests.kpo.test_supported_models > kpo/supported_models.txt
+    python -m tests.kpo.model.test_supported_models > kpo/model/supported_models.txt
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from kpo.model.policy import Policy, response_logprobs
 from kpo.planning.footprint import size_of
 from kpo.planning.working_memory import measure
 from kpo.tasks.tokenizer import character_tokenizer
-from tests.kpo.model.test_policy import PROMPTS, RESPONSES
+from tests.kpo.model.scored import PROMPTS, RESPONSES
 from tests.kpo.small_models import KINDS, small_model
 
 LIST = Path(__file__).parents[3] / "kpo/model/supported_models.txt"

@@ -14,15 +14,14 @@ import torch._dynamo.utils
 from torch import Tensor
 
 from kpo.distributed.sharding import gathered_weights
-from kpo.model.policy import Policy, response_logprobs, save_model
+from kpo.model.policy import Policy, save_model
 from kpo.rollout.engine import RolloutEngine, Sampling
 from kpo.rollout.transformers import TransformersEngine
 from tests.kpo.models import tiny_policy
+from tests.kpo.rollout.mismatch import PROMPTS, SAMPLING, gap
 from tests.kpo.trainer.runs import tiny_trainer
 
 pytestmark = [pytest.mark.slow, pytest.mark.vllm]
-PROMPTS = [[5, 6, 7], [8], [9, 10, 11, 12, 13]]
-SAMPLING = Sampling(samples=4, max_tokens=24)
 GREEDY = Sampling(samples=1, max_tokens=16, temperature=0.0)
 LONG = [5 + i % 80 for i in range(300)]  # more than two of the blocks that prefixes are cached in
 
@@ -54,20 +53,6 @@ def half(folder: Path) -> Any:
     from kpo.rollout.vllm import VLLMEngine  # noqa: PLC0415 - slow to import
 
     return VLLMEngine(folder, max_tokens=48, dtype="bfloat16")
-
-
-def gap(engine: RolloutEngine, policy: Policy) -> float:
-    """Largest difference between the engine's log-probs and the policy's own, in nats."""
-    largest = 0.0
-    groups = engine.generate(PROMPTS, [1, 100, 200], SAMPLING)
-    for prompt, group in zip(PROMPTS, groups, strict=True):
-        tokens = [response.tokens for response in group]
-        with torch.no_grad():
-            own, _, _ = response_logprobs(policy, [prompt] * len(group), tokens)
-        for response, row in zip(group, own, strict=True):
-            theirs = torch.tensor(response.logprobs)
-            largest = max(largest, float((theirs - row[: len(theirs)]).abs().max()))
-    return largest
 
 
 def test_logprobs_are_those_of_the_model(engine: RolloutEngine, policy: Policy) -> None:

@@ -11,7 +11,7 @@ import torch
 
 from kpo.model.policy import Policy, save_model
 from tests.kpo.models import tiny_policy
-from tests.kpo.rollout.test_vllm import gap
+from tests.kpo.rollout.mismatch import gap
 
 pytestmark = [
     pytest.mark.slow,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -80,3 +81,8 @@ def tiny_trainer(
         checkpoints=Checkpoints(folder / "checkpoints", {"seed": seed}, ranks=ranks),
         ranks=ranks,
     )
+
+
+def metrics(folder: Path) -> list[dict[str, float]]:
+    """The metrics that a run wrote."""
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]

@@ -5,43 +5,22 @@ from collections.abc import Sequence
 
 import pytest
 import torch
-from torch import Tensor
 
 from kpo.advantage import group_advantages
 from kpo.distributed.ranks import Ranks
-from kpo.model.policy import Policy
 from kpo.rollout.engine import Response
 from kpo.trainer.batch import (
     Prompt,
     PromptOrder,
-    Rollouts,
     assess,
-    make_rollouts,
     micro_batches,
     mini_batches,
     old_logprobs,
 )
-from tests.kpo.model.test_policy import plain
+from tests.kpo.model.scored import plain
 from tests.kpo.models import tiny_policy
+from tests.kpo.trainer.rollouts import GROUP, TEXTS, responses, rewards, rollouts
 from tests.kpo.trainer.runs import PROMPTS
-
-GROUP = 3
-TEXTS = ["e", "7\n", "ab", "", "eee e", "xyz{", "e\\", "12345", "a b c d", "q", "ee", "f"]
-
-
-def responses(policy: Policy) -> list[Response]:
-    """Responses of ragged lengths to four prompts; the engine's log-probs are all -1.5."""
-    rows = [[*policy.tokenizer(text)["input_ids"], policy.tokenizer.eos_token_id] for text in TEXTS]
-    return [Response(row, [-1.5] * len(row), "stop") for row in rows]
-
-
-def rewards() -> Tensor:
-    return torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 1.0], [0.0, 0.0, 0.0], [1.0, 0.0, 1.0]])
-
-
-def rollouts(policy: Policy, budget: int = 40) -> Rollouts:
-    return make_rollouts(policy, PROMPTS[:4], responses(policy), rewards(), budget)
-
 
 # The order of prompts
 

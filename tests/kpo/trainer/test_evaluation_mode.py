@@ -7,8 +7,7 @@ import torch
 
 from kpo.model.policy import Policy
 from tests.kpo.models import tiny_policy
-from tests.kpo.trainer.runs import tiny_trainer
-from tests.kpo.trainer.test_loop import metrics
+from tests.kpo.trainer.runs import metrics, tiny_trainer
 
 NOISY = ["gpt2", "mixtral"]
 

@@ -18,17 +18,12 @@ from kpo.trainer.guards.rollout_checks import RolloutGapError
 from kpo.trainer.loop import Trainer
 from kpo.trainer.state.progress import Position
 from tests.kpo.models import tiny_policy
-from tests.kpo.trainer.runs import tiny_trainer
+from tests.kpo.trainer.runs import metrics, tiny_trainer
 
 
 def weights(policy: Policy) -> torch.Tensor:
     """All parameters in one row, copied."""
     return torch.cat([p.detach().flatten() for p in policy.model.parameters()])
-
-
-def metrics(folder: Path) -> list[dict[str, float]]:
-    """The metrics that a run wrote."""
-    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
 def test_equal_runs_are_equal_to_the_last_bit(tmp_path: Path) -> None:

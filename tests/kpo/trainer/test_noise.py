@@ -23,8 +23,8 @@ from kpo.trainer.noise import with_noise
 from kpo.trainer.step import Updater
 from tests.kpo.models import tiny_policy
 from tests.kpo.processes import on_ranks
+from tests.kpo.trainer.rollouts import rollouts
 from tests.kpo.trainer.runs import tiny_trainer
-from tests.kpo.trainer.test_batch import rollouts
 
 ROWS = [0, 1, 2, 9, 10, 11]
 

@@ -22,8 +22,8 @@ from kpo.trainer.state.progress import Position
 from kpo.trainer.state.stored_rollouts import as_tensors, from_tensors
 from tests.kpo.models import tiny_policy
 from tests.kpo.processes import SERVER, dies_at, on_ranks
+from tests.kpo.trainer.rollouts import rollouts
 from tests.kpo.trainer.runs import PROMPTS, tiny_trainer
-from tests.kpo.trainer.test_batch import rollouts
 
 SETTINGS: dict[str, Any] = {"steps": 20, "staleness": 2, "checkpoint_every": 1, "warm_up": 0.3}
 

@@ -14,9 +14,9 @@ from kpo.objective import Objective, TokenBatch
 from kpo.registry import make_objective
 from kpo.trainer.batch import Rollouts
 from kpo.trainer.step import StepMetrics, Updater
-from tests.kpo.model.test_policy import plain
+from tests.kpo.model.scored import plain
 from tests.kpo.models import tiny_policy
-from tests.kpo.trainer.test_batch import rollouts
+from tests.kpo.trainer.rollouts import rollouts
 
 ROWS = [0, 1, 2, 9, 10, 11]
 LR = 0.5

@@ -12,7 +12,7 @@ from kpo.config.train import Train
 from kpo.trainer.batch import Rollouts
 from kpo.trainer.guards.rollout_checks import RolloutGapError, check_gap
 from tests.kpo.models import tiny_policy
-from tests.kpo.trainer.test_batch import rollouts
+from tests.kpo.trainer.rollouts import rollouts
 
 REQUIRED = {"problems": "train", "steps": 1, "max_prompt_tokens": 8, "max_response_tokens": 8}
 
