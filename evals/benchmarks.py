@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from evals.grading.answers import normalise_gold
+from evals.grading.golds import normalise_gold
 from evals.grading.grader import check_golds
 from kpo.common.files import write_json
 from kpo.config.cli import experiment_argument, fail, hold_or_exit, load_or_exit

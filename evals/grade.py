@@ -16,9 +16,11 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from evals.grading.answers import answers_argument, normalise_gold
-from evals.grading.grader import STATUSES, Grade, Grader, grade
+from evals.grading.extract import answers_argument
+from evals.grading.golds import normalise_gold
+from evals.grading.grader import Grade, Grader, grade
 from evals.grading.rules import DEFAULT, RULES
+from evals.grading.statuses import FAILURES
 from evals.records import BadRowError, GradeRow, Sample, read_samples, write_grades
 from kpo.common.lock import HeldError, hold
 
@@ -90,7 +92,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     write_grades(arguments.out, rows)
     counts = Counter(row.status for row in rows)
     correct = sum(row.correct for row in rows)
-    others = ", ".join(f"{counts[status]} {status}" for status in STATUSES[1:])
+    others = ", ".join(f"{counts[status]} {status}" for status in FAILURES)
     apart = sum(bool(row.differs) for row in rows)
     print(f"{len(rows)} graded, {correct} correct, {others}, {apart} otherwise by another rule")
     return 0

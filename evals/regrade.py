@@ -19,7 +19,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from evals.grading.answers import EXTRACTORS, answers_argument, normalise_gold
+from evals.grading.extract import EXTRACTORS, answers_argument
+from evals.grading.golds import normalise_gold
 from evals.grading.rules import DEFAULT, RULES
 from evals.grading.second_rule import agree
 from evals.records import (

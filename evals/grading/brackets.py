@@ -46,3 +46,15 @@ def bare(text: str) -> str:
         if text[0] == "(" and split(text[1:-1], {",", ";"})[1:]:
             return text
         text = text[1:-1]
+
+
+def nesting(text: str) -> int:
+    """How deep round, square and curly brackets nest, escaped ones included."""
+    here = deepest = 0
+    for bracket in re.findall(r"[()\[\]{}]", text):
+        if bracket in "([{":
+            here += 1
+            deepest = max(deepest, here)
+        elif here:
+            here -= 1
+    return deepest

@@ -1,17 +1,9 @@
 """Grade answers: each response's answer beside its gold, in processes that can be killed.
 
 What counts as the answer is what the prompt protocol's rule finds
-(`evals.grading.answers.EXTRACTORS`): `boxed`, the last balanced `\\boxed{...}` (or
+(`evals.grading.extract.EXTRACTORS`): `boxed`, the last balanced `\\boxed{...}` (or
 `\\fbox{...}`) of a response, or `boxed-or-hashes`. Whether it is the gold is said by one of
-`evals.grading.rules.RULES`. `Grade.status` says how a grade came about; whatever is not `ok` is
-wrong, and is counted apart:
-
-    ok         compared with the gold
-    no_answer  the rule finds none, or an empty one
-    timeout    the comparison ran past its deadline, or would: a power like `9^{9^{9^{9}}}` that no
-               computer finishes is recognised and refused at once
-    error      the answer is longer than MAX_ANSWER_CHARS or nests deeper than MAX_ANSWER_DEPTH, or
-               its worker ran out of memory or died
+`evals.grading.rules.RULES`. `evals.grading.statuses` says how a grade can come about.
 
 A comparison is made once for all responses with the same gold and the same answer; whole numbers
 and fractions are compared without a worker, and no worker starts before one is needed. What can be
@@ -24,15 +16,15 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Literal, Self
+from typing import Self
 
-from evals.grading.answers import EXTRACTORS, bracket_depth
+from evals.grading.brackets import nesting
+from evals.grading.extract import EXTRACTORS
 from evals.grading.pool import Reply, Request, WorkerPool
 from evals.grading.respell import clean
 from evals.grading.rules import DEFAULT, RULES
+from evals.grading.statuses import Status
 
-Status = Literal["ok", "no_answer", "timeout", "error"]
-STATUSES: tuple[Status, ...] = ("ok", "no_answer", "timeout", "error")
 # The longest gold of the six benchmarks has 210 characters and nests 5 deep. Longer boxes hold
 # essays or digits by the thousand (Python itself refuses to read an integer of more than 4,300),
 # deeper ones brackets for their own sake: parsing them costs seconds (20 braces: more than 10 s)
@@ -222,7 +214,7 @@ def _number(text: str) -> Fraction | int | None:
 
 
 def _too_long(text: str) -> bool:
-    return len(text) > MAX_ANSWER_CHARS or bracket_depth(text) > MAX_ANSWER_DEPTH
+    return len(text) > MAX_ANSWER_CHARS or nesting(text) > MAX_ANSWER_DEPTH
 
 
 def _complaint(gold: str, reply: Reply | None) -> str:

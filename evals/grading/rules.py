@@ -17,8 +17,8 @@ Rule = Callable[[str, str], bool]
 
 
 def by_kind(gold: str, answer: str) -> bool:
-    """`evals.grading.judge.judge`. Raises TooLargeError."""
-    from evals.grading.judge import judge
+    """`evals.grading.equivalence.judge`. Raises TooLargeError."""
+    from evals.grading.equivalence import judge
 
     return judge(gold, answer)
 

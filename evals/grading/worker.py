@@ -46,7 +46,7 @@ def peak_memory_mb() -> float:
 
 def reply_to(request: dict[str, Any], memory_mb: int) -> dict[str, Any]:
     """Answer one request; math-verify swallows MemoryError, so a high peak counts as one."""
-    from evals.grading.judge import TooLargeError, is_usable  # noqa: PLC0415 - after the limit
+    from evals.grading.equivalence import TooLargeError, is_usable  # noqa: PLC0415 - after the limit
 
     gold, answer = request["gold"], request["answer"]
     try:

@@ -8,8 +8,8 @@ import math
 from collections.abc import Iterable, Sequence
 from itertools import chain
 
+from evals.grading.statuses import FAILURES
 from evals.table.data import Row, Table
-from evals.table.runs import FAILURES
 
 NOISE = "inside the noise"
 MARK = "≈"

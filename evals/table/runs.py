@@ -17,9 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from evals.grading.rules import RULES
+from evals.grading.statuses import FAILURES
 from evals.records import BadRowError, GradeRow, read_grades
 
-FAILURES = ("no_answer", "timeout", "error")
 Key = tuple[str, str, int]  # benchmark, problem, sample
 Correct = npt.NDArray[np.bool_]
 

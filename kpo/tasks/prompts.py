@@ -34,7 +34,7 @@ class PromptProtocol:
         evaluation: template of the benchmarks' prompts.
         chat: whether the tokenizer's chat template wraps them.
         answers: where the answer of a response is, a key of
-            `evals.grading.answers.EXTRACTORS`; the same in training and evaluation.
+            `evals.grading.extract.EXTRACTORS`; the same in training and evaluation.
     """
 
     name: str

@@ -18,7 +18,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from evals.grading.answers import normalise_gold
+from evals.grading.golds import normalise_gold
 from evals.grading.grader import Grader
 from kpo.common.files import atomic_folder, write_json, write_jsonl, write_text
 from kpo.config.cli import experiment_argument, fail, load_or_exit

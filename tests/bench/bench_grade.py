@@ -23,7 +23,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from evals.grading.answers import normalise_gold
+from evals.grading.golds import normalise_gold
 from evals.grading.grader import Grader
 from evals.grading.respell import clean
 from evals.grading.second_rule import agree

@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from evals.grading.answers import NORMALISERS, normalise_gold
+from evals.grading.golds import NORMALISERS, normalise_gold
 from evals.grading.grader import Grader
 
 Spelling = Callable[[str], str]

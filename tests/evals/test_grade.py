@@ -19,8 +19,8 @@ import pytest
 from evals.grade import main
 from evals.grading import grader as grading
 from evals.grading import worker as grade_worker
+from evals.grading.equivalence import TooLargeError, judge
 from evals.grading.grader import Grade, Grader, grade
-from evals.grading.judge import TooLargeError, judge
 from evals.grading.pool import Reply, Request, WorkerPool
 from evals.records import read_grades
 from tests.bench.bench_grade import BOMBS, GOLDS, make_items
@@ -202,7 +202,7 @@ def test_a_failed_allocation_is_an_error_and_retires_the_worker(
     def exhausted(gold: str, answer: str) -> bool:
         raise MemoryError
 
-    monkeypatch.setattr("evals.grading.judge.judge", exhausted)
+    monkeypatch.setattr("evals.grading.equivalence.judge", exhausted)
     reply = grade_worker.reply_to({"gold": "1", "answer": "2", "rule": "by_kind"}, 10**6)
     assert reply == {"error": "memory", "retire": True}
 

@@ -11,15 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from evals.grading.answers import normalise_gold
+from evals.grading.golds import normalise_gold
 from evals.grading.grader import Grade, Grader, check_golds
 from evals.grading.respell import clean
 from evals.grading.terms import parse
 from evals.grading.units import quantity
-from tests.evals.grading.test_answers import CASES, Case, benchmark_files, read_cases
+from tests.evals.grading.cases import CASES, KINDS, Case, benchmark_files
 from tests.evals.respellings import cases, misjudged, rates, read_golds
 
-KINDS = read_cases("kinds.txt")
 SHARED = Path(__file__).resolve().parents[4] / "shared" / "cases" / "grading.jsonl"
 
 

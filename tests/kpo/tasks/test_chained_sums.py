@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evals.grading.answers import extract_boxed
+from evals.grading.extract import extract_boxed
 from kpo.config.experiment import ChainedSums
 from kpo.tasks import chained_sums
 from kpo.tasks.chained_sums import TIERS, Sum, draw, draw_distinct, write_problems

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from evals.grading.answers import normalise_gold
+from evals.grading.golds import normalise_gold
 from evals.grading.grader import Grader
 from kpo.config.data import Data
 from kpo.tasks.datasets.cleaning import clean, count

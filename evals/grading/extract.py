@@ -1,9 +1,4 @@
-"""Answers as text: find the one that counts, put each benchmark's golds into plain LaTeX.
-
-`NORMALISERS` repair what is odd in one benchmark's golds; each is a pure function of the gold and
-changes nothing when applied twice. What all golds and answers have in common is done by
-`evals.grading.respell.clean`.
-"""
+"""The answer that counts in a response, by the rule of the prompt protocol."""
 
 from __future__ import annotations
 
@@ -11,11 +6,8 @@ import argparse
 import re
 from collections.abc import Callable
 
-from evals.grading.respell import scientific
-
 _TOKEN = re.compile(r"\\\\?(?:boxed|fbox)\s*\{|\\.|[{}]", re.DOTALL)
 _BOXES = ("\\boxed", "\\fbox")
-_BRACKET = re.compile(r"[()\[\]{}]")
 _HASHES = re.compile(r"(?<!#)####(?!#)")
 _ANSWER = re.compile(
     r"\A(?:the\s+)?(?:final\s+)?answer\b[\s*_`]*(?:is\b|:|=)?[\s*_`:]*", re.IGNORECASE
@@ -137,63 +129,3 @@ def _open_boxes(content: str) -> str:
             parts.append(content[end : token.start()])
             end = token.end()
     return "".join([*parts, content[end:]])
-
-
-def bracket_depth(text: str) -> int:
-    """How deep round, square and curly brackets nest, escaped ones included."""
-    depth = deepest = 0
-    for bracket in _BRACKET.findall(text):
-        if bracket in "([{":
-            depth += 1
-            deepest = max(deepest, depth)
-        elif depth:
-            depth -= 1
-    return deepest
-
-
-def _integers(gold: str) -> str:
-    """AIME answers have leading zeros (`025`)."""
-    text = gold.strip()
-    return str(int(text)) if re.fullmatch(r"0\d{1,8}", text) else text
-
-
-def _trailing_letter(gold: str) -> str:
-    """`6m` as `6(m)`: math-verify takes a last letter after a number for a unit and drops it."""
-    return re.sub(r"([\d}])\s*([cdghlmost])\Z", r"\1(\2)", gold)
-
-
-def _minerva(gold: str) -> str:
-    """Python spellings (`np.arcsin(10/13)`, `-1./3`, `4e33`), stray dollars, trailing variables."""
-    text = " ".join(gold.replace("$", "").split())
-    text = re.sub(r"\bnp\.arcsin", r"\\arcsin", text)
-    text = re.sub(r"(?<=\d)\./(?=\d)", "/", text)
-    text = re.sub(r"^\\frac\{d ?[A-Za-z]\}\{d ?[a-z]\}=", "", text)  # then it may be left out
-    return _trailing_letter(scientific(text))
-
-
-def _olympiadbench(gold: str) -> str:
-    """Dollars, a full stop, a typo, words after the answer, a name with a subscript before it."""
-    text = " ".join(re.sub(r"(?<!\\)\$", "", gold).split())
-    text = re.sub(r",? where .*", "", text).rstrip(". ")
-    text = re.sub(r"^[a-z](?=\([^()]*\]$)", "", text)  # t(0,4]
-    text = re.sub(r"^[a-z]_\{\\max ?\}=", "", text)
-    return _trailing_letter(text)
-
-
-NORMALISERS: dict[str, Callable[[str], str]] = {
-    "aime24": _integers,
-    "aime25": _integers,
-    "amc23": _integers,
-    "gsm8k": _integers,
-    "gsm8k-train": _integers,
-    "dapo-math-17k": _integers,
-    "math500": str.strip,
-    "minerva": _minerva,
-    "olympiadbench": _olympiadbench,
-}
-
-
-def normalise_gold(benchmark: str, gold: str) -> str:
-    """The gold of a data set as plain LaTeX (unchanged for an unknown one)."""
-    normaliser = NORMALISERS.get(benchmark)
-    return gold if normaliser is None else normaliser(gold)

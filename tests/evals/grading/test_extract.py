@@ -3,35 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import time
-from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evals.grading.answers import (
-    NORMALISERS,
-    bracket_depth,
-    extract_boxed,
-    extract_boxed_or_hashes,
-    normalise_gold,
-)
+from evals.grading.brackets import nesting
+from evals.grading.extract import extract_boxed, extract_boxed_or_hashes
+from evals.grading.golds import NORMALISERS, normalise_gold
 from evals.grading.grader import MAX_ANSWER_CHARS, Grade, Grader, check_golds
 from evals.grading.respell import clean
-
-COUNTS = {
-    "aime24": 30,
-    "aime25": 30,
-    "amc23": 40,
-    "math500": 500,
-    "minerva": 272,
-    "olympiadbench": 675,
-    "gsm8k": 1319,
-}
+from tests.evals.grading.cases import CASES, COUNTS, Case, benchmark_files
 
 
 @pytest.mark.parametrize(
@@ -162,33 +146,8 @@ def test_cleaning_is_quick(start: str) -> None:
 def test_nothing_raises(text: str) -> None:
     for answer in (text, extract_boxed(text) or "", extract_boxed(f"\\boxed{{{text}}}") or ""):
         assert isinstance(clean(answer), str)
-        assert 0 <= bracket_depth(answer) <= len(answer)
+        assert 0 <= nesting(answer) <= len(answer)
         assert all(isinstance(normalise(answer), str) for normalise in NORMALISERS.values())
-
-
-class Case(NamedTuple):
-    """A gold as its benchmark has it, answers that are right and answers that are wrong."""
-
-    benchmark: str
-    gold: str
-    right: tuple[str, ...]
-    wrong: tuple[str, ...]
-
-
-def read_cases(name: str) -> list[Case]:
-    text = Path(__file__).with_name(name).read_text(encoding="utf-8")
-    cases = []
-    for block in text.split("\n\n")[1:]:
-        head, right, wrong = block.strip().split("\n")
-        benchmark, gold = head.split(": ", 1)
-        assert (right[:2], wrong[:2]) == ("= ", "! ")
-        cases.append(
-            Case(benchmark, gold, tuple(right[2:].split(" ;; ")), tuple(wrong[2:].split(" ;; ")))
-        )
-    return cases
-
-
-CASES = read_cases("golds.txt")
 
 
 @pytest.fixture(scope="module")
@@ -237,12 +196,6 @@ def test_unusable_golds_are_named(gold: str) -> None:
         check_golds([("problem 6", r"\dfrac{9}{7}"), ("problem 7", gold), ("problem 8", "8")])
     assert repr(gold) in str(error.value)
     assert "problem 6" not in str(error.value)
-
-
-def benchmark_files() -> list[Path]:
-    beside = Path(__file__).resolve().parents[4] / "shared" / "benchmarks"
-    folder = Path(os.environ.get("KPO_BENCHMARKS", beside))
-    return [path for name in COUNTS if (path := folder / f"{name}.jsonl").exists()]
 
 
 @pytest.mark.skipif(

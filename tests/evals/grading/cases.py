@@ -1,0 +1,49 @@
+"""Golds with answers that are right and wrong: golds.txt, kinds.txt, and the benchmarks' files."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+COUNTS = {
+    "aime24": 30,
+    "aime25": 30,
+    "amc23": 40,
+    "math500": 500,
+    "minerva": 272,
+    "olympiadbench": 675,
+    "gsm8k": 1319,
+}
+
+
+class Case(NamedTuple):
+    """A gold as its benchmark has it, answers that are right and answers that are wrong."""
+
+    benchmark: str
+    gold: str
+    right: tuple[str, ...]
+    wrong: tuple[str, ...]
+
+
+def read_cases(name: str) -> list[Case]:
+    text = Path(__file__).with_name(name).read_text(encoding="utf-8")
+    cases = []
+    for block in text.split("\n\n")[1:]:
+        head, right, wrong = block.strip().split("\n")
+        benchmark, gold = head.split(": ", 1)
+        assert (right[:2], wrong[:2]) == ("= ", "! ")
+        cases.append(
+            Case(benchmark, gold, tuple(right[2:].split(" ;; ")), tuple(wrong[2:].split(" ;; ")))
+        )
+    return cases
+
+
+CASES = read_cases("golds.txt")
+KINDS = read_cases("kinds.txt")
+
+
+def benchmark_files() -> list[Path]:
+    beside = Path(__file__).resolve().parents[4] / "shared" / "benchmarks"
+    folder = Path(os.environ.get("KPO_BENCHMARKS", beside))
+    return [path for name in COUNTS if (path := folder / f"{name}.jsonl").exists()]
