@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from kpo.config.engines import CPU_HEAD_SIZES, head_size
-from tests.kpo.config.test_experiment import HUB, SCRATCH, changed, load, refusal
+from tests.kpo.config.experiments import HUB, SCRATCH, changed, load, refusal
 from tests.kpo.config.test_lengths import STATED
 from tests.kpo.models import FAMILIES, tiny_policy
 

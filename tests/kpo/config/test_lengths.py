@@ -12,7 +12,7 @@ from kpo.tasks.chained_sums import LONGEST_TEXT, write_problems
 from kpo.tasks.problems import load_problems
 from kpo.tasks.prompts import PROTOCOLS
 from kpo.tasks.tokenizer import character_tokenizer
-from tests.kpo.config.test_experiment import HUB, SCRATCH, Tree, changed, load, refusal
+from tests.kpo.config.experiments import HUB, SCRATCH, Tree, changed, load, refusal
 
 STATED = {
     "hidden_size": 32,

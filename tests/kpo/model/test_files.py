@@ -18,7 +18,7 @@ from kpo.config.policy import PretrainedPolicy
 from kpo.model.architecture import ArchitectureError, architecture, origin
 from kpo.model.files import ModelError, read_config
 from kpo.model.policy import load_policy, load_tokenizer, save_model
-from tests.kpo.config.test_experiment import HUB, changed
+from tests.kpo.config.experiments import HUB, changed
 from tests.kpo.models import edit, tiny_policy
 
 

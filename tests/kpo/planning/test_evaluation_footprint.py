@@ -10,7 +10,7 @@ from kpo.planning.evaluation_footprint import EvaluationFootprint
 from kpo.planning.footprint import size_of
 from kpo.planning.machine import Device
 from kpo.planning.sampling_footprint import RESERVE
-from tests.kpo.config.test_experiment import HUB, load
+from tests.kpo.config.experiments import HUB, load
 from tests.kpo.models import tiny_policy
 
 DEVICE = Device(memory=10e9, rate=1e12)

@@ -13,7 +13,7 @@ import yaml
 
 from kpo.model.policy import Policy, response_logprobs, save_model
 from kpo.tasks.prompts import PROTOCOLS
-from tests.kpo.config.test_experiment import SCRATCH
+from tests.kpo.config.experiments import SCRATCH
 from tests.kpo.models import tiny_policy
 
 pytestmark = [pytest.mark.slow, pytest.mark.vllm]

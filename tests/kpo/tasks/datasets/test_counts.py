@@ -15,7 +15,7 @@ from kpo.tasks.datasets.counts import (
 from kpo.tasks.datasets.sources import SOURCES
 from kpo.tasks.problems import DataError, Problem, content_hash
 from kpo.tasks.training_set import TrainingSet, write
-from tests.kpo.config.test_experiment import HUB, SCRATCH, Tree, changed, load
+from tests.kpo.config.experiments import HUB, SCRATCH, Tree, changed, load
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,9 @@
+"""Experiment files are read where the environment names no folder of data."""
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def _no_folders(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("KPO_TRAIN_PROBLEMS", raising=False)
+    monkeypatch.delenv("KPO_BENCHMARKS", raising=False)

@@ -1,0 +1,107 @@
+"""What a change of a setting reruns."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kpo.common.source_code import code_hash
+from kpo.config.experiment import Experiment
+from tests.kpo.config.experiments import DROP, GRPO, HUB, SCRATCH, Tree, changed, load
+
+STAGES = ("problems", "test_problems", "base", "data", "evaluate", "grade", "table")
+
+
+def sections(experiment: Experiment) -> Iterator[tuple[str, Tree]]:
+    for stage in STAGES:
+        yield stage, experiment.section(stage)
+    for method in experiment.methods:
+        yield f"train {method}", experiment.section("train", method)
+
+
+def rerun(folder: Path, before: Tree, after: Tree) -> set[str]:
+    """Stages (and train of which method) that are there before and change, or go."""
+    old, new = (dict(sections(load(folder, tree))) for tree in (before, after))
+    return {stage for stage in old if old[stage] != new.get(stage)}
+
+
+TRAIN = {"train grpo", "train kpo"}
+CHANGES: list[tuple[Tree, str, Any, set[str]]] = [
+    (SCRATCH, "experiment", "other", set()),
+    (SCRATCH, "seeds", [0, 1, 2], {"table"}),
+    (
+        changed(SCRATCH, "train/max_prompt_tokens", 100),
+        "prompt",
+        "boxed",
+        {"base", "evaluate", *TRAIN},
+    ),
+    (SCRATCH, "task/train", 5, {"problems"}),
+    (SCRATCH, "task/test", 5, {"test_problems"}),
+    (SCRATCH, "task/seed", 5, {"problems", "test_problems"}),
+    (SCRATCH, "policy/layers", 2, {"base"}),
+    (SCRATCH, "policy/warm_up/seed", 2, {"base"}),
+    (SCRATCH, "train/lr", 2e-4, TRAIN),
+    (SCRATCH, "train/threads", 2, set()),
+    (SCRATCH, "train/max_response_tokens", 200, TRAIN),
+    (SCRATCH, "train/max_response_tokens", 300, {"base", *TRAIN}),  # more positions
+    (SCRATCH, "evaluate/max_response_tokens", 300, {"base", "evaluate", "table"}),
+    (SCRATCH, "evaluate/samples", 8, {"evaluate", "table"}),
+    (SCRATCH, "evaluate/threads", 2, set()),
+    (SCRATCH, "grading/timeout_s", 1.5, {"grade", *TRAIN}),  # rewards are grades
+    (SCRATCH, "grading/rule", "math_verify", {"grade", *TRAIN}),
+    (SCRATCH, "methods/kpo/q", 1e-4, {"train kpo", "table"}),
+    (SCRATCH, "methods/kpo/label", "New", {"table"}),
+    (SCRATCH, "methods/more", GRPO, {"table"}),
+    (SCRATCH, "methods/grpo", DROP, {"train grpo", "table"}),
+    (SCRATCH, "methods/grpo/clip_low", 0.2, {"table"}),  # the default, spelled out
+    (HUB, "policy/revision", "abc", {"base"}),
+    (HUB, "prompt", "boxed", {"evaluate", *TRAIN}),
+    (HUB, "data/train_folder", "data", {"data", *TRAIN}),
+    (HUB, "data/benchmarks_folder", "data", {"evaluate"}),
+    (HUB, "data/sources/gsm8k-train", {"hub": "a", "split": "b"}, {"data", *TRAIN}),
+    (HUB, "data/sources/aime24", {"hub": "a", "split": "b"}, {"evaluate"}),
+    (HUB, "data/sources/unused", {"hub": "a", "split": "b"}, set()),
+    (HUB, "data/overlong", "refuse", TRAIN),
+    *((HUB, f"data/{key}", "refuse", {"data"}) for key in ("duplicates", "contradictions")),
+    (HUB, "data/unusable_golds", "drop", {"data"}),
+    (HUB, "data/contamination", "keep", {"data"}),
+    (HUB, "evaluate/benchmarks", ["aime24"], {"evaluate", "table"}),  # trains nothing again
+]
+
+
+@pytest.mark.parametrize(
+    ("tree", "path", "value", "stages"), CHANGES, ids=[path for _, path, _, _ in CHANGES]
+)
+def test_a_change_reruns_what_depends_on_it(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    tree: Tree,
+    path: str,
+    value: Any,
+    stages: set[str],
+) -> None:
+    (tmp_path / "data").mkdir()
+    for name in ("gsm8k-train", "aime24", "math500"):
+        (tmp_path / "data" / f"{name}.jsonl").touch()
+    monkeypatch.chdir(tmp_path)
+    assert rerun(tmp_path, tree, changed(tree, path, value)) == stages
+
+
+def test_no_key_is_without_effect() -> None:
+    """A new key of Experiment needs a stage that depends on it, and a line in CHANGES."""
+    effective = {path.split("/")[0] for _, path, _, stages in CHANGES if stages}
+    assert effective == set(Experiment.model_fields) - {"experiment"}
+
+
+def test_a_training_section_records_the_objective_with_its_defaults(tmp_path: Path) -> None:
+    experiment = load(tmp_path, SCRATCH)
+    assert experiment.section("train", "grpo")["method"] == {
+        "objective": "grpo",
+        "clip_low": 0.2,
+        "clip_high": 0.2,
+        "code": code_hash("baselines.grpo"),
+    }
+    kpo = experiment.section("train", "kpo")["method"]
+    assert kpo["q"] == 1e-6
+    assert kpo["memory"] == pytest.approx(1000, rel=1e-3)
