@@ -36,10 +36,11 @@ test: $(READY) ## the test suite (ARGS="..." goes to pytest)
 bench: $(READY) .venv-trl/.installed-trl ## speed of filter, sampler, grader, and trainer beside TRL
 	$(foreach bench,$(BENCHES),$(BIN)/python -m tests.bench.$(bench) &&) true
 
-lint: $(READY) ## ruff, mypy and snakemake --lint
+lint: $(READY) ## ruff, mypy, the direction of imports, snakemake --lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 	$(BIN)/snakemake --lint
 
 env: $(READY) ## only set up .venv
