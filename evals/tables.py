@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from evals.metrics import Floats, avg_scores, bootstrap_levels, interval, pass_scores
+from evals.metrics import Floats, avg_scores, interval, pass_scores, variance_levels
 from evals.statistics.differences import LEVEL, Tests, compare_rows, holm_families
 from evals.table.contamination import contamination_notes
 from evals.table.data import Cell, Comparison, Row, Table
@@ -100,9 +100,9 @@ def _cells(blocks: list[Floats]) -> list[Cell]:
     """Cells of one row and metric: each benchmark, then the macro-average."""
     cells = []
     for chosen in [*([block] for block in blocks), blocks]:
-        levels = bootstrap_levels([block[None] for block in chosen])
+        levels = variance_levels(chosen)
         low, high = interval(levels)
-        cells.append(Cell(float(levels.mean[0]), float(low[0]), float(high[0])))
+        cells.append(Cell(float(levels.mean), float(low), float(high)))
     return cells
 
 

@@ -22,8 +22,8 @@ towards S - 1. (With the base model: over its pairs with the M trained rows, (S 
 Holm (Scand. J. Stat. 6, 1979) corrects within two families for each metric, the overall column and
 all benchmarks together, over every pair that has a baseline in it. That is more than the table
 shows, and is what pays for picking the best baseline after looking. Of simulated tables without any
-true difference (3,000 each) 1 % show one where the seeds of all rows are alike, 2 % where those of
-one row are four times as far apart, and 5 % at twelve times.
+true difference (10,000 each) 1 % show one where the seeds of all rows are alike, 3 % where those of
+one row are four times as far apart, and 6 % at twelve times.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from itertools import combinations
 import numpy as np
 import numpy.typing as npt
 
-from evals.metrics import CONFIDENCE, RESAMPLES, Floats, Spread, bootstrap_levels
+from evals.metrics import CONFIDENCE, ROUNDING, Floats, Spread, variance_levels
 
 LEVEL = 1 - CONFIDENCE
 POWER = 0.80
@@ -62,9 +62,7 @@ def all_pairs(rows: int) -> list[Pair]:
     return [(j, i) for i, j in combinations(range(rows), 2)]
 
 
-def compare_rows(
-    rows: Sequence[Sequence[Floats]], *, resamples: int = RESAMPLES, seed: int = 0
-) -> Tests:
+def compare_rows(rows: Sequence[Sequence[Floats]]) -> Tests:
     """Test every pair of rows; rows[r]: an array of scores [..., seeds, problems] a benchmark.
 
     Several benchmarks give the macro-average. Trained rows have the same seeds in the same order.
@@ -83,33 +81,26 @@ def compare_rows(
             for b in range(len(rows[0]))
         ]
         independent = sum(trained) - (kind == 2)
-        for field, values in _test_group(scores, independent, resamples, seed).items():
+        for field, values in _test_group(scores, independent).items():
             getattr(result, field)[..., members] = values
     return result
 
 
-def _test_group(
-    scores: Sequence[Floats], independent: int, resamples: int, seed: int
-) -> dict[str, Floats]:
+def _test_group(scores: Sequence[Floats], independent: int) -> dict[str, Floats]:
     """Tests of pairs whose seed variances are pooled; scores: [..., pairs, seeds, problems]."""
-    shape = scores[0].shape[:-2]
-    flat = [x.reshape(-1, *x.shape[-2:]) for x in scores]
-    levels = bootstrap_levels(flat, resamples=resamples, seed=seed)
-    mean, own, problem, answer, problem_df = (
-        x.reshape(shape)
-        for x in (levels.mean, levels.seed, levels.problem, levels.answer, levels.problem_df)
-    )
-    S, pairs = levels.seeds, shape[-1]
+    levels = variance_levels(scores)
+    own, problem, answer = levels.seed, levels.problem, levels.answer
+    mean, S, pairs = levels.mean, levels.seeds, levels.mean.shape[-1]
     V_seed = np.maximum(np.maximum(own, own.mean(-1, keepdims=True)), answer)
     # Where nothing varies at all, the smallest thing that could: one problem in one seed.
-    V_seed = np.where(V_seed > 0, V_seed, 1 / (S * levels.effective_problems) ** 2)
+    V_seed = np.where(V_seed > ROUNDING, V_seed, 1 / (S * levels.effective_problems) ** 2)
     total, squares = own.sum(-1, keepdims=True), pairs * (own**2).sum(-1, keepdims=True)
     evenness = np.divide(total**2, squares, out=np.ones_like(total), where=squares > 0)
     spread = Spread(
         V_seed if S > 1 else np.zeros_like(own),
         np.maximum(problem - answer, 0) if S > 1 else problem,
         np.maximum((S - 1) * independent * evenness, max(S - 1, 1)),
-        problem_df,
+        levels.problem_df,
     )
     h = spread.half_width(LEVEL)
     found = {"mean": mean, "low": mean - h, "high": mean + h}
@@ -120,25 +111,25 @@ def _test_group(
 
 
 def holm(p: npt.ArrayLike) -> Floats:
-    """Holm's step-down adjusted p-values; nan stays nan and is not counted.
+    """Holm's step-down adjusted p-values of each family [..., n]; nan stays nan, not counted.
 
     adjusted_(i) = max_{j <= i} min(1, (n - j + 1) p_(j)), p sorted upwards.
     """
     values = np.asarray(p, dtype=np.float64)
-    adjusted = np.full(values.shape, np.nan)
-    known = np.flatnonzero(~np.isnan(values))
-    order = known[np.argsort(values[known], kind="stable")]
-    steps = values[order] * np.arange(len(order), 0, -1)
-    adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1)
+    order = values.argsort(axis=-1, kind="stable")  # nan goes last
+    known = (~np.isnan(values)).sum(axis=-1, keepdims=True)
+    steps = np.take_along_axis(values, order, -1) * (known - np.arange(values.shape[-1]))
+    adjusted = np.empty_like(values)
+    np.put_along_axis(adjusted, order, np.minimum(np.maximum.accumulate(steps, -1), 1), -1)
     return adjusted
 
 
 def holm_families(tests: Sequence[Tests], baselines: Sequence[int]) -> list[Floats]:
-    """Adjusted p of every column of one metric, nan for pairs without a baseline.
+    """Adjusted p [..., pairs] of every column of one metric, nan for pairs without a baseline.
 
     tests: the benchmarks' columns and, last, the overall column.
     """
     counted = np.array([i in baselines or j in baselines for i, j in tests[0].pairs], dtype=bool)
-    p = np.stack([np.where(counted, column.p, np.nan) for column in tests])
-    benchmarks = holm(p[:-1].ravel()).reshape(len(tests) - 1, -1)
+    p = [np.where(counted, column.p, np.nan) for column in tests]
+    benchmarks = np.split(holm(np.concatenate(p[:-1], axis=-1)), len(tests) - 1, axis=-1)
     return [*benchmarks, holm(p[-1])]

@@ -39,6 +39,20 @@ class World:
         return float(score @ weights / weights.sum())
 
 
+Rows = list[list[Floats]]  # row -> benchmark -> [..., seeds, problems]
+
+
+def additive(rng: np.random.Generator, shift: float, *tables: int) -> Rows:
+    """Four rows of normal scores in tables [*tables]; the last is better by `shift`."""
+    shared = rng.normal(size=(*tables, 1, 60))
+    rows: Rows = [[] for _ in range(4)]
+    for blocks in rows:
+        scale = {(1, 60): 0.1, (3, 1): 0.03, (3, 60): 0.1}
+        noise = sum(s * rng.normal(size=(*tables, *shape)) for shape, s in scale.items())
+        blocks.append(shared + noise + shift * (blocks is rows[-1]))
+    return rows
+
+
 def scores(counts: Floats, metric: str) -> Floats:
     """avg@16 or pass@16 of single problems."""
     return counts / SAMPLES if metric == "avg" else (counts > 0).astype(np.float64)

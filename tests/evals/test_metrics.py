@@ -1,8 +1,7 @@
-"""avg@k, pass@k and their intervals: against enumeration, closed forms and known truth."""
+"""avg@k, pass@k, the levels of their variance and their limits: against enumeration and by hand."""
 
 import math
-from dataclasses import replace
-from itertools import combinations
+from itertools import combinations, product
 
 import numpy as np
 import numpy.typing as npt
@@ -11,16 +10,14 @@ from scipy import stats
 
 from evals.metrics import (
     Floats,
-    Levels,
     Spread,
     avg_at_k,
-    bootstrap_levels,
     interval,
     pass_at_k,
     pass_scores,
+    variance_levels,
 )
 from tests.evals.simulated import SAMPLES, World, scores
-from tests.patience import processor_seconds
 
 CORRECT = np.array([[1, 0, 0, 0, 0, 0], [1, 1, 0, 1, 0, 0], [0] * 6, [1] * 6])
 
@@ -87,88 +84,100 @@ def anova(x: Floats) -> dict[str, float]:
     return {n: v / d / (S * P) for n, v, d in zip(names, parts, df, strict=True)}
 
 
-def test_the_bootstrap_agrees_with_the_analysis_of_variance() -> None:
+def test_levels_are_those_of_the_analysis_of_variance() -> None:
     x = scores(World(seed=0.4).counts(np.random.default_rng(1), 3, 4), "avg")
-    levels = bootstrap_levels([x], resamples=20_000)
+    levels = variance_levels([x])
     for row in range(3):
         assert levels.mean[row] == pytest.approx(x[row].mean())
         for name, expected in anova(x[row]).items():
-            assert getattr(levels, name)[row] == pytest.approx(expected, rel=0.05)
+            assert getattr(levels, name)[row] == pytest.approx(expected)
+
+
+def redrawn(effects: Floats) -> float:
+    """Mean square of the mean of n effects over all n^n ways to redraw them with replacement."""
+    n = effects.size
+    return float(np.mean([np.mean(draw) ** 2 for draw in product(effects.ravel(), repeat=n)]))
+
+
+def test_levels_are_what_a_bootstrap_with_every_resample_finds() -> None:
+    x = np.random.default_rng(12).random((2, 3))
+    mean, by_seed, by_problem = x.mean(), x.mean(1, keepdims=True), x.mean(0, keepdims=True)
+    levels = variance_levels([x])
+    assert levels.seed == pytest.approx(redrawn(by_seed - mean) * 2)
+    assert levels.problem == pytest.approx(redrawn(by_problem - mean) * 3 / 2)
+    assert levels.answer == pytest.approx(redrawn(x - by_seed - by_problem + mean) * 6 / 2)
+
+
+def test_levels_expect_the_variances_of_a_known_world() -> None:
+    rng = np.random.default_rng(13)
+    a, b, e = (rng.normal(size=(40_000, *shape)) for shape in ((3, 1), (1, 8), (3, 8)))
+    levels = variance_levels([0.5 * a + 2 * b + e])
+    A, B, E = 0.25 / 3, 4 / 8, 1 / 24
+    for found, expected in ((levels.seed, A + E), (levels.problem, B + E), (levels.answer, E)):
+        assert found.mean() == pytest.approx(expected, rel=0.02)
+    assert levels.mean.var() == pytest.approx(A + B + E, rel=0.02)
 
 
 def test_the_macro_average_weighs_benchmarks_alike_and_shares_their_seeds() -> None:
     rng = np.random.default_rng(2)
     small, large = (World(problems=n, seed=0.5).counts(rng, 1, 3) / SAMPLES for n in (20, 100))
-    levels = bootstrap_levels([small, large], resamples=20_000)
+    levels = variance_levels([small, large])
     by_seed = (small.mean(2) + large.mean(2))[0] / 2
     parts = anova(small[0]), anova(large[0])
     assert levels.mean[0] == pytest.approx(by_seed.mean())
-    assert levels.seed[0] == pytest.approx(by_seed.var(ddof=1) / 3, rel=0.05)
+    assert levels.seed[0] == pytest.approx(by_seed.var(ddof=1) / 3)
     for name in ("problem", "answer"):
         expected = sum(part[name] for part in parts) / 4
-        assert getattr(levels, name)[0] == pytest.approx(expected, rel=0.05)
+        assert getattr(levels, name)[0] == pytest.approx(expected)
     df = sum(p["problem"] for p in parts) ** 2 / (
         parts[0]["problem"] ** 2 / 19 + parts[1]["problem"] ** 2 / 99
     )
-    assert levels.problem_df[0] == pytest.approx(df, rel=0.1)
+    assert levels.problem_df[0] == pytest.approx(df)
 
 
 def test_one_seed_has_no_seed_level() -> None:
     x = World().counts(np.random.default_rng(3), 1, 1) / SAMPLES
-    levels = bootstrap_levels([x], resamples=20_000)
+    levels = variance_levels([x])
     assert levels.seed[0] == levels.answer[0] == 0
-    assert levels.problem[0] == pytest.approx(x.var(ddof=1) / x.size, rel=0.05)
-
-
-def test_the_same_seed_gives_the_same_limits_and_another_seed_others() -> None:
-    x = World().counts(np.random.default_rng(4), 2, 3) / SAMPLES
-    first, again, other = (interval(bootstrap_levels([x], seed=seed)) for seed in (0, 0, 1))
-    assert np.array_equal(first, again)
-    assert not np.array_equal(first, other)
+    assert levels.problem[0] == pytest.approx(x.var(ddof=1) / x.size)
 
 
 def test_a_row_has_the_same_limits_alone_and_among_others() -> None:
     x = World().counts(np.random.default_rng(5), 6, 3) / SAMPLES
-    together, alone = interval(bootstrap_levels([x])), interval(bootstrap_levels([x[4:5]]))
+    together, alone = interval(variance_levels([x])), interval(variance_levels([x[4:5]]))
     assert np.allclose(np.array(together)[:, 4], np.array(alone)[:, 0], atol=1e-12)
-
-
-def test_2000_resamples_of_a_cell_are_cheap() -> None:
-    x = World(problems=200).counts(np.random.default_rng(6), 1, 3) / SAMPLES
-    with processor_seconds(20):  # 0.1 on an idle core; one at a time they take minutes
-        interval(bootstrap_levels([x], resamples=2000))
 
 
 @pytest.mark.parametrize("problems", [4, 50])
 def test_nothing_solved_is_no_certainty(problems: int) -> None:
-    levels = bootstrap_levels([np.zeros((1, 3, problems))])
+    levels = variance_levels([np.zeros((1, 3, problems))])
     low, high = interval(levels)
     assert low[0] == 0
     assert high[0] == pytest.approx(1 - 0.025 ** (1 / problems))  # all of n trials fail
-    low, high = interval(bootstrap_levels([np.ones((1, 3, problems))]))
+    low, high = interval(variance_levels([np.ones((1, 3, problems))]))
     assert (low[0], high[0]) == (pytest.approx(0.025 ** (1 / problems)), 1)
 
 
 def test_problems_that_are_all_alike_are_no_certainty() -> None:
-    low, high = interval(bootstrap_levels([np.full((1, 1, 10), 0.5)]))
+    low, high = interval(variance_levels([np.full((1, 1, 10), 0.5)]))
     assert low[0] == pytest.approx(0.187, abs=1e-3)  # 5 of 10, Clopper and Pearson
     assert high[0] == pytest.approx(0.813, abs=1e-3)
 
 
 def test_problems_that_differ_less_than_answers_do_leave_the_answers_noise() -> None:
     x = np.array([[[0, 1, 1, 0.5], [1, 0, 0, 0.5], [0.5, 0.5, 0.5, 0.6]]])  # seeds cancel out
-    low, high = interval(bootstrap_levels([x]))
+    low, high = interval(variance_levels([x]))
     assert high[0] - low[0] > 0.1
 
 
 def test_one_problem_has_no_interval() -> None:
-    low, high = interval(bootstrap_levels([np.full((1, 3, 1), 0.5)]))
+    low, high = interval(variance_levels([np.full((1, 3, 1), 0.5)]))
     assert np.isnan([low[0], high[0]]).all()
 
 
 def test_limits_stay_between_0_and_1_around_the_mean() -> None:
     x = World(level=-4, problem=2, seed=1).counts(np.random.default_rng(7), 500, 3) / SAMPLES
-    low, high = interval(bootstrap_levels([x], resamples=200))
+    low, high = interval(variance_levels([x]))
     mean = x.mean((1, 2))
     assert ((low >= 0) & (low <= mean) & (mean <= high) & (high <= 1)).all()
 
@@ -181,57 +190,3 @@ def test_degrees_of_freedom_lie_between_those_of_the_levels() -> None:
     assert np.allclose(spread.half_width(0.05), t * np.sqrt(V_1 + V_2))
     assert np.allclose(spread.p_value(t * np.sqrt(V_1 + V_2))[:3], 0.05)
     assert spread.p_value(np.zeros(4)).tolist() == [1] * 4
-
-
-def coverage(levels: Levels, truth: float) -> float:
-    low, high = interval(levels)
-    return float(((low <= truth) & (truth <= high)).mean())
-
-
-TABLES = 4000  # simulated; their coverage is known within 0.4 % (one standard error)
-WORLDS = {
-    "seeds alike": World(seed=0.0),
-    "default": World(),
-    "half of the variance in seeds": World(problems=150, seed=0.2),
-    "seeds apart": World(problems=150, seed=0.5),
-    "few, hard": World(problems=30, level=-3, problem=2, both=0.3),
-    "many": World(problems=400, level=0, problem=2, both=0.3),
-}
-
-
-@pytest.mark.parametrize("metric", ["avg", "pass"])
-@pytest.mark.parametrize("name", WORLDS)
-def test_intervals_of_three_seeds_cover_the_truth(name: str, metric: str) -> None:
-    world = WORLDS[name]
-    if metric == "pass" and world.level >= 1:  # else all is solved
-        world = replace(world, level=-1.5)
-    x = scores(world.counts(np.random.default_rng(8), TABLES, 3), metric)
-    assert 0.93 <= coverage(bootstrap_levels([x], resamples=500), world.truth(metric)) <= 0.97
-
-
-@pytest.mark.parametrize("metric", ["avg", "pass"])
-def test_intervals_of_the_base_model_cover_the_truth(metric: str) -> None:
-    world = World(level=-1, seed=0)
-    x = scores(world.counts(np.random.default_rng(9), TABLES, 1), metric)
-    assert 0.93 <= coverage(bootstrap_levels([x]), world.truth(metric)) <= 0.97
-
-
-def test_intervals_of_the_macro_average_cover_the_truth() -> None:
-    rng = np.random.default_rng(10)
-    worlds = [World(problems=n, level=0, seed=0) for n in (30, 60, 200)]
-    shift = 0.06 * rng.normal(size=(TABLES, 3, 1))  # of a seed, the same in every benchmark
-    blocks = [np.clip(w.counts(rng, TABLES, 3) / SAMPLES + shift, 0, 1) for w in worlds]
-    truth = np.mean([block.mean() for block in blocks])  # of so many tables: within 0.001 of it
-    assert 0.93 <= coverage(bootstrap_levels(blocks), float(truth)) <= 0.97
-
-
-def test_percentiles_over_three_seeds_would_cover_too_little() -> None:
-    world = WORLDS["seeds apart"]
-    rng = np.random.default_rng(11)
-    x = scores(world.counts(rng, 300, 3), "avg")
-    P = world.problems
-    s = rng.multinomial(3, np.full(3, 1 / 3), size=500) / 3
-    p = rng.multinomial(P, np.full(P, 1 / P), size=500) / P
-    means = np.einsum("bs,tsp,bp->tb", s, x, p, optimize=True)
-    low, high = np.quantile(means, (0.025, 0.975), axis=1)
-    assert ((low <= world.truth("avg")) & (world.truth("avg") <= high)).mean() < 0.88

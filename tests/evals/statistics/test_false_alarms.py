@@ -1,0 +1,83 @@
+"""Paired tests on simulated tables: how often they cry wolf, how often they see what is there."""
+
+import numpy as np
+import pytest
+from scipy import special
+
+from evals.metrics import Floats
+from evals.statistics.differences import POWER, all_pairs, compare_rows, holm_families
+from tests.evals.simulated import SAMPLES, Rows, additive, scores
+
+pytestmark = pytest.mark.slow
+TABLES, AT_ONCE = 10_000, 1_000
+PLACE = all_pairs(4).index((3, 0))
+WORLDS = {
+    "no seed effect": ([0.0] * 5, 0.01),
+    "alike": ([0.15] * 5, 0.02),
+    "alike, far apart": ([0.5] * 5, 0.02),
+    "two rows five times as noisy": ([0.1, 0.1, 0.1, 0.5, 0.5], 0.03),
+    "one row four times as noisy": ([0.13, 0.2, 0.13, 0.12, 0.48], 0.035),
+    "one row twelve times as noisy": ([0.1, 0.1, 0.1, 0.1, 1.2], 0.065),
+    "a baseline twelve times as noisy": ([1.2, 0.1, 0.1, 0.1, 0.1], 0.07),
+}
+
+
+def null_tables(
+    rng: np.random.Generator, deviations: list[float], problems: tuple[int, ...]
+) -> Rows:
+    """AT_ONCE tables of counts: a row of one seed, and rows with the same expected score.
+
+    Their seeds are apart by `deviations` (logit); around logit 0 the expected score is 0.5 whatever
+    the deviation.
+    """
+    seeds = [d * rng.normal(size=(AT_ONCE, 3, 1)) for d in deviations]
+    seeds = [np.zeros((AT_ONCE, 1, 1)), *seeds]
+    rows: Rows = [[] for _ in seeds]
+    for n in problems:
+        shared = rng.normal(size=(AT_ONCE, 1, n))
+        for a, cells in zip(seeds, rows, strict=True):
+            own = 0.2 * rng.normal(size=(AT_ONCE, 1, n))
+            logit = shared + own + a + 0.1 * rng.normal(size=(*a.shape[:2], n))
+            cells.append(rng.binomial(SAMPLES, special.expit(logit)).astype(np.float64))
+    return rows
+
+
+def smallest_adjusted(rows: Rows, baselines: list[int]) -> Floats:
+    """Smallest Holm-adjusted p of each table, both metrics, as `evals.tables` makes them."""
+    smallest = []
+    for metric in ("avg", "pass"):
+        x = [[scores(block, metric) for block in row] for row in rows]
+        columns = [compare_rows([[row[b]] for row in x]) for b in range(len(x[0]))]
+        families = holm_families([*columns, compare_rows(x)], baselines)
+        smallest += [np.nanmin(p, axis=-1) for p in families]
+    return np.min(smallest, axis=0)
+
+
+@pytest.mark.parametrize("name", WORLDS)
+def test_few_null_tables_show_a_difference(name: str) -> None:
+    deviations, most = WORLDS[name]
+    rng = np.random.default_rng(0)
+    tables = [null_tables(rng, deviations, (40, 60)) for _ in range(TABLES // AT_ONCE)]
+    shown = [smallest_adjusted(rows, [1, 2, 3]) <= 0.05 for rows in tables]
+    assert np.mean(shown) <= most
+
+
+def test_without_the_correction_many_null_tables_would_show_one() -> None:
+    rows = null_tables(np.random.default_rng(0), [0.15] * 5, (40, 60))
+    p = compare_rows([[scores(block, "avg") for block in row] for row in rows]).p
+    assert np.mean(np.nanmin(p, axis=-1) <= 0.05) > 0.1
+
+
+def test_the_detectable_difference_is_detected_with_the_stated_power() -> None:
+    rng = np.random.default_rng(1)
+    shift = float(np.median(compare_rows(additive(rng, 0, TABLES)).detectable[:, PLACE]))
+    p = compare_rows(additive(rng, shift, TABLES)).p[:, PLACE]
+    assert np.mean(p <= 0.05) == pytest.approx(POWER, abs=0.06)  # 0.75: the test is cautious
+
+
+def test_intervals_of_differences_cover_the_truth_and_agree_with_p() -> None:
+    tests = compare_rows(additive(np.random.default_rng(2), 0.05, TABLES))
+    inside = (tests.low[:, PLACE] <= 0.05) & (tests.high[:, PLACE] >= 0.05)
+    assert 0.95 <= np.mean(inside) <= 0.98
+    assert np.array_equal(tests.p < 0.05, (tests.low > 0) | (tests.high < 0))
+    assert np.allclose(tests.mean, (tests.low + tests.high) / 2)
