@@ -21,7 +21,7 @@ from evals.grading.golds import normalise_gold
 from evals.grading.grader import Grade, Grader, grade
 from evals.grading.rules import DEFAULT, RULES
 from evals.grading.statuses import FAILURES
-from evals.records import BadRowError, GradeRow, Sample, read_samples, write_grades
+from evals.records import BadRowError, GradeRow, Sample, read_samples, write_rows
 from kpo.common.lock import HeldError, hold
 
 __all__ = ["Grade", "grade"]
@@ -89,7 +89,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     with grader:
         rows = grade_samples(samples, grader, progress=True)
-    write_grades(arguments.out, rows)
+    write_rows(arguments.out, rows)
     counts = Counter(row.status for row in rows)
     correct = sum(row.correct for row in rows)
     others = ", ".join(f"{counts[status]} {status}" for status in FAILURES)

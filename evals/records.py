@@ -1,15 +1,28 @@
-"""The JSONL files between sampling, grading and tables: read with checks, written whole."""
+"""The rows of samples.jsonl and grades.jsonl: one schema, read with checks, written whole.
+
+A field's annotation says what its JSON value may be; a field with a default may be left out of a
+line and is, if it holds the default. What else a line holds is dropped. (Not pydantic: it refuses
+the lone surrogates that a model may well write.)
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from evals.grading.rules import DEFAULT
+from evals.grading.statuses import Status
 from kpo.common.files import write_text
+
+Finish = Literal["stop", "length"]
+ProblemKey = tuple[str, str]
+"""Benchmark and id of a problem."""
+Key = tuple[str, str, int]
+"""Benchmark, id of the problem and number of the sample: one response of an evaluation."""
 
 
 class BadRowError(ValueError):
@@ -17,144 +30,136 @@ class BadRowError(ValueError):
 
 
 @dataclass(frozen=True)
-class Sample:
-    """One stored response. `answer` is the gold (LaTeX, no box), `tokens` the response length."""
+class Row:
+    """What rows of samples and of grades have in common: the response that they are about."""
 
     benchmark: str
     id: str
     sample: int
-    answer: str
-    response: str
-    tokens: int
-    finish: str
 
     @property
-    def key(self) -> tuple[str, str, int]:
+    def key(self) -> Key:
         """What names this response among all of an evaluation."""
         return (self.benchmark, self.id, self.sample)
+
+    @property
+    def problem(self) -> ProblemKey:
+        """What names its problem."""
+        return (self.benchmark, self.id)
+
+    def line(self) -> str:
+        """The row as a line of JSON, characters beyond ASCII escaped."""
+        values = ((field, getattr(self, field.name)) for field in fields(self))
+        return json.dumps({f.name: value for f, value in values if value != f.default}) + "\n"
 
 
 @dataclass(frozen=True)
-class GradeRow:
-    """One graded response, as `grades.jsonl` holds it.
+class Sample(Row):
+    r"""One stored response; `answer` is the gold (LaTeX, no box), `tokens` the response's length.
 
-    differs: the rules beside `rule` that say the opposite of `correct`. A line names neither the
-    default rule nor no difference.
+    {"benchmark": "math500", "id": "test/algebra/2584.json", "sample": 0, "answer": "-50",
+     "response": "We have ... \\boxed{-50}", "tokens": 212, "finish": "stop"}
     """
 
-    benchmark: str
-    id: str
-    sample: int
+    answer: str
+    response: str
+    tokens: int
+    finish: Finish
+
+
+@dataclass(frozen=True)
+class GradeRow(Row):
+    r"""One graded response; `extracted` is the text of its answer, null without one.
+
+    differs: the rules beside `rule` that say the opposite of `correct`.
+
+    {"benchmark": "math500", "id": "test/algebra/2584.json", "sample": 0, "correct": true,
+     "status": "ok", "extracted": "-50", "tokens": 212, "finish": "stop"}
+    {"benchmark": "math500", "id": "test/geometry/434.json", "sample": 3, "correct": true,
+     "status": "ok", "extracted": "\\bigl(3,4\\bigr)", "tokens": 98, "finish": "stop",
+     "differs": ["math_verify"]}
+    {"benchmark": "math500", "id": "test/algebra/24.json", "sample": 1, "correct": false,
+     "status": "no_answer", "extracted": null, "tokens": 4096, "finish": "length"}
+    """
+
     correct: bool
-    status: str
+    status: Status
     extracted: str | None
     tokens: int
-    finish: str
+    finish: Finish
     rule: str = DEFAULT
     differs: tuple[str, ...] = ()
 
-    @property
-    def key(self) -> tuple[str, str, int]:
-        """What names this response among all of an evaluation."""
-        return (self.benchmark, self.id, self.sample)
 
-    def line(self) -> str:
-        """The row as JSON."""
-        row = asdict(self)
-        if self.rule == DEFAULT:
-            del row["rule"]
-        if not self.differs:
-            del row["differs"]
-        return json.dumps(row)
-
-
-_SAMPLE_TYPES = {
-    "benchmark": str,
-    "id": str,
-    "sample": int,
-    "answer": str,
-    "response": str,
-    "tokens": int,
-    "finish": str,
-}
-_GRADE_TYPES = {
-    "benchmark": str,
-    "id": str,
-    "sample": int,
-    "correct": bool,
-    "status": str,
-    "extracted": (str, type(None)),
-    "tokens": int,
-    "finish": str,
-}
-_CHOICES = {
-    "finish": ("stop", "length"),
-    "status": ("ok", "no_answer", "timeout", "error"),
-}
+AnyRow = TypeVar("AnyRow", bound=Row)
 
 
 def read_samples(path: Path) -> list[Sample]:
     """Read samples.jsonl. Raises BadRowError in a sentence that names the file and line."""
-    return [Sample(**row) for row in _rows(path, _SAMPLE_TYPES)]
+    return _read(path, Sample)
 
 
 def read_grades(path: Path) -> list[GradeRow]:
     """Read grades.jsonl. Raises BadRowError in a sentence that names the file and line."""
-    rows = [GradeRow(**row) for row in _rows(path, _GRADE_TYPES, {"rule": str, "differs": list})]
-    return [replace(row, differs=tuple(row.differs)) for row in rows]
+    return _read(path, GradeRow)
 
 
-def write_grades(path: Path, rows: Iterable[GradeRow]) -> None:
-    """Write grades.jsonl as a whole: a reader sees the old file or the new one."""
-    write_text(path, "".join(row.line() + "\n" for row in rows))
+def write_rows(path: Path, rows: Iterable[Row]) -> None:
+    """Write rows as a whole: a reader sees the old file or the new one."""
+    write_text(path, "".join(row.line() for row in rows))
 
 
-def _rows(
-    path: Path, types: dict[str, Any], optional: dict[str, Any] | None = None
-) -> Iterator[dict[str, Any]]:
+def _read(path: Path, kind: type[AnyRow]) -> list[AnyRow]:
     try:
         lines = path.read_bytes().split(b"\n")
     except OSError as error:
         raise BadRowError(f"{path} cannot be read: {error.strerror}.") from error
-    seen: dict[tuple[Any, ...], int] = {}
+    hints = get_type_hints(kind)
+    found: dict[Key, tuple[int, AnyRow]] = {}
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         where = f"{path}, line {number}"
-        row = _checked(line, types, where, optional or {})
-        key = (row["benchmark"], row["id"], row["sample"])
-        if key in seen:
+        row = kind(**_checked(line, kind, hints, where))
+        if row.key in found:
             raise BadRowError(
-                f"{where}: sample {key[2]} of {key[0]} {key[1]} is already on line {seen[key]}."
+                f"{where}: sample {row.sample} of {row.benchmark} {row.id} is already on line"
+                f" {found[row.key][0]}."
             )
-        seen[key] = number
-        yield row
+        found[row.key] = number, row
+    return [row for _, row in found.values()]
 
 
-def _checked(
-    line: bytes, types: dict[str, Any], where: str, optional: dict[str, Any]
-) -> dict[str, Any]:
-    """The named values of one line, each of its type; other values of the line are dropped."""
+def _checked(line: bytes, kind: type[Row], hints: dict[str, Any], where: str) -> dict[str, Any]:
+    """The fields of one line, each of its type."""
     try:
-        row = json.loads(line.decode("utf-8"))
+        values = json.loads(line.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise BadRowError(f"{where} is not a whole JSON object ({error}).") from error
-    if not isinstance(row, dict):
+    if not isinstance(values, dict):
         raise BadRowError(f"{where} is not a JSON object.")
-    missing = [name for name in types if name not in row]
+    missing = [f.name for f in fields(kind) if f.default is MISSING and f.name not in values]
     if missing:
         raise BadRowError(f"{where} has no {', '.join(map(repr, missing))}.")
-    types = types | {name: kind for name, kind in optional.items() if name in row}
-    for name, kind in types.items():
-        value = row[name]
-        if not isinstance(value, kind) or (isinstance(value, bool) and kind is int):
-            raise BadRowError(f"{where}: {name!r} is {_short(value)}, which is of the wrong type.")
-        if name in _CHOICES and value not in _CHOICES[name]:
-            wanted = " or ".join(map(repr, _CHOICES[name]))
-            raise BadRowError(f"{where}: {name!r} is {_short(value)}, not {wanted}.")
-    return {name: row[name] for name in types}
+    row = {name: values[name] for name in hints if name in values}
+    for name, value in row.items():
+        if not _fits(value, hints[name]):
+            shown = json.dumps(value)
+            shown = shown if len(shown) <= 60 else shown[:57] + "..."
+            allowed = get_args(hints[name]) if get_origin(hints[name]) is Literal else ()
+            wrong = f"not {' or '.join(map(repr, allowed))}" if allowed else "of the wrong type"
+            raise BadRowError(f"{where}: {name!r} is {shown}, {wrong}.")
+        row[name] = tuple(value) if isinstance(value, list) else value
+    return row
 
 
-def _short(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 60 else text[:57] + "..."
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a JSON value is what an annotation asks for; a boolean is no number."""
+    inside = get_args(hint)
+    if get_origin(hint) is Literal:
+        return value in inside
+    if get_origin(hint) is UnionType:
+        return any(_fits(value, one) for one in inside)
+    if get_origin(hint) is tuple:
+        return isinstance(value, list) and all(_fits(one, inside[0]) for one in value)
+    return type(value) is hint

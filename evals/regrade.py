@@ -23,13 +23,7 @@ from evals.grading.extract import EXTRACTORS, answers_argument
 from evals.grading.golds import normalise_gold
 from evals.grading.rules import DEFAULT, RULES
 from evals.grading.second_rule import agree
-from evals.records import (
-    BadRowError,
-    GradeRow,
-    Sample,
-    read_grades,
-    read_samples,
-)
+from evals.records import BadRowError, GradeRow, Sample, read_grades, read_samples
 from kpo.common.files import write_text
 
 SHOWN = 40  # characters of an answer in the report's tables; the CSV has the whole text

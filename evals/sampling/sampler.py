@@ -9,7 +9,7 @@ weights, to runs of the same architecture whose own jobs still wait, and they fi
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,9 @@ from tqdm import tqdm
 from transformers import AutoConfig
 
 from evals.benchmarks import Benchmark, all_problems, encode, load_benchmarks
+from evals.records import ProblemKey, Sample
 from evals.sampling.repeats import refuse_repeats
-from evals.sampling.unfinished import Key, UnfinishedSamples, inputs_hash
+from evals.sampling.unfinished import UnfinishedSamples, inputs_hash
 from kpo.common.files import sha256_file, sha256_json
 from kpo.common.lock import lent
 from kpo.common.manifest import Manifest
@@ -28,7 +29,7 @@ from kpo.config.cli import warn
 from kpo.config.experiment import Experiment
 from kpo.distributed.ranks import pick_device
 from kpo.model.policy import load_policy, load_tokenizer, weights_hash
-from kpo.rollout.engine import NEUTRAL, RolloutEngine, Sampling, make_engine
+from kpo.rollout.engine import NEUTRAL, Response, RolloutEngine, Sampling, make_engine
 from kpo.tasks.problems import Problem
 from kpo.tasks.prompts import FORCED_THINKING, PROTOCOLS
 
@@ -40,7 +41,7 @@ def protocol_record(
     experiment: Experiment,
     tokenizer: Any,
     benchmarks: list[Benchmark],
-    prompts: dict[Key, list[int]],
+    prompts: dict[ProblemKey, list[int]],
     engine: dict[str, Any],
 ) -> dict[str, Any]:
     """Everything that must be equal for two models' results to stand in one table."""
@@ -65,11 +66,11 @@ def sample(
     experiment: Experiment,
     run: str,
     waiting: list[tuple[str, Problem]],
-    prompts: dict[Key, list[int]],
+    prompts: dict[ProblemKey, list[int]],
     tokenizer: Any,
     engine: RolloutEngine,
-) -> Iterator[list[dict[str, Any]]]:
-    """Rows of samples.jsonl for the (benchmark, problem) that are waiting, as some are finished.
+) -> Iterator[list[Sample]]:
+    """Samples of the (benchmark, problem) that are waiting, as some are finished.
 
     Raises RepeatError for samples that repeat beyond chance.
     """
@@ -98,20 +99,12 @@ def sample(
 
 
 def _rows(
-    benchmark: str, problem: Problem, group: list[Any], tokenizer: Any
-) -> list[dict[str, Any]]:
+    benchmark: str, problem: Problem, group: Sequence[Response], tokenizer: Any
+) -> list[Sample]:
     texts = tokenizer.batch_decode([r.tokens for r in group], skip_special_tokens=True)
     return [
-        {
-            "benchmark": benchmark,
-            "id": problem.id,
-            "sample": j,
-            "answer": problem.answer,
-            "response": text,
-            "tokens": len(response.tokens),
-            "finish": response.finish,
-        }
-        for j, (response, text) in enumerate(zip(group, texts, strict=True))
+        Sample(benchmark, problem.id, j, problem.answer, text, len(one.tokens), one.finish)
+        for j, (one, text) in enumerate(zip(group, texts, strict=True))
     ]
 
 

@@ -14,15 +14,11 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-from evals.records import Sample, read_samples
+from evals.records import ProblemKey, Sample, read_samples, write_rows
 from kpo.common.files import sha256_file, sha256_json, sha256_path, write_json, write_text
 from kpo.common.manifest import package_versions
 from kpo.config.experiment import Experiment
-
-Key = tuple[str, str]
-"""Benchmark and id of a problem."""
 
 
 def inputs_hash(experiment: Experiment, run: str, model: Path, problems: Path | None) -> str:
@@ -59,7 +55,7 @@ class UnfinishedSamples:
         except FileNotFoundError:
             return asked.exists()
 
-    def resume(self, inputs: str, protocol: str, samples: int) -> set[Key]:
+    def resume(self, inputs: str, protocol: str, samples: int) -> set[ProblemKey]:
         """The problems that have all `samples`. Raises BadRowError for a broken line.
 
         A file of other inputs, or sampled under another protocol, is started anew.
@@ -72,33 +68,31 @@ class UnfinishedSamples:
             return set()
         content = self.path.read_bytes()
         os.truncate(self.path, content.rfind(b"\n") + 1)
-        counts = Counter((row.benchmark, row.id) for row in read_samples(self.path))
+        rows = read_samples(self.path)
+        counts = Counter(row.problem for row in rows)
         done = {key for key, count in counts.items() if count == samples}
         if len(done) < len(counts):
-            lines = self.path.read_text().splitlines(keepends=True)
-            write_text(self.path, "".join(line for line in lines if _key(line) in done))
+            write_rows(self.path, (row for row in rows if row.problem in done))
         return done
 
     @contextmanager
-    def appending(self) -> Iterator[Callable[[Sequence[dict[str, Any]]], None]]:
+    def appending(self) -> Iterator[Callable[[Sequence[Sample]], None]]:
         """A function that puts the rows of some problems on disk."""
         with self.path.open("a") as file:
 
-            def append(rows: Sequence[dict[str, Any]]) -> None:
-                file.write("".join(json.dumps(row) + "\n" for row in rows))
+            def append(rows: Sequence[Sample]) -> None:
+                file.write("".join(row.line() for row in rows))
                 file.flush()
                 os.fsync(file.fileno())
 
             yield append
 
-    def sort(self, order: Sequence[Key]) -> list[Sample]:
+    def sort(self, order: Sequence[ProblemKey]) -> list[Sample]:
         """Put the rows in this order of their problems; what they hold."""
         place = {key: i for i, key in enumerate(order)}
-        samples = read_samples(self.path)
-        lines = zip(samples, self.path.read_text().splitlines(keepends=True), strict=True)
-        ordered = sorted(lines, key=lambda row: (place[row[0].benchmark, row[0].id], row[0].sample))
-        write_text(self.path, "".join(line for _, line in ordered))
-        return [sample for sample, _ in ordered]
+        rows = sorted(read_samples(self.path), key=lambda row: (place[row.problem], row.sample))
+        write_rows(self.path, rows)
+        return rows
 
     def publish(self) -> None:
         """Copy what is finished to where it belongs, the manifest last."""
@@ -117,8 +111,3 @@ class UnfinishedSamples:
         except (OSError, ValueError):
             return []
         return found
-
-
-def _key(line: str) -> Key:
-    row = json.loads(line)
-    return row["benchmark"], row["id"]

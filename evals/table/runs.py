@@ -18,9 +18,8 @@ import numpy.typing as npt
 
 from evals.grading.rules import RULES
 from evals.grading.statuses import FAILURES
-from evals.records import BadRowError, GradeRow, read_grades
+from evals.records import BadRowError, GradeRow, Key, read_grades
 
-Key = tuple[str, str, int]  # benchmark, problem, sample
 Correct = npt.NDArray[np.bool_]
 
 

@@ -12,7 +12,8 @@ import pytest
 from evals.grade import main as grade_main
 from evals.grading.grader import Grade, Grader
 from evals.grading.rules import RULES, math_verify
-from evals.records import GradeRow, read_grades, write_grades
+from evals.records import read_grades
+from evals.records import write_rows as write_grades
 from evals.regrade import main as regrade_main
 from kpo.config.experiment import load_experiment
 from kpo.config.file import ConfigError
@@ -166,12 +167,3 @@ def test_the_setting(root: Path) -> None:  # noqa: F811
     path.write_text(path.read_text().replace("math_verify }", "best }"))
     with pytest.raises(ConfigError, match=r"grading\.rule.*by_kind, math_verify"):
         load_experiment(path)
-
-
-def test_a_row_without_the_new_columns_is_read(tmp_path: Path) -> None:
-    old = {k: v for k, v in row(0, "5", "x").items() if k in ("benchmark", "id", "sample")}
-    old |= {"correct": True, "status": "ok", "extracted": "5", "tokens": 1, "finish": "stop"}
-    (tmp_path / "g").write_text(json.dumps(old) + "\n")
-    assert read_grades(tmp_path / "g") == [
-        GradeRow("minerva", "m/0", 0, True, "ok", "5", 1, "stop")
-    ]

@@ -1,34 +1,31 @@
 """Samples of an unfinished evaluation: killed anywhere, nothing that was on disk is lost."""
 
-import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from evals.sampling.unfinished import Key, UnfinishedSamples
+from evals.records import ProblemKey, Sample
+from evals.sampling.unfinished import UnfinishedSamples
 from tests.kpo.processes import killed_at_each_change
 
 SAMPLES = 3
-KEYS: list[Key] = [("easy", "b"), ("easy", "a"), ("hard", "c"), ("hard", "d")]
+KEYS: list[ProblemKey] = [("easy", "b"), ("easy", "a"), ("hard", "c"), ("hard", "d")]
 
 
-def rows(key: Key) -> list[dict[str, Any]]:
-    benchmark, id_ = key
-    shared = {"benchmark": benchmark, "id": id_, "answer": "1", "tokens": 3, "finish": "stop"}
-    return [{**shared, "sample": j, "response": f"{id_} {j}"} for j in range(SAMPLES)]
+def rows(key: ProblemKey) -> list[Sample]:
+    return [Sample(*key, j, "1", f"{key[1]} {j}", 3, "stop") for j in range(SAMPLES)]
 
 
-def text(key: Key) -> str:
-    return "".join(json.dumps(row) + "\n" for row in rows(key))
+def text(key: ProblemKey) -> str:
+    return "".join(row.line() for row in rows(key))
 
 
 def unfinished(out: Path) -> UnfinishedSamples:
     return UnfinishedSamples(out)
 
 
-def resume(out: Path, inputs: str = "mine", protocol: str = "ours") -> set[Key]:
+def resume(out: Path, inputs: str = "mine", protocol: str = "ours") -> set[ProblemKey]:
     return unfinished(out).resume(inputs, protocol, SAMPLES)
 
 
