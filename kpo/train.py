@@ -38,7 +38,7 @@ from kpo.tasks.training_set import training_set
 from kpo.trainer.guards.failure import NonFiniteError
 from kpo.trainer.guards.learning import record, stood_still
 from kpo.trainer.guards.preemption import leave_on_sigterm
-from kpo.trainer.guards.rollout_checks import RolloutGapError
+from kpo.trainer.guards.rollout_checks import LogprobMismatchError
 from kpo.trainer.log import RunLog
 from kpo.trainer.loop import Trainer
 from kpo.trainer.prompts import load_prompts
@@ -200,7 +200,7 @@ def main() -> None:
         RanksError,
         CheckpointError,
         NonFiniteError,
-        RolloutGapError,
+        LogprobMismatchError,
     ) as error:
         fail(error)
 

@@ -26,7 +26,7 @@ SUMS: Tree = {
     "seeds": [0],
     "prompt": "plain",
     "task": {"train": 64, "test": 2},
-    "policy": {"kind": "scratch", "warm_up": {"steps": 4}},
+    "policy": {"kind": "scratch", "sft": {"steps": 4}},
     "train": {
         "problems": "train",
         "steps": 2,

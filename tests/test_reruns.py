@@ -49,7 +49,7 @@ CHANGES: list[tuple[str, Any, set[str]]] = [
     ("prompt", "boxed", {"base base", *ALL, *evaluated("base")}),
     ("task/train", 65, {"chained_sums train", *ALL}),
     ("task/test", 3, {"chained_sums tests", *evaluated("base", *RUNS)}),
-    ("policy/warm_up/steps", 5, {"base base", *ALL, *evaluated("base")}),
+    ("policy/sft/steps", 5, {"base base", *ALL, *evaluated("base")}),
     ("train/lr", 2e-4, ALL),
     ("train/checkpoint_every", 2, set()),
     ("train/gpus", 1, ALL),

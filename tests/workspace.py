@@ -22,7 +22,7 @@ TEST_CONFIG = {
     "extends": str(REPO / "workflow/config/mini.yaml"),
     "experiment": "test",
     "task": {"train": 64, "test": 2},
-    "policy": {"warm_up": {"steps": 4}},
+    "policy": {"sft": {"steps": 4}},
     "train": {"steps": 2, "prompts": 4, "group": 4, "mini_batches": 2, "max_response_tokens": 24},
     "evaluate": {"engine": "transformers", "samples": 2, "max_response_tokens": 24},
     "methods": {

@@ -105,6 +105,13 @@ _WORDING = (
 )
 
 
+RENAMED = {
+    "policy.warm_up": "policy.sft",
+    "train.max_rollout_gap": "train.max_logprob_mismatch",
+}
+"""Keys that files may still hold, and what they are called now."""
+
+
 def sentence(schema: type[BaseModel], fault: Any) -> str:
     """A fault that pydantic found in a mapping of `schema`: its key, the value, what is allowed."""
     kind, loc, value = fault["type"], fault["loc"], _short(fault["input"])
@@ -113,6 +120,8 @@ def sentence(schema: type[BaseModel], fault: Any) -> str:
         key, value = f"{key}.kind", repr(fault["ctx"].get("tag"))
     if kind in ("missing", "union_tag_not_found"):
         return f"{key}: this key is missing"
+    if kind == "extra_forbidden" and key in RENAMED:
+        return f"{key}: this key is now called {RENAMED[key]}"
     if kind == "extra_forbidden":
         return f"{key}: unknown key (its value is {value}); allowed: {', '.join(siblings)}"
     message = fault["msg"]

@@ -11,8 +11,8 @@ from kpo.common.files import sha256_path
 from kpo.config.values import PositiveFloat, PositiveInt, Section, Share
 
 
-class WarmUp(Section):
-    """Supervised warm-up of a policy made from scratch."""
+class Sft(Section):
+    """Supervised fine-tuning (SFT) of a policy made from scratch, before RL."""
 
     steps: PositiveInt = 900
     batch: PositiveInt = 32
@@ -32,7 +32,7 @@ class ScratchPolicy(Section):
     head_dim: PositiveInt = 32
     feed_forward: PositiveInt = 256
     initializer_range: PositiveFloat = 0.06
-    warm_up: WarmUp = WarmUp()
+    sft: Sft = Sft()
 
     @model_validator(mode="after")
     def _consistent(self) -> ScratchPolicy:

@@ -58,7 +58,7 @@ class Train(Section):
     temperature: Annotated[float, AfterValidator(_as_modelled)] = 1.0
     top_p: Annotated[float, AfterValidator(_as_modelled)] = 1.0
     top_k: Annotated[int, AfterValidator(_no_top_k)] = 0
-    max_rollout_gap: PositiveFloat | None = Field(
+    max_logprob_mismatch: PositiveFloat | None = Field(
         None,
         description="stop where the engine's log-probs are further from the trainer's, in nats, in"
         " the mean or 100 times as far in one token; default: 1e-4 in float32, 0.1 in bfloat16",

@@ -21,11 +21,11 @@ from kpo.model.packing import ATTENTION
 from kpo.model.policy import Policy, response_logprobs
 from kpo.rollout.transformers import pad_left
 
-MEAN_GAP = {torch.float32: 1e-4, torch.float64: 1e-4, torch.bfloat16: 0.1, torch.float16: 0.1}
+MEAN_MISMATCH = {torch.float32: 1e-4, torch.float64: 1e-4, torch.bfloat16: 0.1, torch.float16: 0.1}
 """Log-probs of one model, computed in two ways, differ by less than this in the mean, in nats.
 
 Rounding alone makes 1e-6 of it in single and 1e-2 in half precision."""
-MAX_GAP = 100
+MAX_MISMATCH = 100
 """... and the largest difference is less than this many times as much."""
 
 PAIRS = [("a", 9), ("a", 31), ("b", 4), ("c", 26)]
@@ -42,7 +42,7 @@ Pair = tuple[list[int], list[int]]
 
 def excess(gap: Tensor, mean: float) -> bool:
     """Whether differences of log-probs, in nats, are more than rounding; `mean` is the bound."""
-    return not (float(gap.mean()) <= mean and float(gap.max()) <= MAX_GAP * mean)
+    return not (float(gap.mean()) <= mean and float(gap.max()) <= MAX_MISMATCH * mean)
 
 
 @torch.no_grad()
@@ -66,7 +66,7 @@ def check_agreement(policy: Policy, longest: int | None = None) -> None:
         except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
             reason = " ".join(str(error).split())
             raise ModelError(f"{name}, which is not supported, has no {what}: {reason}") from error
-        if excess(gap, MEAN_GAP[policy.model.dtype]):
+        if excess(gap, MEAN_MISMATCH[policy.model.dtype]):
             raise ModelError(
                 f"{name}: {what} differ from the model's own by {float(gap.mean()):.2g} nats in the"
                 f" mean and {float(gap.max()):.2g} at most: such models are not supported"

@@ -58,7 +58,7 @@ class Rollouts:
         return self.rewards.shape[1]
 
     @property
-    def gap(self) -> Tensor:
+    def mismatch(self) -> Tensor:
         """|engine's - trainer's log-prob| of every token, in nats."""
         return (self.sampled_logprobs - self.old_logprobs)[self.mask].abs()
 
@@ -154,7 +154,7 @@ def old_logprobs(
     return old, mask, float(entropy.sum(dtype=torch.float64) / mask.sum())
 
 
-def assess(
+def compute_rewards(
     policy: Policy,
     prompts: list[Prompt],
     responses: list[Response],

@@ -31,14 +31,14 @@ from kpo.trainer.batch import (
     PromptOrder,
     Reward,
     Rollouts,
-    assess,
+    compute_rewards,
     make_rollouts,
     mini_batches,
 )
 from kpo.trainer.guards.failure import NonFiniteError, save_failure
 from kpo.trainer.guards.learning import Stillness
 from kpo.trainer.guards.preemption import PREEMPTED_EXIT_CODE, Preempted, Preemption
-from kpo.trainer.guards.rollout_checks import check_gap, describe
+from kpo.trainer.guards.rollout_checks import check_mismatch, describe
 from kpo.trainer.guards.watchdog import Watchdog
 from kpo.trainer.log import RunLog
 from kpo.trainer.noise import with_noise
@@ -119,7 +119,7 @@ class Trainer:
                 self.leave(at)
 
     def rollout(self, step: int) -> Rollouts:
-        """Sample and assess the responses of a step with the present weights."""
+        """Sample responses and compute rewards of a step with the present weights."""
         c = self.config
         prompts = self.order.batch(step)
         seeds = [derive_seed(self.seed, "rollout", step, i) for i in range(len(prompts))]
@@ -142,7 +142,7 @@ class Trainer:
         responses = [response for group in groups for response in group]
         with self.phase("reward"):
             rewards = self.preemption.breakable(
-                lambda: assess(self.policy, mine, responses, self.reward)
+                lambda: compute_rewards(self.policy, mine, responses, self.reward)
             )
         with self.phase("old_logprobs"):
             rollouts = make_rollouts(
@@ -157,7 +157,7 @@ class Trainer:
             self.between()
             first = next(self.mini_batches(step, rollouts))
             rollouts = with_noise(self.updater, rollouts, first)
-        check_gap(step, rollouts, c)
+        check_mismatch(step, rollouts, c)
         return rollouts
 
     def mini_batches(self, step: int, rollouts: Rollouts) -> Iterator[list[int]]:

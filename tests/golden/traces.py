@@ -78,7 +78,7 @@ TRAIN: dict[str, Any] = {
 
 TOLERANCES: dict[str, tuple[float, float]] = {
     "noise_": (0.0, 2e-5),
-    "rollout_gap_": (0.0, 2e-5),
+    "logprob_mismatch_": (0.0, 2e-5),
     "switch_": (0.0, 0.03),
     "clip_fraction": (0.0, 0.01),
     "ratio_": (2e-3, 0.0),

@@ -35,7 +35,7 @@ class Stillness:
         rewards = {row["reward"] for row in self.rows}
         if any(row["lr"] == 0 for row in self.rows):
             return "the learning rate is 0"
-        if any(row["equal_groups"] < 1 for row in self.rows):
+        if any(row["zero_std_groups"] < 1 for row in self.rows):
             return "rewards differ within groups, but the objective gives no token a gradient"
         if rewards == {0.0}:
             cut = sum(row["truncated"] for row in self.rows) / len(self.rows)

@@ -5,27 +5,29 @@ from __future__ import annotations
 import torch
 
 from kpo.config.train import Train
-from kpo.model.agreement import MAX_GAP, MEAN_GAP, excess
+from kpo.model.agreement import MAX_MISMATCH, MEAN_MISMATCH, excess
 from kpo.trainer.batch import Rollouts
 
 
-class RolloutGapError(RuntimeError):
+class LogprobMismatchError(RuntimeError):
     """The rollout engine does not sample from the trainer's policy."""
 
 
-def check_gap(step: int, rollouts: Rollouts, settings: Train) -> None:
-    """Raise RolloutGapError where the engine's log-probs are too far from the trainer's.
+def check_mismatch(step: int, rollouts: Rollouts, settings: Train) -> None:
+    """Raise LogprobMismatchError where the engine's log-probs are too far from the trainer's.
 
     Without a bound among the settings it is that of rounding in the dtype that both compute in.
     """
-    bound = settings.max_rollout_gap or MEAN_GAP[getattr(torch, settings.dtype)]
-    if excess(rollouts.gap, bound):
-        raise RolloutGapError(
+    bound = settings.max_logprob_mismatch or MEAN_MISMATCH[getattr(torch, settings.dtype)]
+    mismatch = rollouts.mismatch
+    if excess(mismatch, bound):
+        raise LogprobMismatchError(
             f"step {step}: the log-probs of the sampled tokens differ by"
-            f" {float(rollouts.gap.mean()):.3g} nats in the mean and"
-            f" {float(rollouts.gap.max()):.3g} at most between the rollout engine and the trainer,"
-            f" more than train.max_rollout_gap ({bound:g}, at most {MAX_GAP} times as much): the"
-            " engine has other weights, another precision or another distribution than the trainer"
+            f" {float(mismatch.mean()):.3g} nats in the mean and"
+            f" {float(mismatch.max()):.3g} at most between the rollout engine and the trainer,"
+            " more than train.max_logprob_mismatch"
+            f" ({bound:g}, at most {MAX_MISMATCH} times as much): the engine has other weights,"
+            " another precision or another distribution than the trainer"
         )
 
 
@@ -38,9 +40,9 @@ def describe(rollouts: Rollouts) -> dict[str, float]:
         "reward": float(rollouts.rewards.mean()),
         "response_tokens": sum(lengths) / len(lengths),
         "truncated": cut / len(lengths),
-        "equal_groups": float(equal.float().mean()),
+        "zero_std_groups": float(equal.float().mean()),
         "entropy": rollouts.entropy,
-        "rollout_gap_mean": float(rollouts.gap.mean()),
-        "rollout_gap_max": float(rollouts.gap.max()),
+        "logprob_mismatch_mean": float(rollouts.mismatch.mean()),
+        "logprob_mismatch_max": float(rollouts.mismatch.max()),
         **rollouts.noise,
     }

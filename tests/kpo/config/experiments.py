@@ -17,7 +17,7 @@ SCRATCH: Tree = {
     "seeds": [0, 1],
     "prompt": "plain",
     "task": {"train": 64, "test": 4},
-    "policy": {"kind": "scratch", "warm_up": {"steps": 3}},
+    "policy": {"kind": "scratch", "sft": {"steps": 3}},
     "train": {
         "problems": "train",
         "steps": 2,

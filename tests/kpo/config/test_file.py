@@ -63,7 +63,7 @@ def test_extends_merges_mappings_and_replaces_methods(tmp_path: Path) -> None:
         "extends": "../base.yaml",
         "seeds": [7],
         "train": {"steps": 9},
-        "policy": {"warm_up": {"lr": 0.5}},
+        "policy": {"sft": {"lr": 0.5}},
         "methods": {"only": {"objective": "gspo", "label": "GSPO"}},
     }
     experiment = load(tmp_path / "more", child)
@@ -72,7 +72,7 @@ def test_extends_merges_mappings_and_replaces_methods(tmp_path: Path) -> None:
             **SCRATCH,
             "seeds": [7],
             "train": {**SCRATCH["train"], "steps": 9},
-            "policy": {"kind": "scratch", "warm_up": {"steps": 3, "lr": 0.5}},
+            "policy": {"kind": "scratch", "sft": {"steps": 3, "lr": 0.5}},
             "methods": child["methods"],
         }
     )

@@ -26,20 +26,27 @@ REFUSED: list[tuple[str, Any, str]] = [
         "task.problems: unknown key (its value is 1); allowed: train, test, seed",
     ),
     (
-        "policy/warm_up/step",
+        "policy/sft/step",
         1,
-        "policy.warm_up.step: unknown key (its value is 1); allowed: steps, batch, lr, slip, seed",
+        "policy.sft.step: unknown key (its value is 1); allowed: steps, batch, lr, slip, seed",
     ),
     (
         "policy/scratch",
         {},
         "policy.scratch: unknown key (its value is {}); allowed: kind, hidden_size, layers, heads,"
-        " kv_heads, head_dim, feed_forward, initializer_range, warm_up",
+        " kv_heads, head_dim, feed_forward, initializer_range, sft",
     ),
     (
         "grading/timeout",
         9,
         "grading.timeout: unknown key (its value is 9); allowed: rule, timeout_s, memory_mb",
+    ),
+    # keys of former versions
+    ("policy/warm_up", {}, "policy.warm_up: this key is now called policy.sft"),
+    (
+        "train/max_rollout_gap",
+        0.1,
+        "train.max_rollout_gap: this key is now called train.max_logprob_mismatch",
     ),
     # missing keys
     ("train/lr", DROP, "train.lr: this key is missing"),
@@ -82,7 +89,7 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("grading/memory_mb", 64, "grading.memory_mb is 64, but must be at least 512"),
     ("task/test", 50_000, "task.test is 50000, but must be at most 10000"),
     ("policy/kind", "x", "policy.kind is 'x', but must be one of 'scratch', 'pretrained'"),
-    ("policy/warm_up/slip", -0.1, "policy.warm_up.slip is -0.1, but must be at least 0"),
+    ("policy/sft/slip", -0.1, "policy.sft.slip is -0.1, but must be at least 0"),
     ("prompt", "chat", "prompt is 'chat', but must be one of plain, boxed, official"),
     ("seeds", [], "seeds is [], but must not be empty"),
     ("seeds", [3, -1], "seeds[1] is -1, but must be at least 0"),
@@ -105,7 +112,11 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("train/top_p", 0.95, f"train.top_p is 0.95, but {WHOLE}, {SAMPLED}"),
     ("train/top_k", 20, f"train.top_k is 20, but {OFF}, {SAMPLED}"),
     ("train/top_k", -1, f"train.top_k is -1, but {OFF}, {SAMPLED}"),
-    ("train/max_rollout_gap", 0.0, "train.max_rollout_gap is 0.0, but must be greater than 0"),
+    (
+        "train/max_logprob_mismatch",
+        0.0,
+        "train.max_logprob_mismatch is 0.0, but must be greater than 0",
+    ),
     (
         "train/truncated_importance",
         0.0,

@@ -40,7 +40,7 @@ CHANGES: list[tuple[Tree, str, Any, set[str]]] = [
     (SCRATCH, "task/test", 5, {"test_problems"}),
     (SCRATCH, "task/seed", 5, {"problems", "test_problems"}),
     (SCRATCH, "policy/layers", 2, {"base"}),
-    (SCRATCH, "policy/warm_up/seed", 2, {"base"}),
+    (SCRATCH, "policy/sft/seed", 2, {"base"}),
     (SCRATCH, "train/lr", 2e-4, TRAIN),
     (SCRATCH, "train/threads", 2, set()),
     (SCRATCH, "train/max_response_tokens", 200, TRAIN),

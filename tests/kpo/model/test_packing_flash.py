@@ -142,4 +142,4 @@ def test_two_ranks_train_through_the_kernel_as_through_buckets(tmp_path: Path) -
     assert kernel[0]["reward"] == buckets[0]["reward"]  # the same rollouts
     assert kernel[0]["grad_norm"] == pytest.approx(buckets[0]["grad_norm"], rel=0.05)
     for a, b in zip(kernel, buckets, strict=True):
-        assert a["rollout_gap_mean"] == pytest.approx(b["rollout_gap_mean"], rel=0.5)
+        assert a["logprob_mismatch_mean"] == pytest.approx(b["logprob_mismatch_mean"], rel=0.5)

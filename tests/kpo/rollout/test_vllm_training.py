@@ -89,7 +89,7 @@ def alone(inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> list[dict[s
 
 def test_alone_the_engine_follows_the_trainer(alone: list[dict[str, float]]) -> None:
     for row in alone:
-        assert 0 < row["rollout_gap_mean"] < 1e-5
+        assert 0 < row["logprob_mismatch_mean"] < 1e-5
 
 
 def test_two_ranks_with_an_engine_each_train_as_one(
@@ -97,11 +97,11 @@ def test_two_ranks_with_an_engine_each_train_as_one(
 ) -> None:
     two = run(inputs, tmp_path, ranks=2)
     for one, row in zip(alone, two, strict=True):
-        assert 0 < row["rollout_gap_mean"] < 1e-5
+        assert 0 < row["logprob_mismatch_mean"] < 1e-5
         for name in ALIKE:
             assert row[name] == pytest.approx(one[name], rel=1e-3, abs=1e-5), name
 
 
 def test_half_precision_rollouts_follow_float32_masters(inputs: Path, tmp_path: Path) -> None:
     for row in run(inputs, tmp_path, ranks=1, dtype="bfloat16"):
-        assert 1e-5 < row["rollout_gap_mean"] < 0.05
+        assert 1e-5 < row["logprob_mismatch_mean"] < 0.05

@@ -12,7 +12,7 @@ from kpo.rollout.engine import Response
 from kpo.trainer.batch import (
     Prompt,
     PromptOrder,
-    assess,
+    compute_rewards,
     micro_batches,
     mini_batches,
     old_logprobs,
@@ -124,7 +124,7 @@ def test_rewards_stand_with_their_prompts() -> None:
         return [i in (0, 4, 5, 11) for i in range(len(pairs))]
 
     golds = [Prompt(p.id, p.tokens, f"gold {p.id}") for p in PROMPTS[:4]]
-    found = assess(policy, golds, responses(policy), reward)
+    found = compute_rewards(policy, golds, responses(policy), reward)
     assert found.tolist() == [[1, 0, 0], [0, 1, 1], [0, 0, 0], [0, 0, 1]]
     assert found.dtype == torch.float32
     assert seen == [(f"gold p{i // GROUP}", text) for i, text in enumerate(TEXTS)]
@@ -137,7 +137,7 @@ def test_rollouts_hold_everything_in_group_order() -> None:
     assert torch.equal(made.advantages, group_advantages(rewards()))
     assert [len(response.tokens) for response in made.responses] == made.mask.sum(1).tolist()
     gap = (-1.5 - made.old_logprobs[made.mask]).abs()
-    torch.testing.assert_close(made.gap.sort().values, gap.sort().values)
+    torch.testing.assert_close(made.mismatch.sort().values, gap.sort().values)
 
 
 @pytest.mark.parametrize("count", [1, 2, 4])

@@ -28,7 +28,7 @@ def test_ratios_are_one_until_a_weight_moves(tmp_path: Path, family: str) -> Non
     for row in rows:
         for quantile in ("q01", "q50", "q99"):
             assert row[f"ratio_raw_{quantile}"] == pytest.approx(1, abs=1e-4)
-        assert row["rollout_gap_max"] < 1e-4
+        assert row["logprob_mismatch_max"] < 1e-4
 
 
 @pytest.mark.parametrize("family", NOISY)

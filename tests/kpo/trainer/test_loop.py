@@ -14,7 +14,7 @@ import torch
 from kpo.model.policy import Policy
 from kpo.rollout.engine import Response, Sampling
 from kpo.rollout.transformers import TransformersEngine
-from kpo.trainer.guards.rollout_checks import RolloutGapError
+from kpo.trainer.guards.rollout_checks import LogprobMismatchError
 from kpo.trainer.loop import Trainer
 from kpo.trainer.state.progress import Position
 from tests.kpo.models import tiny_policy
@@ -132,22 +132,22 @@ def test_rollouts_of_another_distribution_stop_the_run(
 ) -> None:
     policy = tiny_policy(seed=3)
     trainer = tiny_trainer(
-        tmp_path, policy=policy, engine=ShiftedEngine(policy, shift), max_rollout_gap=0.2
+        tmp_path, policy=policy, engine=ShiftedEngine(policy, shift), max_logprob_mismatch=0.2
     )
-    message = rf"step 1: .* differ by {told} nats in the mean .* train.max_rollout_gap \(0.2,"
-    with pytest.raises(RolloutGapError, match=message):
+    message = rf"step 1: .* differ by {told} nats in the mean .* train.max_logprob_mismatch \(0.2,"
+    with pytest.raises(LogprobMismatchError, match=message):
         trainer.train()
     assert [row["step"] for row in metrics(tmp_path)] == [0]  # it learnt from the first batch only
 
 
-def test_a_gap_within_the_bound_is_logged(tmp_path: Path) -> None:
+def test_a_mismatch_within_the_bound_is_logged(tmp_path: Path) -> None:
     policy = tiny_policy(seed=3)
     engine = ShiftedEngine(policy, 0.1)
-    tiny_trainer(tmp_path, policy=policy, engine=engine, max_rollout_gap=0.2).train()
+    tiny_trainer(tmp_path, policy=policy, engine=engine, max_logprob_mismatch=0.2).train()
     first, *others = metrics(tmp_path)
-    assert first["rollout_gap_mean"] <= first["rollout_gap_max"] < 1e-4
+    assert first["logprob_mismatch_mean"] <= first["logprob_mismatch_max"] < 1e-4
     for row in others:
-        assert row["rollout_gap_mean"] == pytest.approx(0.1, abs=1e-4)
+        assert row["logprob_mismatch_mean"] == pytest.approx(0.1, abs=1e-4)
     assert engine.calls == ["sync", "generate", "sleep"] * 3  # asleep whenever the trainer works
 
 

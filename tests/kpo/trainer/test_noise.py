@@ -81,7 +81,7 @@ def test_the_first_update_shows_it(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     one: dict[str, Any] = {
         "mini_batches": 1,
         "max_tokens_per_microbatch": 10_000,
-        "max_rollout_gap": 1.0,
+        "max_logprob_mismatch": 1.0,
     }
     tiny_trainer(tmp_path, objective="token_clipped", **one).train()
     for row in metrics(tmp_path):

@@ -88,7 +88,7 @@ def test_steps_too_small_for_the_weights_precision_are_found(tmp_path: Path) -> 
     assert stood_still(none) == "its final weights, as they are stored, are the base policy's"
 
 
-STILL = {"grad_norm": 0.0, "lr": 1.0, "reward": 0.5, "equal_groups": 1.0, "truncated": 0.0}
+STILL = {"grad_norm": 0.0, "lr": 1.0, "reward": 0.5, "zero_std_groups": 1.0, "truncated": 0.0}
 
 
 def said(steps: int, rows: list[dict[str, float]]) -> list[int]:
@@ -110,7 +110,10 @@ def test_when_it_is_said() -> None:
     ("changes", "words"),
     [
         ({"lr": 0.0, "grad_norm": 3.0}, "the learning rate is 0"),
-        ({"equal_groups": 0.5}, "rewards differ within groups, but the objective gives no token"),
+        (
+            {"zero_std_groups": 0.5},
+            "rewards differ within groups, but the objective gives no token",
+        ),
     ],
 )
 def test_the_reason(changes: dict[str, float], words: str) -> None:

@@ -10,7 +10,7 @@ import torch
 
 from kpo.config.train import Train
 from kpo.trainer.batch import Rollouts
-from kpo.trainer.guards.rollout_checks import RolloutGapError, check_gap
+from kpo.trainer.guards.rollout_checks import LogprobMismatchError, check_mismatch
 from tests.kpo.models import tiny_policy
 from tests.kpo.trainer.rollouts import rollouts
 
@@ -44,21 +44,21 @@ def one_token_off(made: Rollouts, nats: float) -> Rollouts:
     [
         ({}, 5e-5, 2e-4),
         ({"dtype": "bfloat16"}, 0.05, 0.2),
-        ({"max_rollout_gap": 0.01}, 0.005, 0.02),
-        ({"dtype": "bfloat16", "max_rollout_gap": 0.01}, 0.005, 0.02),
+        ({"max_logprob_mismatch": 0.01}, 0.005, 0.02),
+        ({"dtype": "bfloat16", "max_logprob_mismatch": 0.01}, 0.005, 0.02),
     ],
     ids=str,
 )
 def test_the_mean(made: Rollouts, settings: dict[str, Any], right: float, wrong: float) -> None:
-    check_gap(3, shifted(made, right), train(**settings))
+    check_mismatch(3, shifted(made, right), train(**settings))
     words = rf"step 3: .* differ by {wrong} nats in the mean and {wrong} at most"
-    with pytest.raises(RolloutGapError, match=words):
-        check_gap(3, shifted(made, wrong), train(**settings))
+    with pytest.raises(LogprobMismatchError, match=words):
+        check_mismatch(3, shifted(made, wrong), train(**settings))
 
 
 @pytest.mark.parametrize(
     ("settings", "right", "wrong"),
-    [({"max_rollout_gap": 1e-3}, 0.02, 0.2), ({"max_rollout_gap": 0.1}, 2.0, 11.0)],
+    [({"max_logprob_mismatch": 1e-3}, 0.02, 0.2), ({"max_logprob_mismatch": 0.1}, 2.0, 11.0)],
     ids=str,
 )
 def test_the_largest(made: Rollouts, settings: dict[str, Any], right: float, wrong: float) -> None:
@@ -72,13 +72,13 @@ def test_the_largest(made: Rollouts, settings: dict[str, Any], right: float, wro
             for name in ("old_logprobs", "sampled_logprobs", "mask")
         },
     )
-    check_gap(0, one_token_off(wide, right), train(**settings))
+    check_mismatch(0, one_token_off(wide, right), train(**settings))
     off = one_token_off(wide, wrong)
-    assert float(off.gap.mean()) <= settings["max_rollout_gap"]
-    with pytest.raises(RolloutGapError, match=rf"and {wrong:.3g} at most .*100 times as much"):
-        check_gap(0, off, train(**settings))
+    assert float(off.mismatch.mean()) <= settings["max_logprob_mismatch"]
+    with pytest.raises(LogprobMismatchError, match=rf"and {wrong:.3g} at most .*100 times as much"):
+        check_mismatch(0, off, train(**settings))
 
 
 def test_what_is_no_number(made: Rollouts) -> None:
-    with pytest.raises(RolloutGapError, match="differ by nan nats"):
-        check_gap(0, one_token_off(made, torch.nan), train())
+    with pytest.raises(LogprobMismatchError, match="differ by nan nats"):
+        check_mismatch(0, one_token_off(made, torch.nan), train())
