@@ -18,8 +18,9 @@ from typing import Any
 
 from evals.grading.golds import normalise_gold
 from evals.grading.grader import check_golds
+from kpo.common.cli import fail, hold_or_exit
 from kpo.common.files import write_json
-from kpo.config.cli import experiment_argument, fail, hold_or_exit, load_or_exit
+from kpo.config.cli import experiment_argument, load_or_exit
 from kpo.config.experiment import Experiment
 from kpo.model.policy import load_tokenizer
 from kpo.tasks.datasets.sources import Source

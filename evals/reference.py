@@ -10,8 +10,8 @@ import json
 import shutil
 from pathlib import Path
 
+from kpo.common.cli import fail
 from kpo.common.files import atomic_folder, write_json
-from kpo.config.cli import fail
 
 TABLES = ("table1.csv", "table1.md", "table1.tex", "differences.csv", "diagnostics.csv")
 MANIFESTS = ("base/manifest.json", "runs/*/manifest.json", "evals/*/manifest.json")

@@ -16,9 +16,10 @@ from pathlib import Path
 from evals.records import BadRowError
 from evals.sampling.repeats import RepeatError
 from evals.sampling.unfinished import UnfinishedSamples, inputs_hash
+from kpo.common.cli import fail, hold_or_exit
 from kpo.common.lock import hold
 from kpo.config.builds import BuildError, check_builds
-from kpo.config.cli import experiment_argument, fail, hold_or_exit, load_or_exit
+from kpo.config.cli import experiment_argument, load_or_exit
 from kpo.config.experiment import Experiment
 from kpo.distributed.ranks import RanksError
 from kpo.model.files import ModelError

@@ -30,8 +30,9 @@ from evals.table.markdown import markdown
 from evals.table.render import STILL, csv_files, latex
 from evals.table.runs import Correct, Run, TableError, read_runs
 from evals.table.trainings import check_trainings, noise_floors, noise_notes, still_runs
+from kpo.common.cli import fail
 from kpo.common.files import write_text
-from kpo.config.cli import experiment_argument, fail, load_or_exit
+from kpo.config.cli import experiment_argument, load_or_exit
 from kpo.config.experiment import Experiment
 from kpo.noise_floor import summary
 from kpo.registry import make_objective

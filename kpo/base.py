@@ -17,18 +17,20 @@ import torch
 from tqdm import tqdm
 
 from kpo.common.allocator import keep_freed_memory
+from kpo.common.cli import fail, hold_or_exit, warn
 from kpo.common.files import atomic_folder, sha256_path, write_text
 from kpo.common.manifest import Manifest
 from kpo.common.seeding import derive_seed
 from kpo.config.builds import check_builds
-from kpo.config.cli import experiment_argument, fail, hold_or_exit, load_or_exit, warn
+from kpo.config.cli import experiment_argument, load_or_exit
 from kpo.config.experiment import Experiment
 from kpo.config.lengths import LEAST_POSITIONS, beyond_the_model
 from kpo.config.policy import PretrainedPolicy, ScratchPolicy, Sft
 from kpo.distributed.ranks import pick_device
 from kpo.model.architecture import architecture, check_stated, origin, scratch_config, wheel_file
 from kpo.model.files import ModelError, read_config, read_model, read_tokenizer
-from kpo.model.policy import Policy, load_policy, response_logprobs, save_model, weights_hash
+from kpo.model.loading import load_policy
+from kpo.model.policy import Policy, response_logprobs, save_model, weights_hash
 from kpo.model.wheel import load_gguf
 from kpo.tasks.chained_sums import TIERS, draw
 from kpo.tasks.prompts import FORCED_THINKING, PROTOCOLS, PromptProtocol

@@ -5,146 +5,18 @@
 waits until two GPUs are free, takes them, and becomes the command, which sees no others. All jobs
 of a user share the leases, whichever Snakemake started them; a CUDA_VISIBLE_DEVICES that is already
 set says among which GPUs. A scheduler's job has its GPUs to itself, and keeps what it was given.
-
-A lease is a lock on a file for each GPU (flock), so that it ends with the processes that hold it,
-however they end: the command, and the ranks that `kpo.launch` started (`hold_lease`), which may
-outlive it. Jobs look for free GPUs one after the other, so that no two hold a part of what each
-waits for.
 """
 
 from __future__ import annotations
 
 import argparse
-import fcntl
 import os
 import shutil
-import subprocess
-import sys
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Sequence
 from typing import NoReturn
 
-VISIBLE, ORDER, LEASE = "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "KPO_DEVICE_LEASE"
-LOCKS = Path(f"/tmp/kpo-gpus-{os.getuid()}")
-"""The same for all of a user's jobs on a machine, which $TMPDIR need not be."""
-POLL_S = 0.5
-
-
-class DevicesError(RuntimeError):
-    """The GPUs that a job asks for are not there, or cannot be leased."""
-
-
-def visible() -> list[str] | None:
-    """The GPUs that CUDA_VISIBLE_DEVICES names, as CUDA reads it; None where it is not set."""
-    if (value := os.environ.get(VISIBLE)) is None:
-        return None
-    names: list[str] = []
-    for name in map(str.strip, value.split(",")):
-        if name in ("", "-1", "NoDevFiles"):  # CUDA stops at the first that is none
-            break
-        names.append(name)
-    return names
-
-
-def physical() -> dict[str, str]:
-    """GPUs of this machine by number, as nvidia-smi counts them, with their UUIDs."""
-    if shutil.which("nvidia-smi") is None:
-        return {}
-    query = ["nvidia-smi", "--query-gpu=index,uuid", "--format=csv,noheader"]
-    listed = subprocess.run(query, capture_output=True, text=True, check=False)
-    rows = [line.split(",") for line in listed.stdout.splitlines() if listed.returncode == 0]
-    return {row[0].strip(): row[1].strip() for row in rows if len(row) == 2}
-
-
-def lease(gpus: int) -> dict[str, str]:
-    """Wait for GPUs and take them: the environment in which they are the only ones.
-
-    The locks belong to this process and whatever inherits its open files. Raises DevicesError for
-    more GPUs than there are.
-    """
-    given = visible()
-    if "SLURM_JOB_ID" in os.environ and (given is None or len(given) <= gpus):
-        return {}
-    there = physical()
-    names = list(there) if given is None else given
-    if gpus > len(names):
-        raise DevicesError(f"the job asks for {gpus} GPUs, but {_lack(names, given)}")
-    uuids = {name: _uuid(name, there) for name in names}
-    waited = False
-    while (taken := _try_to_take(uuids, gpus)) is None:
-        if not waited:
-            sys.stderr.write(f"waiting for {gpus} of the GPUs {', '.join(names)}\n")
-            sys.stderr.flush()
-        waited = True
-        time.sleep(POLL_S)
-    environment = {VISIBLE: ",".join(taken), LEASE: ",".join(uuids[name] for name in taken)}
-    if given is None:  # then numbers are nvidia-smi's, in the order of the PCI bus
-        environment[ORDER] = "PCI_BUS_ID"
-    return environment
-
-
-def hold_lease() -> None:
-    """Hold the lease that this process was started under, for as long as it lives."""
-    for uuid in filter(None, os.environ.get(LEASE, "").split(",")):
-        fcntl.flock(_open(uuid), fcntl.LOCK_SH | fcntl.LOCK_NB)
-
-
-def _lack(names: list[str], given: list[str] | None) -> str:
-    if given is not None:
-        return f"{VISIBLE}={os.environ[VISIBLE]} names {len(names)}"
-    if shutil.which("nvidia-smi") is None:
-        return f"there is no nvidia-smi to list them: name them in {VISIBLE}"
-    return f"nvidia-smi lists {len(names)}"
-
-
-def _uuid(name: str, there: dict[str, str]) -> str:
-    """What names the GPU in any of its spellings: number, UUID, or the beginning of one."""
-    if name in there:
-        return there[name]
-    return next((uuid for uuid in there.values() if uuid.startswith(name)), name)
-
-
-def _try_to_take(uuids: dict[str, str], count: int) -> list[str] | None:
-    """Names of `count` GPUs that are now locked, or None if fewer are free; all or none."""
-    with _turn():
-        free: dict[str, int] = {}
-        for name, uuid in uuids.items():
-            if len(free) == count:
-                break
-            file = _open(uuid)
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                free[name] = file
-            except BlockingIOError:
-                os.close(file)
-        if len(free) < count:
-            for file in free.values():
-                os.close(file)
-            return None
-        for file in free.values():
-            fcntl.flock(file, fcntl.LOCK_SH)  # ranks will hold it too
-            os.set_inheritable(file, True)
-        return list(free)
-
-
-@contextmanager
-def _turn() -> Iterator[None]:
-    """One job at a time looks for free GPUs."""
-    file = _open("turn")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(file)
-
-
-def _open(name: str) -> int:
-    LOCKS.mkdir(mode=0o700, exist_ok=True)
-    if LOCKS.stat().st_uid != os.getuid():
-        raise DevicesError(f"{LOCKS} belongs to another user: remove it")
-    return os.open(LOCKS / name.replace("/", "_"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+from kpo.common.cli import fail
+from kpo.distributed.leases import DevicesError, lease
 
 
 def _become(command: Sequence[str], environment: dict[str, str]) -> NoReturn:
@@ -167,8 +39,6 @@ def main() -> None:
             raise DevicesError(f"no such command: {' '.join(args.command[:1]) or '(none given)'}")
         _become(args.command, lease(args.gpus) if args.gpus > 0 else {})
     except DevicesError as error:
-        from kpo.config.cli import fail  # noqa: PLC0415 - imports torch
-
         fail(error)
 
 

@@ -17,7 +17,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-from kpo.config.cli import experiment_argument, fail, load_or_exit
+from kpo.common.cli import fail
+from kpo.config.cli import experiment_argument, load_or_exit
 from kpo.config.engines import beyond_the_engine, head_size
 from kpo.config.experiment import Experiment
 from kpo.config.lengths import beyond_the_model

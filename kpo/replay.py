@@ -15,11 +15,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from kpo.config.cli import fail, method_arguments, method_or_exit
+from kpo.common.cli import fail
+from kpo.config.cli import method_arguments, method_or_exit
 from kpo.config.experiment import Experiment
 from kpo.distributed.ranks import ALONE, Ranks
 from kpo.distributed.sharding import full, shard
-from kpo.model.policy import Policy, load_policy, response_logprobs
+from kpo.model.loading import load_policy
+from kpo.model.policy import Policy, response_logprobs
 from kpo.objective import Objective, TokenBatch, token_log_ratio
 from kpo.registry import make_objective
 from kpo.trainer.guards.failure import FailedBatch, Failure, load_failed_weights, load_failure

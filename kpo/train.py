@@ -17,21 +17,24 @@ import yaml
 
 from evals.grading.grader import Grader
 from kpo.common.allocator import keep_freed_memory
+from kpo.common.cli import fail, hold_or_exit, warn
 from kpo.common.files import put_in_place, write_jsonl, write_text
 from kpo.common.manifest import Manifest, trainer_code
 from kpo.common.seeding import ask_for_determinism
 from kpo.config.builds import BuildError, check_builds
-from kpo.config.cli import fail, hold_or_exit, method_arguments, method_or_exit, warn
+from kpo.config.cli import method_arguments, method_or_exit
 from kpo.config.experiment import Experiment
 from kpo.config.train import Train
 from kpo.distributed.ranks import Ranks, RanksError, join
 from kpo.distributed.sharding import needs_sharding, save_sharded, shard
 from kpo.model.files import ModelError
 from kpo.model.layers import recompute
-from kpo.model.policy import Policy, load_policy, weights_hash
+from kpo.model.loading import load_policy
+from kpo.model.policy import Policy, weights_hash
 from kpo.noise_floor import noise_of
 from kpo.registry import make_objective
-from kpo.rollout.engine import RolloutEngine, make_engine
+from kpo.rollout.engine import RolloutEngine
+from kpo.rollout.factory import make_engine
 from kpo.tasks.problems import DataError
 from kpo.tasks.prompts import FORCED_THINKING, PROTOCOLS
 from kpo.tasks.training_set import training_set

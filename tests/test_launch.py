@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from kpo import devices
+from kpo.distributed import leases
 from tests.workspace import Workspace, pretend_made, with_gpus
 
 pytestmark = pytest.mark.slow
@@ -70,7 +70,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine
     pretend_made(tmp_path)
     yield machine
     for name in machine.uuids:
-        (devices.LOCKS / name).unlink(missing_ok=True)
+        (leases.LOCKS / name).unlink(missing_ok=True)
 
 
 TARGETS = [
@@ -103,5 +103,5 @@ def test_jobs_on_the_cpu_lease_nothing(machine: Machine) -> None:
         "kpo.train",
     ]
     assert not any(gpus for gpus, _ in started)
-    assert not any((devices.LOCKS / name).exists() for name in machine.uuids)
+    assert not any((leases.LOCKS / name).exists() for name in machine.uuids)
     assert "CUDA_VISIBLE_DEVICES" not in os.environ

@@ -21,15 +21,17 @@ from evals.benchmarks import Benchmark, all_problems, encode, load_benchmarks
 from evals.records import ProblemKey, Sample
 from evals.sampling.repeats import refuse_repeats
 from evals.sampling.unfinished import UnfinishedSamples, inputs_hash
+from kpo.common.cli import warn
 from kpo.common.files import sha256_file, sha256_json
 from kpo.common.lock import lent
 from kpo.common.manifest import Manifest
 from kpo.common.seeding import derive_seed
-from kpo.config.cli import warn
 from kpo.config.experiment import Experiment
 from kpo.distributed.ranks import pick_device
-from kpo.model.policy import load_policy, load_tokenizer, weights_hash
-from kpo.rollout.engine import NEUTRAL, Response, RolloutEngine, Sampling, make_engine
+from kpo.model.loading import load_policy
+from kpo.model.policy import load_tokenizer, weights_hash
+from kpo.rollout.engine import NEUTRAL, Response, RolloutEngine, Sampling
+from kpo.rollout.factory import make_engine
 from kpo.tasks.problems import Problem
 from kpo.tasks.prompts import FORCED_THINKING, PROTOCOLS
 

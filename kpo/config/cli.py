@@ -1,13 +1,11 @@
-"""What the command lines share: the experiment argument and clean errors."""
+"""Arguments of the command lines that name an experiment or a method of it."""
 
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
-from typing import NoReturn
 
-from kpo.common.lock import HeldError, hold
+from kpo.common.cli import fail
 from kpo.config.experiment import ConfigError, Experiment, load_experiment
 
 
@@ -16,30 +14,11 @@ def experiment_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", required=True, help="experiment file (YAML), read")
 
 
-def fail(message: object) -> NoReturn:
-    """End with one message on stderr and exit code 2."""
-    sys.stderr.write(f"error: {message}\n")
-    raise SystemExit(2)
-
-
-def warn(message: object) -> None:
-    """One message on stderr."""
-    sys.stderr.write(f"warning: {message}\n")
-
-
 def load_or_exit(path: str) -> Experiment:
     """The experiment, or its faults on stderr and exit code 2."""
     try:
         return load_experiment(path)
     except ConfigError as error:
-        fail(error)
-
-
-def hold_or_exit(path: Path) -> None:
-    """Be the only process that makes `path`; else a sentence on stderr and exit code 2."""
-    try:
-        hold(path)
-    except HeldError as error:
         fail(error)
 
 

@@ -17,7 +17,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from kpo.devices import hold_lease
+from kpo.distributed.leases import hold_lease
 
 T = TypeVar("T")
 TIMEOUT_GRACE_S = 60.0

@@ -15,11 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from kpo.model.decoder import make_decoder
+from kpo.model.decoder import make_decoder, pad_left
 from kpo.model.files import ModelError
 from kpo.model.packing import ATTENTION
 from kpo.model.policy import Policy, response_logprobs
-from kpo.rollout.transformers import pad_left
 
 MEAN_MISMATCH = {torch.float32: 1e-4, torch.float64: 1e-4, torch.bfloat16: 0.1, torch.float16: 0.1}
 """Log-probs of one model, computed in two ways, differ by less than this in the mean, in nats.

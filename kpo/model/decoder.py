@@ -41,6 +41,17 @@ def make_decoder(model: Any) -> Decoder:
     return FusedDecoder(model) if fused else ModelDecoder(model)
 
 
+def pad_left(prompts: Sequence[Sequence[int]], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Prompts as int64 [B, S] padded on the left with 0, and the mask [B, S] of what is real."""
+    length = max(len(prompt) for prompt in prompts)
+    ids = torch.zeros(len(prompts), length, dtype=torch.long)
+    for i, prompt in enumerate(prompts):
+        ids[i, length - len(prompt) :] = torch.as_tensor(prompt, dtype=torch.long)
+    lengths = torch.tensor([len(prompt) for prompt in prompts])
+    mask = torch.arange(length)[None] >= length - lengths[:, None]
+    return ids.to(device), mask.to(device)
+
+
 class ModelDecoder:
     """Any causal model, through its own forward pass and cache."""
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from kpo.common.files import sha256_file
-from kpo.model.files import ModelError, naming, read_config, read_model, read_tokenizer
+from kpo.model.files import ModelError, naming, read_config, read_tokenizer
 from kpo.model.head import LogitRule, token_logprobs, token_logprobs_and_entropies
 from kpo.model.layers import layers
 from kpo.model.packing import ATTENTION, Packed, pack, register
@@ -98,32 +98,6 @@ def check_architecture(model: Any) -> None:
     for fault, present in faults.items():
         if present:
             raise ModelError(f"{config.model_type} {fault}: such models are not supported")
-
-
-def load_policy(
-    path: Path,
-    *,
-    dtype: str = "float32",
-    device: str | torch.device = "cpu",
-    longest: int | None = None,
-) -> Policy:
-    """Load a model folder and compare what is computed from it with its own forward pass.
-
-    Args:
-        path: a folder in Hugging Face format.
-        dtype: of the weights, or `auto`: as they are stored.
-        device: where to put them.
-        longest: tokens of the longest sequence that will be used; None: as long as the model can.
-
-    Raises ModelError for a model that cannot be loaded or serve.
-    """
-    from kpo.model.agreement import check_agreement  # noqa: PLC0415 - it computes with policies
-
-    with naming(path):
-        tokenizer, eos = load_tokenizer(path)
-        policy = Policy(read_model(path, dtype=dtype).to(device), tokenizer, eos)
-        check_agreement(policy, longest)
-    return policy
 
 
 def load_tokenizer(path: Path) -> tuple[Any, frozenset[int]]:

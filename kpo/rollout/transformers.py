@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from kpo.distributed.sharding import gathered_weights, is_sharded
-from kpo.model.decoder import Decoder, make_decoder
+from kpo.model.decoder import Decoder, make_decoder, pad_left
 from kpo.model.policy import Policy
 from kpo.rollout.engine import Finished, Response, Sampling, in_order
 
@@ -135,17 +135,6 @@ def _responses(row: Tensor, tokens: Tensor, logprobs: Tensor, done: Tensor) -> d
         i: Response(ids[:n], values[:n], "stop" if stopped else "length")
         for i, ids, values, n, stopped in zip(*columns, strict=True)
     }
-
-
-def pad_left(prompts: Sequence[Sequence[int]], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Prompts as int64 [B, S] padded on the left with 0, and the mask [B, S] of what is real."""
-    length = max(len(prompt) for prompt in prompts)
-    ids = torch.zeros(len(prompts), length, dtype=torch.long)
-    for i, prompt in enumerate(prompts):
-        ids[i, length - len(prompt) :] = torch.as_tensor(prompt, dtype=torch.long)
-    lengths = torch.tensor([len(prompt) for prompt in prompts])
-    mask = torch.arange(length)[None] >= length - lengths[:, None]
-    return ids.to(device), mask.to(device)
 
 
 def sample_tokens(logits: Tensor, uniform: Tensor, sampling: Sampling) -> tuple[Tensor, Tensor]:

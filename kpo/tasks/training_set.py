@@ -20,8 +20,9 @@ from tqdm import tqdm
 
 from evals.grading.golds import normalise_gold
 from evals.grading.grader import Grader
+from kpo.common.cli import fail
 from kpo.common.files import atomic_folder, write_json, write_jsonl, write_text
-from kpo.config.cli import experiment_argument, fail, load_or_exit
+from kpo.config.cli import experiment_argument, load_or_exit
 from kpo.config.experiment import Experiment
 from kpo.tasks.datasets.cleaning import Drop, clean, count
 from kpo.tasks.datasets.similarity import NGRAM, SHARE, Overlap

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from kpo import devices
+from kpo.distributed import leases
 
 REPO = Path(__file__).parents[2]
 SEES = "import os; print(os.environ.get('CUDA_VISIBLE_DEVICES'))"
@@ -31,8 +31,8 @@ note("end")
 # A launcher whose rank holds the lease as well; says when it does, and the rank's id.
 PARENT = """
 import subprocess, sys
-rank = "import time; from kpo.devices import hold_lease; hold_lease(); print('held', flush=True)"
-child = subprocess.Popen([sys.executable, "-c", rank + "; time.sleep(600)"])
+rank = "from kpo.distributed.leases import hold_lease; hold_lease(); print('held', flush=True)"
+child = subprocess.Popen([sys.executable, "-c", rank + "; import time; time.sleep(600)"])
 print(child.pid, flush=True)
 child.wait()
 """
@@ -82,7 +82,7 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
     for job in machine.jobs:
         job.kill()
     for name in uuids:
-        (devices.LOCKS / name).unlink(missing_ok=True)
+        (leases.LOCKS / name).unlink(missing_ok=True)
 
 
 def test_parallel_jobs_never_share_a_gpu(machine: Machine) -> None:
@@ -195,16 +195,16 @@ def test_without_nvidia_smi_gpus_must_be_named(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("PATH", "")
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
-    with pytest.raises(devices.DevicesError, match="name them in CUDA_VISIBLE_DEVICES"):
-        devices.lease(1)
+    with pytest.raises(leases.DevicesError, match="name them in CUDA_VISIBLE_DEVICES"):
+        leases.lease(1)
 
 
 def test_locks_in_a_folder_of_another_user_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(devices, "LOCKS", tmp_path)
+    monkeypatch.setattr(leases, "LOCKS", tmp_path)
     monkeypatch.setattr("os.getuid", lambda: -2)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
-    with pytest.raises(devices.DevicesError, match="belongs to another user"):
-        devices.lease(1)
+    with pytest.raises(leases.DevicesError, match="belongs to another user"):
+        leases.lease(1)

@@ -16,7 +16,8 @@ from evals import sample
 from evals.sampling import sampler as sampling
 from evals.sampling.unfinished import UnfinishedSamples
 from kpo.common.lock import lent
-from kpo.model.policy import Policy, load_policy, save_model, weights_hash
+from kpo.model.loading import load_policy
+from kpo.model.policy import Policy, save_model, weights_hash
 from kpo.rollout.engine import Finished, RolloutEngine, Sampling
 from kpo.rollout.transformers import TransformersEngine
 from tests.evals.sampled import NAMES, SAMPLES, experiment, write_problems

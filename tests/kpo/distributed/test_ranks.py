@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from kpo import devices
+from kpo.distributed import leases
 from kpo.distributed.ranks import join
 
 
@@ -23,7 +23,7 @@ def met(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     monkeypatch.setattr("torch.distributed.init_process_group", init_process_group)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
     monkeypatch.setattr("torch.cuda.set_device", lambda device: asked.update(device=device))
-    monkeypatch.delenv(devices.LEASE, raising=False)
+    monkeypatch.delenv(leases.LEASE, raising=False)
     for name, value in {"WORLD_SIZE": "2", "RANK": "1", "LOCAL_RANK": "1"}.items():
         monkeypatch.setenv(name, value)
     return asked
@@ -42,8 +42,8 @@ def test_ranks_wait_for_each_other_longer_than_the_watchdog(
 def test_a_rank_holds_its_gpus_as_long_as_it_lives(
     met: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(devices, "LOCKS", tmp_path)
-    monkeypatch.setenv(devices.LEASE, "GPU-a,GPU-b")
+    monkeypatch.setattr(leases, "LOCKS", tmp_path)
+    monkeypatch.setenv(leases.LEASE, "GPU-a,GPU-b")
     join(gpus=2, ranks=1, stall_s=1.0)
     assert str(met["device"]) == "cuda:1"
     for name in ("GPU-a", "GPU-b"):

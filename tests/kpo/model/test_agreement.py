@@ -19,8 +19,9 @@ from kpo.model import packing
 from kpo.model.agreement import check_agreement, draw, excess, own_logprobs
 from kpo.model.decoder import FusedDecoder
 from kpo.model.files import ModelError
+from kpo.model.loading import load_policy
 from kpo.model.packing import ATTENTION
-from kpo.model.policy import Policy, load_policy, save_model
+from kpo.model.policy import Policy, save_model
 from kpo.tasks.tokenizer import character_tokenizer
 from tests.kpo.models import FAMILIES, SHAPE, tiny_policy
 

@@ -17,7 +17,8 @@ from kpo import base, preflight
 from kpo.config.policy import PretrainedPolicy
 from kpo.model.architecture import ArchitectureError, architecture, origin
 from kpo.model.files import ModelError, read_config
-from kpo.model.policy import load_policy, load_tokenizer, save_model
+from kpo.model.loading import load_policy
+from kpo.model.policy import load_tokenizer, save_model
 from tests.kpo.config.experiments import HUB, changed
 from tests.kpo.models import edit, tiny_policy
 

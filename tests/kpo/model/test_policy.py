@@ -10,15 +10,9 @@ from torch import Tensor
 from transformers import GenerationConfig
 
 from kpo.distributed.ranks import RanksError, pick_device
+from kpo.model.loading import load_policy
 from kpo.model.packing import ATTENTION
-from kpo.model.policy import (
-    Policy,
-    load_policy,
-    load_tokenizer,
-    response_logprobs,
-    save_model,
-    weights_hash,
-)
+from kpo.model.policy import Policy, load_tokenizer, response_logprobs, save_model, weights_hash
 from tests.kpo.model.scored import (
     LENGTHS,
     PROMPTS,

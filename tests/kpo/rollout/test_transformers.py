@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from kpo.model.decoder import FusedDecoder, ModelDecoder, make_decoder
+from kpo.model.decoder import FusedDecoder, ModelDecoder, make_decoder, pad_left
 from kpo.model.policy import response_logprobs
 from kpo.rollout.engine import Sampling
-from kpo.rollout.transformers import TransformersEngine, pad_left, sample_tokens
+from kpo.rollout.transformers import TransformersEngine, sample_tokens
 from tests.kpo.models import FAMILIES, tiny_policy
 
 PROMPTS = [[5, 6, 7], [8], [9, 10, 11, 12, 13], [3, 4]]

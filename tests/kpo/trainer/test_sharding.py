@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from kpo.distributed.ranks import Ranks, RanksError, join
-from kpo.model.policy import load_policy
+from kpo.model.loading import load_policy
 
 
 def run(folder: Path, **settings: Any) -> list[dict[str, float]]:
