@@ -156,6 +156,7 @@ def test_a_comparison_is_made_once(grader: Grader, monkeypatch: pytest.MonkeyPat
     assert sum(done) == len(pairs)
 
 
+@pytest.mark.slow
 def test_a_timeout_costs_only_its_own_answer() -> None:
     pairs = [("1/2", boxed("0.5")), (LINE, boxed(SLOW)), ("x", boxed("y")), ("y=x", boxed(SLOW))]
     pairs += [("x+y", boxed("y+x"))]
@@ -169,6 +170,7 @@ def test_a_timeout_costs_only_its_own_answer() -> None:
     ]
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_costs_only_its_own_answer() -> None:
     with WorkerPool(workers=1, timeout_s=30, memory_mb=2048) as pool:
         assert pool.run([Request("x", "x")]) == [Reply("ok", True)]
@@ -182,6 +184,7 @@ def test_a_worker_that_dies_costs_only_its_own_answer() -> None:
         assert pool.run([Request("x", "x")]) == [Reply("ok", True)]
 
 
+@pytest.mark.slow
 def test_memory_is_limited() -> None:
     """The worker that came near its limit is replaced: its later answers would be errors too."""
     requests = [Request(LINE, "y=(x+w+z)^{30}"), Request("x+1", "1+x"), Request("x+1", "x+2")]
@@ -241,6 +244,7 @@ def replies(monkeypatch: pytest.MonkeyPatch) -> list[Reply]:
     return seen
 
 
+@pytest.mark.slow
 def test_bombs_neither_lose_nor_shift_a_grade(replies: list[Reply]) -> None:
     items = make_items(GOLDS, count=300, bomb_share=0.1, seed=3)
     assert sum(item.bomb for item in items) == 30
@@ -465,6 +469,7 @@ def is_running(pid: int) -> bool:
         return False
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs /proc to see processes")
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL])
 def test_no_worker_outlives_the_parent(end: signal.Signals, tmp_path: Path) -> None:

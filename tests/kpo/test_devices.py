@@ -85,6 +85,7 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
         (leases.LOCKS / name).unlink(missing_ok=True)
 
 
+@pytest.mark.slow
 def test_parallel_jobs_never_share_a_gpu(machine: Machine) -> None:
     log = machine.folder / "log"
     wanted = [1, 2, 1, 3, 1, 2, 1, 1]
@@ -104,6 +105,7 @@ def test_parallel_jobs_never_share_a_gpu(machine: Machine) -> None:
     assert sorted(counts) == sorted(wanted)
 
 
+@pytest.mark.slow
 def test_a_lease_is_among_the_gpus_that_the_user_names(machine: Machine) -> None:
     assert machine.sees(2) == "0,1"
     assert machine.sees(1, CUDA_VISIBLE_DEVICES="2,0") == "2"
@@ -128,6 +130,7 @@ def waits(job: subprocess.Popen[str]) -> bool:
     return job.stderr.readline().startswith("waiting for")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spelling", ["number", "uuid"])
 def test_the_gpus_of_a_killed_job_are_free_again(machine: Machine, spelling: str) -> None:
     named = {"number": "1", "uuid": machine.uuids[1]}[spelling]  # the same GPU by either name
@@ -139,6 +142,7 @@ def test_the_gpus_of_a_killed_job_are_free_again(machine: Machine, spelling: str
     assert waiting.communicate()[0].strip() == named
 
 
+@pytest.mark.slow
 def test_a_rank_that_outlives_its_launcher_keeps_the_lease(machine: Machine) -> None:
     launcher = machine.start(3, sys.executable, "-c", PARENT)
     assert launcher.stdout is not None
@@ -153,6 +157,7 @@ def test_a_rank_that_outlives_its_launcher_keeps_the_lease(machine: Machine) -> 
     assert waiting.communicate()[0].strip() == "0"
 
 
+@pytest.mark.slow
 def test_exit_codes_and_signals_are_those_of_the_command(machine: Machine) -> None:
     assert machine.start(1, "sh", "-c", "exit 75").wait() == 75
     command = "trap 'exit 76' TERM; echo; while :; do sleep 0.01; done"
@@ -163,6 +168,7 @@ def test_exit_codes_and_signals_are_those_of_the_command(machine: Machine) -> No
     assert job.wait() == 76
 
 
+@pytest.mark.slow
 def test_a_schedulers_job_keeps_what_it_was_given(machine: Machine) -> None:
     hold(machine, 3)
     slurm = {"SLURM_JOB_ID": "7"}
@@ -172,6 +178,7 @@ def test_a_schedulers_job_keeps_what_it_was_given(machine: Machine) -> None:
     assert waits(machine.start(1, "true", **slurm, CUDA_VISIBLE_DEVICES="0,1"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("gpus", "command", "environment", "message"),
     [

@@ -14,6 +14,8 @@ from tests.kpo.processes import killed_at_each_change
 from tests.kpo.trainer.checkpointed import Run
 from tests.kpo.writers import fill, finish_run, save_again, save_next, write_folder
 
+pytestmark = pytest.mark.slow
+
 
 def restored(folder: Path) -> tuple[int, str]:
     """The step that a run finds in a folder, and the hash of all it goes on from."""

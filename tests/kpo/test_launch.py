@@ -12,6 +12,8 @@ import pytest
 from kpo.trainer.guards.preemption import PREEMPTED_EXIT_CODE
 from tests.patience import until
 
+pytestmark = pytest.mark.slow
+
 READY = "import os, pathlib, signal, sys, time; rank = int(os.environ['RANK']);"
 TOUCH = "pathlib.Path(sys.argv[1], f'ready-{rank}').write_text(str(os.getpid()));"
 

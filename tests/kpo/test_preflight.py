@@ -63,6 +63,7 @@ def _no_hub(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("KPO_BENCHMARKS", raising=False)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_no_hub")
 @pytest.mark.parametrize(
     ("name", "memory_gb", "parameters", "steps"),
@@ -88,6 +89,7 @@ def test_the_large_experiments_fit_their_cards(
     assert not said.err
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_no_hub")
 def test_what_training_drops_is_stated_and_not_counted(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
@@ -105,6 +107,7 @@ def test_what_training_drops_is_stated_and_not_counted(
     )
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_no_hub")
 def test_the_papers_experiment_does_not_fit_a_small_card(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -241,6 +244,7 @@ def test_memory_that_is_nearly_full(tmp_path: Path) -> None:
     assert not [words for words in full.warnings() if words.startswith("update")]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_no_hub")
 def test_a_card_of_16_gb_is_nearly_full(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -163,6 +163,7 @@ def graded() -> dict[tuple[str, str], Grade]:
     return dict(zip(pairs, grades, strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES, ids=[f"{c.benchmark}: {c.gold[:40]}" for c in CASES])
 def test_golds_match_what_is_right_and_nothing_else(
     case: Case, graded: dict[tuple[str, str], Grade]
@@ -175,6 +176,7 @@ def test_golds_match_what_is_right_and_nothing_else(
     assert not accepted, f"{gold} should not equal {accepted}"
 
 
+@pytest.mark.slow
 def test_odd_golds_are_usable() -> None:
     check_golds([(c.gold, normalise_gold(c.benchmark, c.gold)) for c in CASES])
 
@@ -198,6 +200,7 @@ def test_unusable_golds_are_named(gold: str) -> None:
     assert "problem 6" not in str(error.value)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     not benchmark_files(),
     reason="no benchmark files: set KPO_BENCHMARKS to a folder of them to test all golds",

@@ -50,6 +50,7 @@ def test_no_other_rule_is_asked_unless_it_is_wanted() -> None:
     assert grade == Grade(True, "ok", ONLY_OURS[1])
 
 
+@pytest.mark.slow
 def test_the_library_may_hang_where_ours_does_not() -> None:
     """What only the library does not finish is not right for it, and costs no other answer."""
     slow = ("y=x+1", "y=(1+x+z)^{200}+0")
@@ -58,6 +59,7 @@ def test_the_library_may_hang_where_ours_does_not() -> None:
     assert [(g.correct, g.status) for g in grades] == [(False, "timeout"), (True, "ok")]
 
 
+@pytest.mark.slow
 def test_numbers_that_need_no_worker_are_equal_under_the_library_too() -> None:
     for gold in NUMBERS:
         with Grader() as free:

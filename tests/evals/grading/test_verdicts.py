@@ -31,6 +31,7 @@ def graded() -> dict[tuple[str, str], Grade]:
     return dict(zip(pairs, grades, strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", KINDS, ids=[f"{c.benchmark}: {c.gold[:40]}" for c in KINDS])
 def test_kinds_of_answers(case: Case, graded: dict[tuple[str, str], Grade]) -> None:
     refused = [a for a in case.right if not graded[case.gold, a].correct]
@@ -39,10 +40,12 @@ def test_kinds_of_answers(case: Case, graded: dict[tuple[str, str], Grade]) -> N
     assert not accepted, f"{case.gold} should not equal {accepted}"
 
 
+@pytest.mark.slow
 def test_golds_of_all_kinds_are_usable() -> None:
     check_golds([(f"{c.benchmark}", c.gold) for c in KINDS])
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not SHARED.exists(), reason=f"{SHARED} is not beside the repository")
 def test_reported_cases() -> None:
     rows = [json.loads(line) for line in SHARED.read_text(encoding="utf-8").splitlines()]
@@ -51,6 +54,7 @@ def test_reported_cases() -> None:
     assert [r["id"] for r, g in zip(rows, grades, strict=True) if g.correct != r["right"]] == []
 
 
+@pytest.mark.slow
 def test_respelled_golds_are_accepted_and_changed_ones_refused() -> None:
     """All golds of golds.txt, and a sample of the benchmarks' where their files are at hand."""
     golds = [normalise_gold(c.benchmark, c.gold) for c in CASES]

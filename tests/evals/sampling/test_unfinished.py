@@ -70,6 +70,7 @@ KEPT = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("left", LEFT)
 def test_killed_at_any_change_on_disk_it_keeps_every_finished_problem(
     tmp_path: Path, left: str

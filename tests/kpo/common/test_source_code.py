@@ -83,6 +83,7 @@ def copied(target: Path) -> None:
         copy.write_bytes(path.read_bytes())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "old", "new", "retrained", "trainer"),
     [

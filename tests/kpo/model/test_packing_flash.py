@@ -130,6 +130,7 @@ def through_buckets(ranks: Ranks, folder: Path) -> int:
     return train(ranks, folder, flash=False)
 
 
+@pytest.mark.slow
 def test_two_ranks_train_through_the_kernel_as_through_buckets(tmp_path: Path) -> None:
     calls = on_ranks(2, through_kernel, tmp_path / "kernel")
     on_ranks(2, through_buckets, tmp_path / "buckets")

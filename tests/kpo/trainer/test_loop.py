@@ -151,6 +151,7 @@ def test_a_mismatch_within_the_bound_is_logged(tmp_path: Path) -> None:
     assert engine.calls == ["sync", "generate", "sleep"] * 3  # asleep whenever the trainer works
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", ["grpo", "gmpo"])
 def test_the_reward_rises(tmp_path: Path, objective: str) -> None:
     trainer = tiny_trainer(

@@ -100,6 +100,7 @@ def assert_same_end(folder: Path, whole: Path) -> None:
     assert all(torch.equal(a, b) for a, b in zip(weights, theirs, strict=True))
 
 
+@pytest.mark.slow
 def test_sigterm_at_any_moment(tmp_path: Path) -> None:
     whole = Moments()
     assert run(tmp_path / "whole", whole) == 0
@@ -131,6 +132,7 @@ def told(ranks: Ranks, folder: Path, who: int, n: int | None) -> int:
     return run(folder, Moments(n if ranks.rank == who else None), ranks)
 
 
+@pytest.mark.slow
 def test_ranks_stop_at_the_same_place(tmp_path: Path) -> None:
     assert on_ranks(2, told, tmp_path / "whole", 0, None) == [0, 0]
     for n, who in ((1, 0), (5, 1), (11, 1)):  # a rollout, old log-probs, an update
@@ -145,6 +147,7 @@ def endless(folder: Path) -> None:
     tiny_trainer(folder, policy=engine.policy, engine=engine, **SETTINGS).train()
 
 
+@pytest.mark.slow
 def test_a_phase_without_end_is_left_at_once(tmp_path: Path) -> None:
     process = SERVER.Process(target=endless, args=(tmp_path,))
     process.start()

@@ -62,6 +62,7 @@ def assert_same_end(folder: Path, whole: Path) -> None:
         assert (folder / name).read_bytes() == (whole / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_killed_at_random_moments_the_run_ends_the_same(whole: Path, tmp_path: Path) -> None:
     """Moments by what the run has done to its folders: no clock decides where it is killed."""
     rng = random.Random(0)
@@ -100,6 +101,7 @@ def sharded(ranks: Ranks, folder: Path, interrupt: bool) -> int | None:
     return 0
 
 
+@pytest.mark.slow
 def test_two_ranks_leave_together_and_go_on_as_if_nothing_had_been(tmp_path: Path) -> None:
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     assert on_ranks(2, sharded, whole, False) == [0, 0]

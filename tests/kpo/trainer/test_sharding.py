@@ -12,6 +12,8 @@ import torch
 from kpo.distributed.ranks import Ranks, RanksError, join
 from kpo.model.loading import load_policy
 
+pytestmark = pytest.mark.slow
+
 
 def run(folder: Path, **settings: Any) -> list[dict[str, float]]:
     """Train under the launcher; the metrics, a step each."""

@@ -94,6 +94,7 @@ def hang(folder: Path) -> None:
     trainer.train()
 
 
+@pytest.mark.slow
 def test_a_rollout_that_hangs_ends_the_run_with_all_stacks(tmp_path: Path) -> None:
     process = SERVER.Process(target=hang, args=(tmp_path,))
     process.start()

@@ -128,6 +128,7 @@ def benchmarks() -> list[tuple[str, str, str]]:
     return [(name, p.id, p.problem) for name, problems in sets.items() for p in problems]
 
 
+@pytest.mark.slow
 def test_real_problems_are_found_and_others_are_not(
     benchmarks: list[tuple[str, str, str]],
 ) -> None:

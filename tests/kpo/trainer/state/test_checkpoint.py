@@ -207,6 +207,7 @@ def newest(folder: Path) -> int:
     return max((int(path.name[5:]) for path in folder.glob("step-" + "[0-9]" * 6)), default=0)
 
 
+@pytest.mark.slow
 def test_sigkill_at_any_moment_leaves_what_can_be_restored(tmp_path: Path) -> None:
     folder, rng = tmp_path / "killed", random.Random(0)
     found, interrupted = {0: ""}, 0
