@@ -24,7 +24,7 @@ from kpo.common.seeding import derive_seed
 from kpo.config.builds import check_builds
 from kpo.config.cli import experiment_argument, load_or_exit
 from kpo.config.experiment import Experiment
-from kpo.config.lengths import LEAST_POSITIONS, beyond_the_model
+from kpo.config.limits import LEAST_POSITIONS, faults_of
 from kpo.config.policy import PretrainedPolicy, ScratchPolicy, Sft
 from kpo.distributed.ranks import pick_device
 from kpo.model.architecture import architecture, check_stated, origin, scratch_config, wheel_file
@@ -123,8 +123,8 @@ def make_base(experiment: Experiment, out: Path) -> None:
         sft(policy, experiment.policy.sft, PROTOCOLS[experiment.prompt])
         model, tokenizer, came_from = policy.model, policy.tokenizer, "scratch"
     else:
-        room = architecture(experiment.policy).max_position_embeddings
-        if faults := list(beyond_the_model(experiment, room)):
+        config = architecture(experiment.policy)
+        if faults := faults_of(experiment.train, experiment.evaluate, config):
             raise ModelError("; ".join(faults))
         model, tokenizer, came_from = pretrained(experiment.policy)
         if PROTOCOLS[experiment.prompt].forces_thinking(tokenizer):

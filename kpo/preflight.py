@@ -19,9 +19,8 @@ from functools import cached_property
 
 from kpo.common.cli import fail
 from kpo.config.cli import experiment_argument, load_or_exit
-from kpo.config.engines import beyond_the_engine, head_size
 from kpo.config.experiment import Experiment
-from kpo.config.lengths import beyond_the_model
+from kpo.config.limits import faults_of
 from kpo.model.architecture import architecture
 from kpo.model.files import ModelError
 from kpo.planning.evaluation_footprint import EvaluationFootprint
@@ -121,9 +120,8 @@ class Preflight:
             )
 
     def _too_long(self) -> Iterator[str]:
-        train, room = self.experiment.train, self.footprint.config.max_position_embeddings
-        yield from beyond_the_model(self.experiment, room)
-        yield from beyond_the_engine(self.experiment, head_size(self.footprint.config))
+        train = self.experiment.train
+        yield from faults_of(train, self.experiment.evaluate, self.footprint.config)
         if train.engine == "vllm":
             tokens = self.footprint.sampler.cache_tokens(self.machine.memory)
             if tokens < train.longest:

@@ -7,7 +7,8 @@ from typing import Literal
 
 import torch
 
-from kpo.config.experiment import Evaluate, Experiment
+from kpo.config.evaluate import Evaluate
+from kpo.config.experiment import Experiment
 from kpo.config.train import Train
 
 

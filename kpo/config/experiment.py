@@ -9,41 +9,32 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import asdict
-from itertools import chain
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from evals.grading.rules import DEFAULT as DEFAULT_RULE
-from evals.grading.rules import RULES
 from kpo.common.files import sha256_path
 from kpo.common.source_code import code_hash
 from kpo.config.data import Data
-from kpo.config.engines import engine_faults
+from kpo.config.evaluate import Evaluate, Grading
 from kpo.config.file import ConfigError, read_experiment_file, sentence
-from kpo.config.lengths import length_faults, scratch_positions
-from kpo.config.policy import PretrainedPolicy, ScratchPolicy
+from kpo.config.limits import LEAST_POSITIONS, model_faults
+from kpo.config.policy import Architecture, PretrainedPolicy, ScratchPolicy
 from kpo.config.train import OPERATIONAL, Train
 from kpo.config.values import (
     Distinct,
-    Engine,
     ExperimentName,
-    Finite,
-    Gpus,
     MethodName,
-    NonNegativeFloat,
-    PositiveFloat,
-    PositiveInt,
     Section,
     Text,
 )
 from kpo.objective_check import check_objective
 from kpo.registry import make_objective
-from kpo.tasks.chained_sums import TIERS
+from kpo.tasks.chained_sums import LONGEST_TEXT, TIERS
 from kpo.tasks.datasets.sources import SOURCES, Source
 from kpo.tasks.problems import choose_folder, locate
-from kpo.tasks.prompts import PROTOCOLS
+from kpo.tasks.prompts import PROTOCOLS, Phase
 
 __all__ = ["ConfigError", "Experiment", "load_experiment"]
 
@@ -58,70 +49,6 @@ class ChainedSums(Section):
         50, description="held-out problems of each tier; 21,000 easy ones exist"
     )
     seed: int = 0
-
-
-class Grading(Section):
-    """Who says whether an answer is right, and the limits of one answer check."""
-
-    rule: str = Field(
-        DEFAULT_RULE,
-        description="of evals.grading.rules: by_kind, or math_verify, the library alone",
-    )
-    timeout_s: PositiveFloat = 5.0
-    memory_mb: Annotated[int, Field(ge=512)] = 2048
-
-    @field_validator("rule")
-    @classmethod
-    def _known(cls, value: str) -> str:
-        if value not in RULES:
-            raise ValueError(f"must be one of {', '.join(RULES)}")
-        return value
-
-
-LEAST_TEMPERATURE = 0.01
-"""vLLM's least above 0."""
-
-
-class Evaluate(Section):
-    """How every model of the experiment, the base included, is evaluated."""
-
-    benchmarks: Annotated[list[str], Field(min_length=1), Distinct]
-    engine: Engine = "vllm"
-    limit: PositiveInt | None = Field(None, description="first problems of each benchmark; all")
-    samples: PositiveInt = Field(16, description="samples a problem, k of avg@k and pass@k")
-    temperature: NonNegativeFloat = 1.0
-    top_p: Annotated[float, Field(gt=0, le=1), Finite] = 1.0
-    max_response_tokens: PositiveInt
-    seed: int = 0
-    dtype: Literal["float32", "bfloat16"] = "float32"
-    threads: PositiveInt = 1
-    gpus: Gpus = Field(0, description="0: on the CPU; n: vLLM lays the model over n GPUs")
-    gpu_memory: Annotated[float, Field(gt=0, le=1), Finite] = Field(
-        0.9, description="share of a GPU's memory that vLLM takes"
-    )
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Evaluate:
-        if self.temperature == 0 and self.samples > 1:
-            raise ValueError(
-                f"samples is {self.samples}, but at temperature 0 all samples of a problem are the"
-                " same: set samples to 1, or a higher temperature"
-            )
-        if 0 < self.temperature < LEAST_TEMPERATURE:
-            raise ValueError(
-                f"temperature is {self.temperature:g}, but must be 0 or at least"
-                f" {LEAST_TEMPERATURE}: vllm would raise it to that without a word"
-            )
-        if self.engine != "vllm" and self.gpus > 1:
-            raise ValueError(
-                f"gpus is {self.gpus}, but engine {self.engine} uses at most 1; vllm uses more"
-            )
-        if "gpu_memory" in self.model_fields_set and (self.engine != "vllm" or not self.gpus):
-            raise ValueError(
-                f"gpu_memory ({self.gpu_memory}) has no use without engine vllm on a GPU (engine is"
-                f" {self.engine}, gpus {self.gpus}); drop it"
-            )
-        return self
 
 
 class Method(Section):
@@ -202,8 +129,12 @@ class Experiment(Section):
             self._check_data()
         else:
             self._check_task()
-        if fault := next(chain(length_faults(self), engine_faults(self)), None):
-            raise ValueError(fault)
+        shape = self.policy if isinstance(self.policy, ScratchPolicy) else self.policy.architecture
+        if shape is not None:
+            positions = shape.positions if isinstance(shape, Architecture) else self.positions
+            limits = {"positions": positions, "head_dim": shape.head_dim}
+            if fault := next(model_faults(self.train, self.evaluate, **limits), None):
+                raise ValueError(fault)
         return self
 
     def _check_task(self) -> None:
@@ -225,6 +156,13 @@ class Experiment(Section):
                 raise ValueError(
                     f"evaluate.benchmarks holds {name!r}, but the task's are {', '.join(TIERS)}"
                 )
+
+        longest = self._task_prompt("training")
+        if longest > self.train.max_prompt_tokens:
+            raise ValueError(
+                f"train.max_prompt_tokens is {self.train.max_prompt_tokens}, but must be at least"
+                f" {longest}, the task's longest prompt under prompt {self.prompt}"
+            )
 
     def _check_data(self) -> None:
         """Every data set is known, and where it is to come from a folder, its file is there."""
@@ -293,8 +231,18 @@ class Experiment(Section):
 
     @property
     def positions(self) -> int:
-        """Of a policy made from scratch."""
-        return scratch_positions(self)
+        """Of a policy made from scratch: what the longest sequence takes, at least 256.
+
+        They are rotary: their number limits sequences, but no weight depends on it.
+        """
+        evaluated = self._task_prompt("evaluation") + self.evaluate.max_response_tokens
+        return max(LEAST_POSITIONS, self.train.longest, evaluated)
+
+    def _task_prompt(self, phase: Phase) -> int:
+        """Tokens of the embedded task's longest prompt; the tokenizer's are characters."""
+        protocol = PROTOCOLS[self.prompt]
+        template = protocol.training if phase == "training" else protocol.evaluation
+        return len(template.replace("{problem}", "")) + LONGEST_TEXT
 
     @property
     def runs(self) -> list[str]:

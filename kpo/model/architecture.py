@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from kpo.common.hub import hub_answers
-from kpo.config.lengths import LEAST_POSITIONS
+from kpo.config.limits import LEAST_POSITIONS
 from kpo.config.policy import Architecture, PretrainedPolicy, ScratchPolicy, Wheel
 from kpo.model.files import ModelError, read_config
 from kpo.model.wheel import fetch_gguf

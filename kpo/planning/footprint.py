@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from kpo.config.engines import head_size
+from kpo.config.limits import head_size
 from kpo.config.train import Train
 from kpo.distributed.ranks import Ranks
 from kpo.distributed.sharding import needs_sharding

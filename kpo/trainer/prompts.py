@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any
 
-from kpo.config.engines import beyond_the_engine, head_size
 from kpo.config.experiment import Experiment
-from kpo.config.lengths import beyond_the_model
+from kpo.config.limits import faults_of
 from kpo.model.policy import Policy
 from kpo.tasks.datasets.cleaning import Drop, count, handle
 from kpo.tasks.problems import DataError, content_hash
@@ -44,10 +42,8 @@ def load_prompts(experiment: Experiment, policy: Policy, found: TrainingSet) -> 
     data section refuses them, and too few problems for a step.
     """
     train, protocol = experiment.train, PROTOCOLS[experiment.prompt]
-    config = policy.model.config
-    too_long = beyond_the_model(experiment, config.max_position_embeddings)
-    if fault := next(chain(too_long, beyond_the_engine(experiment, head_size(config))), None):
-        raise DataError(fault)
+    if faults := faults_of(train, experiment.evaluate, policy.model.config):
+        raise DataError(faults[0])
     encoded = [
         (problem, protocol.encode(policy.tokenizer, problem.problem, "training"))
         for problem in found.problems

@@ -1,4 +1,4 @@
-"""Lengths: positions follow from them, and what is too long for the policy is refused."""
+"""What is too long for the policy, or not for its engine, is refused before anything is made."""
 
 from pathlib import Path
 
@@ -7,12 +7,14 @@ import torch
 
 from kpo.base import scratch_policy
 from kpo.config.experiment import ChainedSums, load_experiment
+from kpo.config.limits import CPU_HEAD_SIZES, head_size
 from kpo.config.policy import ScratchPolicy
 from kpo.tasks.chained_sums import LONGEST_TEXT, write_problems
 from kpo.tasks.problems import load_problems
 from kpo.tasks.prompts import PROTOCOLS
 from kpo.tasks.tokenizer import character_tokenizer
 from tests.kpo.config.experiments import HUB, SCRATCH, Tree, changed, load, refusal
+from tests.kpo.models import FAMILIES, tiny_policy
 
 STATED = {
     "hidden_size": 32,
@@ -93,3 +95,31 @@ def test_evaluation_beyond_a_stated_model(tmp_path: Path) -> None:
         "evaluate.max_response_tokens is 512, but must be less than the model's 512 positions,"
         " which the prompt shares"
     ]
+
+
+# Engines
+
+
+def test_another_engine_or_a_gpu_has_all_sizes(tmp_path: Path) -> None:
+    odd = changed(SCRATCH, "policy/head_dim", 48)
+    assert len(refusal(tmp_path, odd)) == 1
+    load(tmp_path, changed(odd, "evaluate/engine", "transformers"))
+    load(tmp_path, changed(odd, "evaluate/gpus", 1))
+
+
+def test_a_stated_models_heads(tmp_path: Path) -> None:
+    tree = changed(HUB, "policy/architecture", {**STATED, "head_dim": 48})
+    (sentence,) = refusal(tmp_path, changed(tree, "train/engine", "vllm"))
+    assert sentence.startswith("train.engine is vllm, whose CPU build has no heads of the policy's")
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_size_of_a_models_heads(family: str) -> None:
+    assert head_size(tiny_policy(family).model.config) == (32 if family == "qwen3" else 8)
+
+
+@pytest.mark.slow
+def test_the_sizes_are_those_of_the_engine() -> None:
+    attention = pytest.importorskip("vllm.v1.attention.backends.cpu_attn")
+    sizes = attention.CPUAttentionBackend.get_supported_head_sizes()
+    assert tuple(sizes) == CPU_HEAD_SIZES

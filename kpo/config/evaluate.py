@@ -1,0 +1,84 @@
+"""The settings of evaluation: how models are sampled, and how answers are graded."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from evals.grading.rules import DEFAULT as DEFAULT_RULE
+from evals.grading.rules import RULES
+from kpo.config.values import (
+    Distinct,
+    Engine,
+    Finite,
+    Gpus,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    Section,
+)
+
+
+class Grading(Section):
+    """Who says whether an answer is right, and the limits of one answer check."""
+
+    rule: str = Field(
+        DEFAULT_RULE,
+        description="of evals.grading.rules: by_kind, or math_verify, the library alone",
+    )
+    timeout_s: PositiveFloat = 5.0
+    memory_mb: Annotated[int, Field(ge=512)] = 2048
+
+    @field_validator("rule")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        if value not in RULES:
+            raise ValueError(f"must be one of {', '.join(RULES)}")
+        return value
+
+
+LEAST_TEMPERATURE = 0.01
+"""vLLM's least above 0."""
+
+
+class Evaluate(Section):
+    """How every model of the experiment, the base included, is evaluated."""
+
+    benchmarks: Annotated[list[str], Field(min_length=1), Distinct]
+    engine: Engine = "vllm"
+    limit: PositiveInt | None = Field(None, description="first problems of each benchmark; all")
+    samples: PositiveInt = Field(16, description="samples a problem, k of avg@k and pass@k")
+    temperature: NonNegativeFloat = 1.0
+    top_p: Annotated[float, Field(gt=0, le=1), Finite] = 1.0
+    max_response_tokens: PositiveInt
+    seed: int = 0
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    threads: PositiveInt = 1
+    gpus: Gpus = Field(0, description="0: on the CPU; n: vLLM lays the model over n GPUs")
+    gpu_memory: Annotated[float, Field(gt=0, le=1), Finite] = Field(
+        0.9, description="share of a GPU's memory that vLLM takes"
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Evaluate:
+        if self.temperature == 0 and self.samples > 1:
+            raise ValueError(
+                f"samples is {self.samples}, but at temperature 0 all samples of a problem are the"
+                " same: set samples to 1, or a higher temperature"
+            )
+        if 0 < self.temperature < LEAST_TEMPERATURE:
+            raise ValueError(
+                f"temperature is {self.temperature:g}, but must be 0 or at least"
+                f" {LEAST_TEMPERATURE}: vllm would raise it to that without a word"
+            )
+        if self.engine != "vllm" and self.gpus > 1:
+            raise ValueError(
+                f"gpus is {self.gpus}, but engine {self.engine} uses at most 1; vllm uses more"
+            )
+        if "gpu_memory" in self.model_fields_set and (self.engine != "vllm" or not self.gpus):
+            raise ValueError(
+                f"gpu_memory ({self.gpu_memory}) has no use without engine vllm on a GPU (engine is"
+                f" {self.engine}, gpus {self.gpus}); drop it"
+            )
+        return self
