@@ -116,7 +116,7 @@ def make_base(experiment: Experiment, out: Path) -> None:
     """
     torch.set_num_threads(experiment.train.threads)
     keep_freed_memory()
-    manifest = Manifest.start(experiment, experiment.section("base"))
+    manifest = Manifest.start(experiment.experiment, experiment.section("base"))
     if isinstance(experiment.policy, ScratchPolicy):
         gpus = experiment.train.gpus
         policy = scratch_policy(experiment.policy, gpus, experiment.positions)

@@ -14,7 +14,6 @@ from typing import Any
 
 from kpo.common.files import sha256_json, write_json
 from kpo.common.source_code import code_hash
-from kpo.config.experiment import Experiment
 
 TRAINER = ("kpo.train", "evals.grading.worker")
 """The modules that train; objectives, which the registry knows, are a method's own."""
@@ -77,11 +76,11 @@ class Manifest:
     started: float = field(default_factory=time.monotonic)
 
     @classmethod
-    def start(cls, experiment: Experiment, settings: dict[str, Any]) -> Manifest:
+    def start(cls, experiment: str, settings: dict[str, Any]) -> Manifest:
         """Record the state of code and machine before the work."""
         return cls(
             {
-                "experiment": experiment.experiment,
+                "experiment": experiment,
                 "settings_sha256": sha256_json(settings),
                 "started": datetime.now(UTC).isoformat(timespec="seconds"),
                 "git": git_state(),

@@ -19,7 +19,7 @@ EXPERIMENT = load_experiment("workflow/config/tiny.yaml")
 
 
 def write(path: Path, settings: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
-    Manifest.start(EXPERIMENT, settings or {}).finish(path, **more)
+    Manifest.start(EXPERIMENT.experiment, settings or {}).finish(path, **more)
     content: dict[str, Any] = json.loads(path.read_text())
     return content
 
