@@ -9,15 +9,25 @@ The clip acts on the pessimistic side only; a clipped token has no gradient.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
-import torch
-
-from kpo.objective import ObjectiveOutput, TokenBatch, check_bound, masked_mean, token_log_ratio
+from kpo.objective import (
+    MeanOver,
+    ObjectiveOutput,
+    Role,
+    TokenBatch,
+    check_bound,
+    masked_mean,
+    token_log_ratio,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class GMPO:
     """Clip of the token log-ratios, in nats: [-clip_low, clip_high]."""
+
+    role: ClassVar[Role] = "baseline"
+    mean_over: ClassVar[MeanOver] = "responses"
 
     clip_low: float = 0.4
     clip_high: float = 0.4
@@ -31,7 +41,7 @@ class GMPO:
         mask = batch.mask.bool()
         A = batch.advantages
         z = token_log_ratio(batch)
-        c = torch.where(A[:, None] > 0, z.clamp(max=self.clip_high), z.clamp(min=-self.clip_low))
+        c = z.clamp(max=self.clip_high).where(A[:, None] > 0, z.clamp(min=-self.clip_low))
         mean = masked_mean(c, mask)
         return ObjectiveOutput(
             loss=-(mean.masked_fill(A == 0, 0).exp() * A * mask.any(1)).sum(),

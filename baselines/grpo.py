@@ -7,9 +7,12 @@ every method here.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from kpo.objective import (
+    MeanOver,
     ObjectiveOutput,
+    Role,
     TokenBatch,
     check_ratio_clip,
     clipped_surrogate,
@@ -21,6 +24,9 @@ from kpo.objective import (
 class GRPO:
     """Raw token ratios clipped to [1 - clip_low, 1 + clip_high]."""
 
+    role: ClassVar[Role] = "baseline"
+    mean_over: ClassVar[MeanOver] = "responses"
+
     clip_low: float = 0.2
     clip_high: float = 0.2
 
@@ -29,4 +35,5 @@ class GRPO:
 
     def __call__(self, batch: TokenBatch) -> ObjectiveOutput:
         """Loss of the batch."""
-        return clipped_surrogate(batch, token_log_ratio(batch), self.clip_low, self.clip_high)
+        z = token_log_ratio(batch)
+        return clipped_surrogate(batch, z, self.clip_low, self.clip_high, self.mean_over)

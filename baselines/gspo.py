@@ -8,9 +8,12 @@ Its gradient is exactly that of the sequence form min(s_i A_i, clip(s_i) A_i), s
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from kpo.objective import (
+    MeanOver,
     ObjectiveOutput,
+    Role,
     TokenBatch,
     check_ratio_clip,
     clipped_surrogate,
@@ -23,6 +26,9 @@ from kpo.objective import (
 class GSPO:
     """Sequence ratio clipped to [1 - clip_low, 1 + clip_high]."""
 
+    role: ClassVar[Role] = "baseline"
+    mean_over: ClassVar[MeanOver] = "responses"
+
     clip_low: float = 3e-4
     clip_high: float = 4e-4
 
@@ -33,4 +39,4 @@ class GSPO:
         """Loss of the batch."""
         z = token_log_ratio(batch)
         mean = masked_mean(z, batch.mask)[:, None].expand_as(z)
-        return clipped_surrogate(batch, mean, self.clip_low, self.clip_high)
+        return clipped_surrogate(batch, mean, self.clip_low, self.clip_high, self.mean_over)

@@ -6,13 +6,17 @@ It is no published method. It separates the effect of the tight clip from that o
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from baselines.grpo import GRPO
+from kpo.objective import Role
 
 
 @dataclass(frozen=True, kw_only=True)
 class TokenClipped(GRPO):
     """Raw token ratios clipped to [1 - 3e-4, 1 + 4e-4]."""
+
+    role: ClassVar[Role] = "control"
 
     clip_low: float = 3e-4
     clip_high: float = 4e-4

@@ -32,6 +32,7 @@ from kpo.model.files import ModelError, read_config, read_model, read_tokenizer
 from kpo.model.loading import load_policy
 from kpo.model.policy import Policy, response_logprobs, save_model, weights_hash
 from kpo.model.wheel import load_gguf
+from kpo.objective_check import ObjectiveError, check_methods
 from kpo.tasks.chained_sums import TIERS, draw
 from kpo.tasks.prompts import FORCED_THINKING, PROTOCOLS, PromptProtocol
 from kpo.tasks.tokenizer import character_tokenizer
@@ -154,6 +155,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     args = parser.parse_args()
     experiment = load_or_exit(args.config)
+    try:
+        check_methods({name: method.build() for name, method in experiment.methods.items()})
+    except ObjectiveError as error:
+        fail(f"{args.config}: {error}")
     hold_or_exit(args.out)
     try:
         check_builds(experiment)

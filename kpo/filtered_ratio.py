@@ -12,10 +12,13 @@ remembers in its steady state, because the paper's q fits responses of thousands
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
-from kpo.kalman import kalman_filter, memory_from_q, q_from_memory
+from kpo.memory import memory_from_q, q_from_memory
 from kpo.objective import (
+    MeanOver,
     ObjectiveOutput,
+    Role,
     TokenBatch,
     check_ratio_clip,
     clipped_surrogate,
@@ -24,8 +27,11 @@ from kpo.objective import (
 
 
 @dataclass(frozen=True, kw_only=True)
-class FilteredRatio:
+class KPO:
     """KPO's objective; give q or memory (tokens), and both clips or None for both."""
+
+    role: ClassVar[Role] = "proposed"
+    mean_over: ClassVar[MeanOver] = "responses"
 
     q: float | None = None
     memory: float | None = None
@@ -51,6 +57,8 @@ class FilteredRatio:
 
     def __call__(self, batch: TokenBatch) -> ObjectiveOutput:
         """Loss of the batch."""
+        from kpo.kalman import kalman_filter  # noqa: PLC0415 - needs torch, settings do not
+
         assert self.q is not None
         x = kalman_filter(token_log_ratio(batch), batch.mask, q=self.q)
-        return clipped_surrogate(batch, x, self.clip_low, self.clip_high)
+        return clipped_surrogate(batch, x, self.clip_low, self.clip_high, self.mean_over)

@@ -26,23 +26,19 @@ Deviation from the paper: none in the equations; masked tokens are defined as ab
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
 from torch import Tensor
 
+from kpo.memory import check_q
+
 _CHUNK = 64
 """Tokens per chunk, and chunks per triangular matrix of the levels above."""
 
 _LOG_RANGE = 350.0
 """Largest |L_t - L_e| inside a chunk: half of float64's range, the rest is for the data."""
-
-
-def _check_q(q: float) -> None:
-    if not (isinstance(q, float | int) and math.isfinite(q) and q > 0):
-        raise ValueError(f"q = Q/V must be a finite number above 0, got {q!r}")
 
 
 @lru_cache(maxsize=32)
@@ -59,32 +55,10 @@ def kalman_gains(length: int, q: float) -> Tensor:
 
     Raises ValueError for a negative length or a q that is not finite and positive.
     """
-    _check_q(q)
+    check_q(q)
     if length < 0:
         raise ValueError(f"length must be at least 0, got {length}")
     return _gains(length, float(q)).clone()
-
-
-def steady_gain(q: float) -> float:
-    """Limit of K_t for t -> infinity: the positive root of K^2 + q K - q = 0."""
-    _check_q(q)
-    return 2.0 / (1.0 + math.sqrt(1.0 + 4.0 / q))
-
-
-def q_from_memory(memory: float) -> float:
-    """The q whose steady gain is 1 / memory: the filter then remembers about `memory` tokens.
-
-    Raises ValueError unless memory is a finite number above 1.
-    """
-    if not (math.isfinite(memory) and memory > 1):
-        raise ValueError(f"memory must be a finite number of tokens above 1, got {memory!r}")
-    gain = 1.0 / memory
-    return gain * gain / (1.0 - gain)
-
-
-def memory_from_q(q: float) -> float:
-    """Tokens that the filter remembers in its steady state, 1 / K."""
-    return 1.0 / steady_gain(q)
 
 
 @dataclass(frozen=True)
@@ -183,7 +157,7 @@ def kalman_filter(log_ratio: Tensor, mask: Tensor, *, q: float) -> Tensor:
 
     Returns: x [B, T]. Raises ValueError for a bad q or shapes that differ.
     """
-    _check_q(q)
+    check_q(q)
     if log_ratio.ndim != 2 or log_ratio.shape != mask.shape:
         raise ValueError(
             f"log_ratio and mask must both be [B, T], got {list(log_ratio.shape)} and"

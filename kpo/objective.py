@@ -1,9 +1,9 @@
 """What every objective shares: its input, its output, and the clipped surrogate.
 
-An objective is a frozen dataclass of settings that is called with a `TokenBatch` and returns the
-sum of its loss over responses together with their number. The trainer divides once, by the number
-of responses of the whole optimizer step, so gradients depend neither on micro-batches nor on
-padding nor on the number of ranks.
+An objective is a frozen dataclass of settings that is called with a `TokenBatch` and returns a sum
+of losses together with what it is a sum over. The trainer divides once, by the total of the whole
+optimizer step, so gradients depend neither on micro-batches nor on padding nor on the number of
+ranks.
 
 Notation: z_{i,t} = log pi_theta(y_{i,t}) - log pi_old(y_{i,t}) is the log-ratio of token t of
 response i, A_i the advantage, T_i the number of tokens, sg(.) stop-gradient.
@@ -13,12 +13,18 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:  # experiment files are checked without torch, which takes seconds to import
+    from torch import Tensor
+
+Role = Literal["baseline", "control", "proposed"]
+"""What a method is in a comparison: published before, part of an argument, or what is proposed."""
+
+MeanOver = Literal["responses", "tokens"] | int
+"""What a loss is a mean over; a number: each response counts as that many tokens."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +65,8 @@ class TokenBatch:
         if not values.is_floating_point():
             raise ValueError(f"TokenBatch wants {name} of floating point, got {values.dtype}")
         if values.element_size() < 4:
+            import torch  # noqa: PLC0415 - the module does without
+
             step = torch.finfo(values.dtype).eps
             warnings.warn(
                 f"TokenBatch: {name} are {values.dtype}, which at -1 nat has steps of {step:.1g},"
@@ -74,8 +82,8 @@ class ObjectiveOutput:
     """What an objective returns.
 
     Attributes:
-        loss: scalar, summed over responses (to be minimised); loss / count is the mean.
-        count: number of responses with at least one token.
+        loss: scalar, a sum over responses (to be minimised); loss / count is the mean.
+        count: responses with at least one token, or tokens: see `Objective`.
         metrics: name -> (sum, count), to be added up over micro-batches before dividing.
         log_ratio: [B, T] detached, log of the ratio that weights each token's gradient, before
             clipping; 0 where masked. It feeds the diagnostics.
@@ -88,11 +96,36 @@ class ObjectiveOutput:
 
 
 class Objective(Protocol):
-    """A policy-optimisation objective: settings in the dataclass, the maths in the call."""
+    """A policy-optimisation objective: settings in the dataclass, the maths in the call.
+
+    Two attributes of the class, both optional, say more about it:
+
+        role: `Role`, how tables take it; "baseline" where it is not said.
+        mean_over: `MeanOver`, what the count of its output counts; "responses" where it is not
+            said. It may be a setting.
+    """
 
     def __call__(self, batch: TokenBatch) -> ObjectiveOutput:
         """Loss of the batch."""
         ...
+
+
+def role_of(objective: object) -> Role:
+    """The role that an objective, or its class, declares."""
+    return getattr(objective, "role", "baseline")
+
+
+def mean_over(objective: object) -> MeanOver:
+    """What an objective declares its loss to be a mean over."""
+    return getattr(objective, "mean_over", "responses")
+
+
+def denominator(objective: object, lengths: Iterable[int]) -> int:
+    """What an objective's loss on responses of these lengths, in tokens, is to be divided by."""
+    over = mean_over(objective)
+    if over == "tokens":
+        return sum(lengths)
+    return sum(length > 0 for length in lengths) * (1 if over == "responses" else over)
 
 
 def token_log_ratio(batch: TokenBatch) -> Tensor:
@@ -108,6 +141,15 @@ def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
     return values.masked_fill(~mask, 0).sum(1) / mask.sum(1).clamp(min=1)
 
 
+def summed(values: Tensor, mask: Tensor, over: MeanOver) -> tuple[Tensor, Tensor]:
+    """Sum and count of token values [B, T], whose quotient is their mean over what is said."""
+    mask = mask.bool()
+    if over == "responses":
+        return masked_mean(values, mask).sum(), mask.any(1).sum()
+    total = values.masked_fill(~mask, 0).sum()
+    return total, mask.sum() if over == "tokens" else mask.any(1).sum() * over
+
+
 def check_ratio_clip(clip_low: float, clip_high: float) -> None:
     """Raise ValueError unless 0 <= clip_low < 1 and 0 <= clip_high."""
     check_bound("clip_low", clip_low, below=1.0)
@@ -121,12 +163,18 @@ def check_bound(name: str, value: float | None, below: float = math.inf) -> None
 
 
 def clipped_surrogate(
-    batch: TokenBatch, log_ratio: Tensor, clip_low: float | None, clip_high: float | None
+    batch: TokenBatch,
+    log_ratio: Tensor,
+    clip_low: float | None,
+    clip_high: float | None,
+    over: MeanOver = "responses",
 ) -> ObjectiveOutput:
     """The pessimistic clipped surrogate with a given log-ratio l_{i,t} per token.
 
         r_{i,t} = exp(sg(l_{i,t}) + log pi - sg(log pi))
-        J = sum_i 1/T_i sum_t min(r_{i,t} A_i, clip(r_{i,t}, 1 - clip_low, 1 + clip_high) A_i)
+        J = sum_i w_i sum_t min(r_{i,t} A_i, clip(r_{i,t}, 1 - clip_low, 1 + clip_high) A_i)
+
+    with w_i = 1 / T_i for a mean over responses, else 1.
 
     A token's gradient is weighted by exp(l_{i,t}); a clipped token has none. With l = z this is
     exactly PPO's surrogate, as d exp(z) = exp(z) d log pi.
@@ -136,23 +184,25 @@ def clipped_surrogate(
         log_ratio: l [B, T], used without its gradient.
         clip_low: distance of the lower bound from 1; None together with clip_high: no clip.
         clip_high: distance of the upper bound from 1.
+        over: what the loss is a mean over.
     """
     mask = batch.mask.bool()
     A = batch.advantages[:, None]
     log_ratio = log_ratio.detach().masked_fill(~mask, 0)
     ratio = log_ratio.exp()
     if clip_low is None or clip_high is None:
-        clipped = torch.zeros_like(mask)
+        clipped = mask & ~mask
         bounded = ratio
     else:
         bounded = ratio.clamp(1 - clip_low, 1 + clip_high)
         clipped = mask & (bounded * A < ratio * A)
     logprobs = batch.logprobs.masked_fill(~mask, 0)
     one = (logprobs - logprobs.detach()).exp()  # 1, with the gradient of log pi
-    surrogate = torch.where(clipped, bounded, ratio.masked_fill(clipped | (A == 0), 0) * one) * A
+    surrogate = bounded.where(clipped, ratio.masked_fill(clipped | (A == 0), 0) * one) * A
+    total, count = summed(surrogate, mask, over)
     return ObjectiveOutput(
-        loss=-masked_mean(surrogate, mask).sum(),
-        count=mask.any(1).sum(),
+        loss=-total,
+        count=count,
         metrics={"clip_fraction": (clipped.sum(), mask.sum())},
         log_ratio=log_ratio,
     )

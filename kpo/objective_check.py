@@ -1,7 +1,8 @@
 """Whether an objective returns what the trainer takes it for: tried on small batches, before work.
 
 The trainer adds up losses, counts and metrics over micro-batches and divides once. An objective
-that averages, lets padding count or mixes up shapes would train all the same, on something else.
+that averages, lets padding count, counts something else than it declares or mixes up shapes would
+train all the same, on something else.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor
 
 from kpo.noise_floor import NOISE
-from kpo.objective import Objective, ObjectiveOutput, TokenBatch
+from kpo.objective import Objective, ObjectiveOutput, TokenBatch, denominator, mean_over
 
 LOGGED = frozenset(
     {
@@ -44,12 +45,22 @@ def check_objective(objective: Objective, name: str | None = None) -> None:
     `name` is what the sentence calls it, by default its class.
     """
     try:
+        _check_unit(mean_over(objective))
         with torch.enable_grad():
             for lengths in PROBES:
                 _check(objective, probe(lengths))
     except ObjectiveError as error:
         named = f"objective {name or type(objective).__name__} {error}"
         raise ObjectiveError(named) from error.__cause__
+
+
+def check_methods(objectives: Mapping[str, Objective]) -> None:
+    """Try the objectives of an experiment's methods; the ObjectiveError names the method."""
+    for name, objective in objectives.items():
+        try:
+            check_objective(objective)
+        except ObjectiveError as error:
+            raise ObjectiveError(f"methods.{name}: {error}") from error
 
 
 def probe(lengths: tuple[int, ...]) -> TokenBatch:
@@ -101,6 +112,7 @@ def _call(objective: Objective, batch: TokenBatch) -> tuple[ObjectiveOutput, Ten
             f" {type(error).__name__}: {error}"
         ) from error
     _check_form(output, batch)
+    _check_count(objective, output.count, batch.mask.sum(1).tolist())
     (gradient,) = torch.autograd.grad(output.loss, batch.logprobs, allow_unused=True)
     _require(gradient is not None, "returns a loss without a gradient to batch.logprobs")
     finite = output.loss.isfinite() & output.log_ratio.isfinite().all() & gradient.isfinite().all()
@@ -118,13 +130,9 @@ def _check_form(output: Any, batch: TokenBatch) -> None:
     loss, log_ratio = output.loss, output.log_ratio
     _require(
         isinstance(loss, Tensor) and loss.shape == () and loss.is_floating_point(),
-        f"returns as its loss {_what(loss)}, but it must be one number, the sum over responses",
+        f"returns as its loss {_what(loss)}, but it must be one number, a sum over responses",
     )
     _require(loss.requires_grad, "returns a loss without a gradient to batch.logprobs")
-    _require(
-        _is_number(output.count) and float(output.count) == B,
-        f"counts {_shown(output.count)} for {B} responses with tokens, but must count responses",
-    )
     _require(
         isinstance(log_ratio, Tensor) and log_ratio.shape == (B, T) and not log_ratio.requires_grad,
         f"returns as log_ratio {_what(log_ratio)}, but it must be the log-ratio of every token,"
@@ -135,6 +143,25 @@ def _check_form(output: Any, batch: TokenBatch) -> None:
         "returns a log_ratio other than 0 outside batch.mask",
     )
     _check_metrics(output.metrics)
+
+
+def _check_unit(over: Any) -> None:
+    is_length = isinstance(over, int) and not isinstance(over, bool) and over > 0
+    _require(
+        is_length or over in ("responses", "tokens"),
+        f"declares mean_over = {over!r}, but it must be 'responses', 'tokens' or a number of"
+        " tokens, which each response counts as",
+    )
+
+
+def _check_count(objective: Objective, count: Any, lengths: list[int]) -> None:
+    wanted, over = denominator(objective, lengths), mean_over(objective)
+    unit = over if isinstance(over, str) else f"{over} tokens a response"
+    _require(
+        _is_number(count) and float(count) == wanted,
+        f"counts {_shown(count)} for {len(lengths)} responses of {sum(lengths)} tokens, but"
+        f" declares a mean over {unit}, which is {wanted}",
+    )
 
 
 def _check_metrics(metrics: Any) -> None:
@@ -166,7 +193,7 @@ def _check_sums(
     _require(
         _close(output.loss, together),
         f"returns the loss {_shown(output.loss)} for {B} responses, but {_shown(together)} for"
-        " their halves together: it must be the sum over responses, not a mean",
+        " their halves together: it must be a sum, not a mean; the trainer divides",
     )
     joined = torch.zeros_like(gradient)
     for rows, part in zip(joined.split(B // 2), gradients, strict=True):

@@ -23,6 +23,7 @@ from kpo.config.experiment import Experiment
 from kpo.config.limits import faults_of
 from kpo.model.architecture import architecture
 from kpo.model.files import ModelError
+from kpo.objective_check import ObjectiveError, check_methods
 from kpo.planning.evaluation_footprint import EvaluationFootprint
 from kpo.planning.footprint import TRAINING_SHARE, Footprint, FootprintError, size_of
 from kpo.planning.machine import Machine, MachineError, gb, machine_for
@@ -215,6 +216,7 @@ def main() -> None:
     args = parser.parse_args()
     experiment = load_or_exit(args.config)
     try:
+        check_methods({name: method.build() for name, method in experiment.methods.items()})
         config = architecture(experiment.policy, experiment.positions)
         size = size_of(config)
         machine = machine_for(experiment, config, args.memory_gb, args.device_tflops)
@@ -229,7 +231,7 @@ def main() -> None:
             ),
         )
         text = report(preflight)
-    except (ModelError, DataError, FootprintError, MachineError) as error:
+    except (ModelError, DataError, FootprintError, MachineError, ObjectiveError) as error:
         fail(error)
     print(text)
     if record is not None:

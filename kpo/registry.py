@@ -5,47 +5,80 @@ Adding a method: one file with a frozen dataclass of settings (see `kpo.objectiv
 
 from __future__ import annotations
 
-from dataclasses import fields, is_dataclass
-from typing import Any
+from dataclasses import asdict, fields, is_dataclass
+from types import NoneType
+from typing import Any, get_args, get_type_hints
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from baselines.gmpo import GMPO
 from baselines.grpo import GRPO
 from baselines.gspo import GSPO
 from baselines.token_clipped import TokenClipped
-from kpo.filtered_ratio import FilteredRatio
+from kpo.filtered_ratio import KPO
 from kpo.objective import Objective
 
 OBJECTIVES: dict[str, type[Any]] = {
-    "kpo": FilteredRatio,
+    "kpo": KPO,
     "grpo": GRPO,
     "token_clipped": TokenClipped,
     "gspo": GSPO,
     "gmpo": GMPO,
 }
+TAKEN = ("objective", "label", "role")
+"""Keys of a method in an experiment file that are no settings of its objective."""
+_WORDS = {float: "a number", int: "an integer", bool: "true or false", str: "a text"}
 
 
-def make_objective(name: str, /, **settings: float | None) -> Objective:
+def make_objective(name: str, /, **settings: Any) -> Objective:
     """Build the objective `name` with its settings.
 
     Raises ValueError for an unknown name, a setting that the objective does not use, a value that
-    is not a number, one out of bounds, or a class that is no dataclass; the message lists what
-    there is.
+    is not of the setting's type, one out of bounds, or a class that is no dataclass; the message
+    lists what there is.
     """
     if name not in OBJECTIVES:
         raise ValueError(f"unknown objective {name!r}; there is {', '.join(sorted(OBJECTIVES))}")
-    if not is_dataclass(OBJECTIVES[name]):
+    made = OBJECTIVES[name]
+    if not is_dataclass(made):
         raise ValueError(
-            f"objective {name}: {OBJECTIVES[name].__name__} must be a dataclass (@dataclass(frozen="
+            f"objective {name}: {made.__name__} must be a dataclass (@dataclass(frozen="
             "True, kw_only=True)), whose fields are its settings"
         )
-    known = [field.name for field in fields(OBJECTIVES[name])]
+    known = [field.name for field in fields(made)]
+    if taken := [key for key in TAKEN if key in known]:
+        raise ValueError(
+            f"objective {name}: {made.__name__} must not have a setting {taken[0]!r}, which means"
+            " something else in an experiment file; a role is a ClassVar"
+        )
+    kinds = get_type_hints(made)
     for key, value in settings.items():
         if key not in known:
             raise ValueError(f"objective {name} has no setting {key!r}; it has {', '.join(known)}")
-        if isinstance(value, bool) or not isinstance(value, int | float | None):
-            raise ValueError(f"objective {name}: {key} must be a number, got {value!r}")
+        try:
+            TypeAdapter(kinds[key], config=ConfigDict(strict=True)).validate_python(value)
+        except ValidationError:
+            must = f"{key} must be {_words(kinds[key])}, got {value!r}"
+            raise ValueError(f"objective {name}: {must}") from None
     try:
-        objective: Objective = OBJECTIVES[name](**settings)
-    except TypeError as error:  # None for a setting that must be a number
+        objective: Objective = made(**settings)
+    except TypeError as error:  # a setting that has no default
         raise ValueError(f"objective {name}: {error}") from error
     return objective
+
+
+def settings_of(objective: Any) -> dict[str, Any]:
+    """Every setting of an objective with its value, also those left out or derived."""
+    return asdict(objective)
+
+
+def setting_names() -> list[str]:
+    """The settings of all objectives, in the order of the registry."""
+    return list(dict.fromkeys(f.name for made in OBJECTIVES.values() for f in fields(made)))
+
+
+def _words(kind: Any) -> str:
+    """A setting's type for readers: "a number or null"."""
+    kinds = [each for each in get_args(kind) or (kind,) if each is not NoneType]
+    words = [_WORDS.get(each, repr(each)) for each in kinds]
+    return " or ".join([*words, *(["null"] if NoneType in get_args(kind) else [])])

@@ -23,7 +23,6 @@ from kpo.distributed.sharding import full, shard
 from kpo.model.loading import load_policy
 from kpo.model.policy import Policy, response_logprobs
 from kpo.objective import Objective, TokenBatch, token_log_ratio
-from kpo.registry import make_objective
 from kpo.trainer.guards.failure import FailedBatch, Failure, load_failed_weights, load_failure
 from kpo.trainer.state.checkpoint import differences
 
@@ -162,7 +161,7 @@ def run(experiment: Experiment, method: str, base: Path, failure: Failure) -> Re
     policy = load_policy(base, longest=train.longest)
     load_failed_weights(policy.model, failure)
     policy = shard(policy, ranks, train.scoring)
-    return replay(policy, make_objective(chosen.objective, **chosen.settings), failure.batches)
+    return replay(policy, chosen.build(), failure.batches)
 
 
 def main() -> None:

@@ -32,7 +32,7 @@ from kpo.model.layers import recompute
 from kpo.model.loading import load_policy
 from kpo.model.policy import Policy, weights_hash
 from kpo.noise_floor import noise_of
-from kpo.registry import make_objective
+from kpo.objective_check import ObjectiveError, check_methods
 from kpo.rollout.engine import RolloutEngine
 from kpo.rollout.factory import make_engine
 from kpo.tasks.problems import DataError
@@ -103,7 +103,6 @@ def run(
     if ranks.is_main and protocol.forces_thinking(policy.tokenizer):
         warn(FORCED_THINKING)
     policy, engine = prepare(train, base, policy, ranks)
-    chosen = experiment.methods[method]
     partial = out / ".partial"
     if ranks.is_main:
         shutil.rmtree(partial, ignore_errors=True)
@@ -120,7 +119,7 @@ def run(
     ):
         Trainer(
             policy=policy,
-            objective=make_objective(chosen.objective, **chosen.settings),
+            objective=experiment.methods[method].build(),
             engine=engine,
             reward=lambda pairs: [grade.correct for grade in grader.grade(pairs)],
             prompts=prompts,
@@ -189,6 +188,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder of the run, written")
     args = parser.parse_args()
     experiment = method_or_exit(args)
+    try:
+        check_methods({args.method: experiment.methods[args.method].build()})
+    except ObjectiveError as error:
+        fail(f"{args.config}: {error}")
     if int(os.environ.get("RANK", "0")) == 0:  # the other ranks wait for this one
         hold_or_exit(args.out)
     args.out.mkdir(parents=True, exist_ok=True)

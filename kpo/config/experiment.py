@@ -8,7 +8,6 @@ what is allowed.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -29,8 +28,8 @@ from kpo.config.values import (
     Section,
     Text,
 )
-from kpo.objective_check import check_objective
-from kpo.registry import make_objective
+from kpo.objective import Objective, Role, role_of
+from kpo.registry import OBJECTIVES, make_objective, settings_of
 from kpo.tasks.chained_sums import LONGEST_TEXT, TIERS
 from kpo.tasks.datasets.sources import SOURCES, Source
 from kpo.tasks.problems import choose_folder, locate
@@ -58,21 +57,29 @@ class Method(Section):
 
     objective: str
     label: Text = Field(description="the row's name in tables; matches the paper's where it can")
+    role: Role = Field(
+        default_factory=lambda given: role_of(OBJECTIVES.get(given["objective"])),
+        description="what tables take the row for; else what the objective declares",
+    )
 
     @property
     def settings(self) -> dict[str, Any]:
         """What the objective is built with."""
         return dict(self.model_extra or {})
 
+    def build(self) -> Objective:
+        """The objective."""
+        return make_objective(self.objective, **self.settings)
+
     def resolved(self) -> dict[str, Any]:
         """What training depends on: the objective's code and settings, defaults included."""
-        objective: Any = make_objective(self.objective, **self.settings)
+        objective = self.build()
         code = code_hash(type(objective).__module__)
-        return {"objective": self.objective, **asdict(objective), "code": code}
+        return {"objective": self.objective, **settings_of(objective), "code": code}
 
     @model_validator(mode="after")
     def _known_to_the_registry(self) -> Method:
-        check_objective(make_objective(self.objective, **self.settings), self.objective)
+        self.build()
         return self
 
 
@@ -257,5 +264,6 @@ def load_experiment(path: str | Path) -> Experiment:
     try:
         return Experiment.model_validate(content)
     except ValidationError as error:
-        faults = (f"{path}: {sentence(Experiment, fault)}" for fault in error.errors())
+        own = (fault for fault in error.errors() if fault["type"] != "default_factory_not_called")
+        faults = (f"{path}: {sentence(Experiment, fault)}" for fault in own)
         raise ConfigError("\n".join(faults)) from None

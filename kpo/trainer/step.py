@@ -16,7 +16,7 @@ from kpo.diagnostics import RatioStatistics
 from kpo.distributed.ranks import ALONE, Ranks
 from kpo.distributed.sharding import full
 from kpo.model.policy import Policy, response_logprobs
-from kpo.objective import Objective, ObjectiveOutput, TokenBatch
+from kpo.objective import Objective, ObjectiveOutput, TokenBatch, denominator
 from kpo.trainer.batch import Rollouts, micro_batches, nothing, token_lists
 from kpo.trainer.guards.failure import FailedBatch
 
@@ -91,13 +91,14 @@ class Updater:
     ) -> None:
         """Minimise the objective's mean over the mini-batch `rows` by one optimizer step.
 
-        The loss is divided once by the number of responses of the whole mini-batch, so the gradient
+        The loss is divided once by what it is a mean over in the whole mini-batch, so the gradient
         depends neither on how it is cut into micro-batches nor on the number of ranks. All ranks
         call `between` before each of their micro-batches; if it raises, no step is taken. Raises
         NonFinite, on every rank and before the step is taken, if anything in it is not finite.
         """
         self.optimizer.zero_grad(set_to_none=True)
         parts = micro_batches(rollouts.prompts, rollouts.responses, rows, self.budget, self.ranks)
+        total = denominator(self.objective, (len(rollouts.responses[row].tokens) for row in rows))
         seen: list[tuple[list[int], TokenBatch]] = []
         fault = None
         for part in parts:
@@ -107,7 +108,7 @@ class Updater:
             if fault is None:  # what follows a fault is not suspect
                 fault = _fault(output)
                 seen = [*(seen if fault is None else []), (part, batch)]
-            (output.loss * self.ranks.size / len(rows)).backward()  # FSDP averages over ranks
+            (output.loss * self.ranks.size / total).backward()  # FSDP averages over ranks
             metrics.add("loss", output.loss.detach(), output.count)
             for name, (value, count) in output.metrics.items():
                 metrics.add(name, value, count)

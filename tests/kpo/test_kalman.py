@@ -6,7 +6,6 @@ may be off by 6e-8 of itself from rounding alone, so 1e-7 leaves the algorithm h
 
 import math
 from collections.abc import Callable
-from decimal import Decimal, localcontext
 
 import numpy as np
 import pytest
@@ -15,13 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from kpo.kalman import (
-    kalman_filter,
-    kalman_filter_reference,
-    kalman_gains,
-    q_from_memory,
-    steady_gain,
-)
+from kpo.kalman import kalman_filter, kalman_filter_reference, kalman_gains
+from kpo.memory import steady_gain
 from tests.kpo.cases import as_array, holey_mask
 from tests.kpo.oracles import Array, filter_masked, gain_path, posterior_means
 
@@ -80,32 +74,6 @@ def test_gains_rise_to_the_steady_gain(q: float) -> None:
     assert float(gains[-1]) <= steady_gain(q) * (1 + 1e-12)
     if q >= 1e-4:
         assert float(gains[-1]) == pytest.approx(steady_gain(q), rel=1e-10)
-
-
-@pytest.mark.parametrize("q", [*EXTREME_QS, 3.3e5, 7.7e9])
-def test_steady_gain_to_the_last_digits(q: float) -> None:
-    with localcontext() as context:
-        context.prec = 60
-        exact = (-Decimal(q) + (Decimal(q) ** 2 + 4 * Decimal(q)).sqrt()) / 2
-    assert steady_gain(q) == pytest.approx(float(exact), rel=1e-12)
-
-
-@pytest.mark.parametrize(("q", "K"), [(1e-6, 1e-3), (1e-4, 1e-2)])
-def test_steady_gain_of_the_paper(q: float, K: float) -> None:
-    assert steady_gain(q) == pytest.approx(K, rel=6e-3)
-
-
-@pytest.mark.parametrize("memory", [1.0001, 2.0, 12.0, 1000.0, 1e6])
-def test_memory_is_the_inverse_of_the_steady_gain(memory: float) -> None:
-    q = q_from_memory(memory)
-    assert q == pytest.approx(1 / (memory * (memory - 1)), rel=1e-9)
-    assert steady_gain(q) == pytest.approx(1 / memory, rel=1e-9)
-
-
-@pytest.mark.parametrize("memory", [1.0, 0.5, 0.0, -3.0, math.nan, math.inf])
-def test_memory_out_of_bounds(memory: float) -> None:
-    with pytest.raises(ValueError, match="memory"):
-        q_from_memory(memory)
 
 
 def test_no_gains_for_no_tokens() -> None:

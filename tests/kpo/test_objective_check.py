@@ -81,15 +81,15 @@ WRONG = {
     ),
     "a mean": (
         loss(lambda b: losses(b).mean()),
-        "for their halves together: it must be the sum over responses, not a mean",
+        "for their halves together: it must be a sum, not a mean",
     ),
     "a mean over tokens": (
         loss(lambda b: -(token_log_ratio(b) * b.advantages[:, None]).sum() / b.mask.sum()),
-        "for their halves together: it must be the sum",
+        "for their halves together: it must be a sum",
     ),
     "padding counts in the length": (
         loss(lambda b: -(token_log_ratio(b) * b.advantages[:, None]).mean(1).sum()),
-        "for their halves together: it must be the sum",
+        "for their halves together: it must be a sum",
     ),
     "a gradient of the mean": (loss(standardised), "weighs a response's gradient by the responses"),
     "padding": (
@@ -99,7 +99,7 @@ WRONG = {
     "infinity": (loss(lambda b: losses(b).sum() / 0), "returns NaN or infinity for a batch of"),
     "tokens counted": (
         Own(lambda b, o: replace(o, count=b.mask.sum())),
-        "counts 28 for 6 responses with tokens, but must count responses",
+        "counts 28 for 6 responses of 28 tokens, but declares a mean over responses, which is 6",
     ),
     "a ratio a response": (
         Own(lambda _, o: replace(o, log_ratio=o.log_ratio.mean(1))),
