@@ -38,4 +38,4 @@ def test_memory_out_of_bounds(memory: float) -> None:
 
 @pytest.mark.parametrize(("q", "tokens"), [(1e-6, 1000.5), (1e-4, 100.5), (0.5, 2.0)])
 def test_memory_of_a_q(q: float, tokens: float) -> None:
-    assert memory_from_q(q) == pytest.approx(tokens, rel=1e-5)
+    assert memory_from_q(q) == pytest.approx(tokens, rel=2e-5)

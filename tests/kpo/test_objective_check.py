@@ -1,6 +1,7 @@
 """What an objective of one's own may get wrong, and the sentence that says so."""
 
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,8 +11,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from kpo.config.experiment import ConfigError, load_experiment
+from kpo import base, preflight, train
 from kpo.objective import (
+    Objective,
     ObjectiveOutput,
     TokenBatch,
     clipped_surrogate,
@@ -21,12 +23,18 @@ from kpo.objective import (
 from kpo.objective_check import LOGGED, LOGGED_PREFIXES, ObjectiveError, check_objective
 from kpo.registry import OBJECTIVES
 from tests.kpo.cases import IDS, METHODS, Method
+from tests.kpo.means import MEANS
 from tests.kpo.trainer.runs import tiny_trainer
 
 
 @pytest.mark.parametrize("method", METHODS, ids=IDS)
 def test_every_objective_of_the_suite_passes(method: Method) -> None:
     check_objective(method.build())
+
+
+@pytest.mark.parametrize("objective", MEANS.values(), ids=MEANS)
+def test_other_means_pass(objective: Objective) -> None:
+    check_objective(objective)
 
 
 def grpo(batch: TokenBatch) -> ObjectiveOutput:
@@ -38,6 +46,7 @@ class Own:
     """An objective that makes something else of GRPO's output."""
 
     change: Callable[[TokenBatch, ObjectiveOutput], Any] = lambda _, output: output
+    mean_over: Any = "responses"
 
     def __call__(self, batch: TokenBatch) -> Any:
         return self.change(batch, grpo(batch))
@@ -101,6 +110,23 @@ WRONG = {
         Own(lambda b, o: replace(o, count=b.mask.sum())),
         "counts 28 for 6 responses of 28 tokens, but declares a mean over responses, which is 6",
     ),
+    "a mean over responses, called one over tokens": (
+        Own(mean_over="tokens"),
+        "counts 6 for 6 responses of 28 tokens, but declares a mean over tokens, which is 28",
+    ),
+    "a constant length, called one over tokens": (
+        Own(lambda b, o: replace(o, count=9 * o.count), mean_over="tokens"),
+        "counts 54 for 6 responses of 28 tokens, but declares a mean over tokens",
+    ),
+    "another constant length": (
+        Own(lambda b, o: replace(o, count=8 * o.count), mean_over=9),
+        "counts 48 for 6 responses of 28 tokens, but declares a mean over 9 tokens a response,"
+        " which is 54",
+    ),
+    **{
+        f"a mean over {over!r}": (Own(mean_over=over), f"declares mean_over = {over!r}, but it")
+        for over in ("token", 0, -3, True, 1.5, None)
+    },
     "a ratio a response": (
         Own(lambda _, o: replace(o, log_ratio=o.log_ratio.mean(1))),
         "returns as log_ratio a tensor [6], but it must be the log-ratio of every token, a detached"
@@ -204,14 +230,25 @@ def _registered(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("_registered")
-def test_an_experiment_with_a_wrong_objective_is_not_begun(tmp_path: Path) -> None:
+def test_no_command_begins_with_a_wrong_objective(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = tmp_path / "own.yaml"
     path.write_text(
         f"extends: {Path('workflow/config/mini.yaml').resolve()}\nexperiment: own\n"
         "methods: { mean: { label: Mean, objective: mean } }\n"
     )
-    with pytest.raises(ConfigError, match=r"own.yaml: methods.mean: objective mean returns the lo"):
-        load_experiment(path)
+    for command, *more in (
+        (base, "--out", str(tmp_path / "base")),
+        (train, "--method=mean", "--seed=0", f"--base={tmp_path}", f"--out={tmp_path / 'run'}"),
+        (preflight,),
+    ):
+        monkeypatch.setattr(sys, "argv", ["command", "--config", str(path), *more])
+        with pytest.raises(SystemExit) as stop:
+            command.main()
+        assert stop.value.code == 2
+        assert "methods.mean: objective Mean returns the loss" in capsys.readouterr().err
+    assert [file.name for file in tmp_path.iterdir()] == ["own.yaml"]
 
 
 @pytest.mark.usefixtures("_registered")

@@ -1,11 +1,17 @@
 """Names and settings: what is refused, and what an absent setting means."""
 
 import math
+import subprocess
+import sys
+from dataclasses import dataclass, field, make_dataclass
+from typing import Any, Literal
 
 import pytest
 import torch
 
-from kpo.registry import OBJECTIVES, make_objective
+from baselines.grpo import GRPO
+from kpo.objective import role_of
+from kpo.registry import OBJECTIVES, make_objective, setting_names, settings_of
 from tests.kpo.cases import loss_and_gradient, random_batch
 from tests.kpo.oracles import DEFAULT_CLIP
 
@@ -25,6 +31,83 @@ def test_unknown_name_lists_the_names(name: str) -> None:
         make_objective(name)
     for known in NAMES:
         assert known in str(error.value)
+
+
+def test_no_objective_needs_torch_before_it_is_called() -> None:
+    code = "import sys, kpo.registry as r; r.make_objective('kpo', q=1e-6); "
+    code += "assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_roles_of_the_suites_objectives() -> None:
+    roles = {name: role_of(made) for name, made in OBJECTIVES.items()}
+    assert roles == dict.fromkeys(NAMES, "baseline") | {
+        "kpo": "proposed",
+        "token_clipped": "control",
+    }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Typed(GRPO):
+    """Settings that are no numbers."""
+
+    tau: float
+    start: Literal["known", "unknown"] = "known"
+    deep: bool | None = None
+    times: int = 1
+
+
+@pytest.fixture
+def _typed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(OBJECTIVES, "typed", Typed)
+
+
+@pytest.mark.usefixtures("_typed")
+def test_settings_of_all_kinds() -> None:
+    made = make_objective("typed", tau=1, start="unknown", deep=False)
+    assert role_of(made) == "baseline"  # it says nothing, GRPO does
+    assert settings_of(made) == {
+        **{"clip_low": 0.2, "clip_high": 0.2},
+        **{"tau": 1, "start": "unknown", "deep": False, "times": 1},
+    }
+    assert setting_names() == [
+        *("q", "memory", "clip_low", "clip_high"),
+        *("tau", "start", "deep", "times"),
+    ]
+
+
+@pytest.mark.usefixtures("_typed")
+@pytest.mark.parametrize(
+    ("setting", "value", "words"),
+    [
+        ("tau", "0.1", "tau must be a number, got '0.1'"),
+        ("tau", True, "tau must be a number, got True"),
+        ("tau", None, "tau must be a number, got None"),
+        ("clip_low", [0.2], r"clip_low must be a number, got \[0.2\]"),
+        ("start", "late", "start must be 'known' or 'unknown', got 'late'"),
+        ("deep", 1, "deep must be true or false or null, got 1"),
+        ("times", 1.5, "times must be an integer, got 1.5"),
+    ],
+)
+def test_a_setting_of_another_kind(setting: str, value: Any, words: str) -> None:
+    with pytest.raises(ValueError, match=f"objective typed: {words}"):
+        make_objective("typed", **{"tau": 0.1, setting: value})
+
+
+@pytest.mark.usefixtures("_typed")
+def test_a_setting_that_must_be_given() -> None:
+    with pytest.raises(ValueError, match=r"objective typed: .*'tau'"):
+        make_objective("typed")
+
+
+@pytest.mark.parametrize("taken", ["role", "label", "objective"])
+def test_a_setting_that_an_experiment_file_could_not_set(
+    taken: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = make_dataclass("Own", [(taken, str, field(default="control"))])
+    monkeypatch.setitem(OBJECTIVES, "own", made)
+    with pytest.raises(ValueError, match=f"objective own: Own must not have a setting '{taken}'"):
+        make_objective("own")
 
 
 def test_a_class_without_the_decorator_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

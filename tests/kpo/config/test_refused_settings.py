@@ -220,6 +220,11 @@ REFUSED: list[tuple[str, Any, str]] = [
         "methods.grpo: unknown objective 'ppo'; there is gmpo, grpo, gspo, kpo, token_clipped",
     ),
     (
+        "methods/grpo/role",
+        "main",
+        "methods.grpo.role is 'main', but must be 'baseline', 'control' or 'proposed'",
+    ),
+    (
         "methods/grpo/q",
         1e-6,
         "methods.grpo: objective grpo has no setting 'q'; it has clip_low, clip_high",

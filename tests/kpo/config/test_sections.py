@@ -52,6 +52,8 @@ CHANGES: list[tuple[Tree, str, Any, set[str]]] = [
     (SCRATCH, "grading/rule", "math_verify", {"grade", *TRAIN}),
     (SCRATCH, "methods/kpo/q", 1e-4, {"train kpo", "table"}),
     (SCRATCH, "methods/kpo/label", "New", {"table"}),
+    (SCRATCH, "methods/kpo/role", "control", {"table"}),
+    (SCRATCH, "methods/kpo/role", "proposed", set()),  # the objective's own, spelled out
     (SCRATCH, "methods/more", GRPO, {"table"}),
     (SCRATCH, "methods/grpo", DROP, {"train grpo", "table"}),
     (SCRATCH, "methods/grpo/clip_low", 0.2, {"table"}),  # the default, spelled out

@@ -11,6 +11,7 @@ from typing import Any
 from kpo.config.train import Train
 from kpo.distributed.ranks import ALONE, Ranks
 from kpo.model.policy import Policy
+from kpo.objective import Objective
 from kpo.registry import make_objective
 from kpo.rollout.engine import Response, RolloutEngine, Sampling
 from kpo.rollout.transformers import TransformersEngine
@@ -51,7 +52,7 @@ def tiny_trainer(
     *,
     policy: Policy | None = None,
     engine: RolloutEngine | None = None,
-    objective: str = "grpo",
+    objective: str | Objective = "grpo",
     seed: int = 0,
     ranks: Ranks = ALONE,
     **settings: Any,
@@ -71,7 +72,7 @@ def tiny_trainer(
     }
     return Trainer(
         policy=policy,
-        objective=make_objective(objective),
+        objective=make_objective(objective) if isinstance(objective, str) else objective,
         engine=engine or TransformersEngine(policy),
         reward=reward,
         prompts=PROMPTS,

@@ -11,6 +11,7 @@ from kpo.distributed.ranks import join
 from kpo.distributed.sharding import save_sharded, shard
 from kpo.model.layers import recompute
 from kpo.rollout.transformers import TransformersEngine
+from tests.kpo.means import MEANS
 from tests.kpo.models import tiny_policy
 from tests.kpo.trainer.runs import EndlessEngine, tiny_trainer
 
@@ -23,6 +24,8 @@ def main() -> None:
     engine = TransformersEngine(tiny_policy(seed=3))
     if (after := settings.pop("endless_after", None)) is not None:
         engine = EndlessEngine(engine.policy, folder / f"endless-{ranks.rank}", after)
+    if (mean := settings.get("objective")) in MEANS:
+        settings["objective"] = MEANS[mean]
     policy = shard(tiny_policy(seed=3), ranks, dtype)
     if settings.get("activation_checkpointing"):
         recompute(policy.model)

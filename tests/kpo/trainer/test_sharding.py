@@ -11,6 +11,7 @@ import torch
 
 from kpo.distributed.ranks import Ranks, RanksError, join
 from kpo.model.loading import load_policy
+from tests.kpo.means import MEANS
 
 pytestmark = pytest.mark.slow
 
@@ -49,6 +50,23 @@ def test_two_ranks_with_checkpointing_train_as_one(alone: Path, tmp_path: Path) 
         for name in ("loss", "reward", "response_tokens", "entropy", "clip_fraction", "grad_norm"):
             assert b[name] == pytest.approx(a[name], rel=1e-5, abs=1e-5), name
     there, here = weights(alone), weights(tmp_path)
+    for name, weight in there.items():
+        torch.testing.assert_close(here[name], weight, rtol=0, atol=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("objective", MEANS)
+def test_whatever_its_mean_is_over_two_ranks_train_as_one(objective: str, tmp_path: Path) -> None:
+    folders = [tmp_path / name for name in ("one", "two")]
+    one, two = (
+        run(folder, ranks=ranks, objective=objective, steps=2, max_tokens_per_microbatch=60)
+        for ranks, folder in enumerate(folders, 1)
+    )
+    assert any(abs(step["loss"]) > 1e-4 for step in one)
+    for a, b in zip(one, two, strict=True):
+        for name in ("loss", "reward", "grad_norm", "clip_fraction"):
+            assert b[name] == pytest.approx(a[name], rel=1e-5, abs=1e-5), name
+    there, here = map(weights, folders)
     for name, weight in there.items():
         torch.testing.assert_close(here[name], weight, rtol=0, atol=1e-4)
 

@@ -14,6 +14,7 @@ from kpo.objective import Objective, TokenBatch
 from kpo.registry import make_objective
 from kpo.trainer.batch import Rollouts
 from kpo.trainer.step import StepMetrics, Updater
+from tests.kpo.means import MEANS
 from tests.kpo.model.scored import plain
 from tests.kpo.models import tiny_policy
 from tests.kpo.trainer.rollouts import rollouts
@@ -24,6 +25,7 @@ OBJECTIVES = {
     "grpo": make_objective("grpo"),
     "gmpo": make_objective("gmpo"),
     "kpo": make_objective("kpo", q=1e-2, clip_low=0.05, clip_high=0.05),
+    **MEANS,
 }
 
 
@@ -83,22 +85,30 @@ def test_the_gradient_does_not_depend_on_the_micro_batch(name: str, budget: int)
         assert part_metrics.summary()[key] == pytest.approx(metrics.summary()[key], 1e-5, 1e-6)
 
 
-def test_on_policy_the_step_is_the_mean_policy_gradient_of_the_responses() -> None:
-    """-1/N sum_i A_i mean_t grad log pi, from the model's full logits, a response at a time."""
+@pytest.mark.parametrize("name", ["grpo", "token-mean", "constant-length"])
+def test_on_policy_the_step_is_the_mean_policy_gradient(name: str) -> None:
+    """-sum_i A_i sum_t w_i grad log pi, from the model's full logits, a response at a time.
+
+    w_i is 1/N 1/T_i, 1/(sum of T_j), or 1/N 1/L.
+    """
     policy = double_policy()
     made = rollouts(policy)
     loss = torch.zeros(())
+    lengths = [len(made.responses[row].tokens) for row in ROWS]
+    assert len(set(lengths)) > 1
+    count = {"grpo": len(ROWS), "token-mean": sum(lengths), "constant-length": 16 * len(ROWS)}[name]
     for row in ROWS:
         response = made.responses[row].tokens
         full = plain(policy, made.prompts[row // made.group].tokens, response)
         logprobs = full.gather(1, torch.tensor(response)[:, None])
-        loss = loss - made.advantages.flatten()[row] * logprobs.mean() / len(ROWS)
+        gain = logprobs.mean() if name == "grpo" else logprobs.sum()
+        loss = loss - made.advantages.flatten()[row] * gain / count
     gradients = torch.autograd.grad(loss, list(policy.model.parameters()))
     expected = torch.cat([gradient.flatten() for gradient in gradients])
-    found, metrics = step(policy, made, OBJECTIVES["grpo"], budget=30)
+    found, metrics = step(policy, made, OBJECTIVES[name], budget=30)
     assert_close(found, expected, 1e-5)
     assert metrics.summary()["grad_norm"] == pytest.approx(float(expected.norm()), rel=1e-5)
-    assert metrics.counts["loss"] == len(ROWS)
+    assert metrics.counts["loss"] == count
 
 
 def test_twice_the_responses_are_not_twice_the_gradient() -> None:
