@@ -39,7 +39,7 @@ def make_objective(name: str, /, **settings: Any) -> Objective:
     """
     if name not in OBJECTIVES:
         raise ValueError(f"unknown objective {name!r}; there is {', '.join(sorted(OBJECTIVES))}")
-    made = OBJECTIVES[name]
+    made: Any = OBJECTIVES[name]
     if not is_dataclass(made):
         raise ValueError(
             f"objective {name}: {made.__name__} must be a dataclass (@dataclass(frozen="

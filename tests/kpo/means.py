@@ -25,7 +25,7 @@ class TokenMean:
 class ConstantLength(TokenMean):
     """1 / (length x responses) sum_i A_i sum_t r_{i,t}."""
 
-    mean_over: MeanOver = 16  # type: ignore[misc] - a setting here
+    mean_over: MeanOver = 16  # type: ignore[misc]  # a setting here
 
     def __call__(self, batch: TokenBatch) -> ObjectiveOutput:
         output = super().__call__(batch)
