@@ -5,7 +5,7 @@ Adding a method: one file with a frozen dataclass of settings (see `kpo.objectiv
 
 from __future__ import annotations
 
-from dataclasses import asdict, fields, is_dataclass
+from dataclasses import asdict, fields
 from types import NoneType
 from typing import Any, get_args, get_type_hints
 
@@ -39,8 +39,8 @@ def make_objective(name: str, /, **settings: Any) -> Objective:
     """
     if name not in OBJECTIVES:
         raise ValueError(f"unknown objective {name!r}; there is {', '.join(sorted(OBJECTIVES))}")
-    made: Any = OBJECTIVES[name]
-    if not is_dataclass(made):
+    made = OBJECTIVES[name]
+    if not hasattr(made, "__dataclass_fields__"):
         raise ValueError(
             f"objective {name}: {made.__name__} must be a dataclass (@dataclass(frozen="
             "True, kw_only=True)), whose fields are its settings"
