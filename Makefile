@@ -19,7 +19,7 @@ SNAKEMAKE = $(BIN)/snakemake --cores all results/table1.csv $(if $(CONFIG),--con
 BENCHES := $(basename $(notdir $(wildcard tests/bench/bench_*.py)))
 
 .DEFAULT_GOAL := help
-.PHONY: help table1 report test bench lint env clean-env
+.PHONY: help table1 report test mutants bench lint env clean-env
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' Makefile
@@ -32,6 +32,11 @@ report: table1 ## the workflow's own report: results/report.html
 
 test: $(READY) ## the test suite (ARGS="..." goes to pytest)
 	$(BIN)/python -m pytest $(if $(ARGS),$(ARGS),tests)
+
+mutants: $(READY) ## faults planted in the code: are they noticed? (ARGS="kpo.model.head.*")
+	rm -rf mutants
+	$(BIN)/mutmut run $(ARGS)
+	$(BIN)/python -m tests.mutants.report
 
 bench: $(READY) .venv-trl/.installed-trl ## speed of filter, sampler, grader, and trainer beside TRL
 	$(foreach bench,$(BENCHES),$(BIN)/python -m tests.bench.$(bench) &&) true

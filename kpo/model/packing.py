@@ -211,11 +211,9 @@ def _unpacked(
     if softcap is not None:
         scores = Scores(settings["scaling"], cap=softcap)
         return _capped(query, key, value, mask, scores).transpose(1, 2), None
-    from transformers.integrations.sdpa_attention import (  # noqa: PLC0415 - slow to import
-        sdpa_attention_forward,
-    )
+    from transformers.integrations import sdpa_attention  # noqa: PLC0415 - only where it is used
 
-    output: tuple[Tensor, None] = sdpa_attention_forward(
+    output: tuple[Tensor, None] = sdpa_attention.sdpa_attention_forward(
         module, query, key, value, mask, **settings
     )
     return output

@@ -1,14 +1,24 @@
 """Log-probs from the chunked LM head against the full logits."""
 
+from unittest import mock
+
 import pytest
 import torch
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 from transformers import CohereConfig, Gemma2Config, GraniteConfig, LlamaConfig
 
+from kpo.model import head
 from kpo.model.head import PLAIN, LogitRule, chunks, token_logprobs, token_logprobs_and_entropies
 
 M, H, V = 37, 8, 50
-RULES = [PLAIN, LogitRule(scale=0.3), LogitRule(cap=4.0), LogitRule(scale=1.7, cap=2.0)]
+RULES = [
+    PLAIN,
+    LogitRule(scale=2.0),
+    LogitRule(scale=0.3),
+    LogitRule(cap=4.0),
+    LogitRule(scale=1.7, cap=2.0),
+]
 
 
 def inputs(dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor, Tensor]:
@@ -116,3 +126,44 @@ def test_elsewhere_than_on_the_cpu_the_product_itself_is_wide() -> None:
     hidden, weight, targets = (tensor.to("meta") for tensor in inputs(torch.bfloat16))
     logprobs, entropies = token_logprobs_and_entropies(hidden, weight, targets)
     assert logprobs.dtype == entropies.dtype == torch.float32
+
+
+def test_logits_of_500_overflow_nowhere() -> None:
+    hidden, weight, targets = inputs(torch.float32)
+    far = hidden.detach() * (500 / float((hidden @ weight.t()).detach().abs().max()))
+    expected = plain(far.double(), weight.double(), targets)
+    entropies = torch.distributions.Categorical(logits=full(far.double(), weight.double(), PLAIN))
+    found, entropy = token_logprobs_and_entropies(far, weight, targets)
+    for logprobs in (found, token_logprobs(far, weight, targets)):
+        torch.testing.assert_close(logprobs.double(), expected, rtol=1e-5, atol=1e-3)
+    torch.testing.assert_close(entropy.double(), entropies.entropy(), rtol=1e-3, atol=1e-3)
+
+
+def test_gradients_of_many_chunks_are_summed_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In bfloat16 a sum of equal parts would stand still at 256 of them."""
+    monkeypatch.setattr(head, "CHUNK_LOGITS", V)  # a token at a time
+    hidden, weight, targets = inputs(torch.bfloat16)
+    one = torch.autograd.grad(token_logprobs(hidden[:1], weight, targets[:1]).sum(), weight)[0]
+    many = token_logprobs(hidden[:1].expand(2000, H), weight, targets[:1].expand(2000))
+    gradient = torch.autograd.grad(many.sum(), weight)[0]
+    torch.testing.assert_close(gradient.float(), 2000 * one.float(), rtol=0.01, atol=0)
+
+
+def test_on_the_cpu_a_part_of_the_weight_is_widened_at_a_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(head, "CPU_ROWS", 7)
+    hidden, weight, targets = inputs(torch.bfloat16)
+    with FlopCounterMode(display=False) as counter:
+        found = token_logprobs(hidden, weight, targets)
+    assert counter.get_total_flops() == 2 * M * H * V  # each row of the weight once
+    expected = plain(hidden.double(), weight.double(), targets).float()
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+
+
+def test_elsewhere_the_product_goes_to_the_buffer_that_is_reused() -> None:
+    hidden, weight, targets = (tensor.to("meta") for tensor in inputs(torch.bfloat16))
+    with mock.patch("torch.mm", wraps=torch.mm) as product:
+        token_logprobs_and_entropies(hidden, weight, targets)
+    out = product.call_args.kwargs["out"]
+    assert (out.dtype, out.shape) == (torch.float32, (M, V))
