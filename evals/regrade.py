@@ -15,7 +15,7 @@ import csv
 import io
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,30 +32,25 @@ SHOWN_ROWS = 200  # distinct disagreements per benchmark in the report; the CSV 
 
 @dataclass(frozen=True)
 class Opinion:
-    """One response as all graders see it. `extracted` is None without an answer.
+    """One response as all graders see it; `extracted` is empty without an answer.
 
-    others: the verdicts of the rules that did not grade.
+    verdicts: of the rule that `graded`, of the second one (`regraded`), of the others by name.
     """
 
-    benchmark: str
-    id: str
-    sample: int
+    row: GradeRow
     gold: str
-    extracted: str | None
-    status: str
-    graded: bool
-    regraded: bool
-    others: Mapping[str, bool]
+    extracted: str
+    verdicts: Mapping[str, bool]
 
     @property
     def apart(self) -> bool:
         """Whether the graders part."""
-        return len({self.graded, self.regraded, *self.others.values()}) > 1
+        return len(set(self.verdicts.values())) > 1
 
-    def right_for(self) -> list[str]:
+    @property
+    def right_for(self) -> str:
         """Who finds it correct."""
-        verdicts = {"graded": self.graded, "regraded": self.regraded, **self.others}
-        return [name for name, verdict in verdicts.items() if verdict]
+        return ", ".join(name for name, verdict in self.verdicts.items() if verdict)
 
 
 def second_opinions(
@@ -75,28 +70,20 @@ def second_opinions(
             f"grade and {len(extra)} grades no sample, for example sample {example[2]} of "
             f"{example[0]} {example[1]}."
         )
-    extract = EXTRACTORS[answers]
-    return [_opinion(s, by_key[s.key], extract(s.response)) for s in samples]
+    return [_opinion(s, by_key[s.key], EXTRACTORS[answers](s.response) or "") for s in samples]
 
 
-def _opinion(sample: Sample, grade: GradeRow, extracted: str | None) -> Opinion:
+def _opinion(sample: Sample, grade: GradeRow, extracted: str) -> Opinion:
     gold = normalise_gold(sample.benchmark, sample.answer)
-    return Opinion(
-        *sample.key,
-        gold=gold,
-        extracted=extracted,
-        status=grade.status,
-        graded=grade.correct,
-        regraded=agree(gold, extracted or ""),
-        others={
-            rule: grade.correct != (rule in grade.differs) for rule in RULES if rule != grade.rule
-        },
-    )
+    verdicts = {"graded": grade.correct, "regraded": agree(gold, extracted)}
+    others = {r: grade.correct != (r in grade.differs) for r in RULES if r != grade.rule}
+    return Opinion(grade, gold, extracted, verdicts | others)
 
 
 def report(opinions: Sequence[Opinion], rule: str) -> str:
     """The report, Markdown, on grades by `rule`."""
-    benchmarks = list(dict.fromkeys(opinion.benchmark for opinion in opinions))
+    names = dict.fromkeys(o.row.benchmark for o in opinions)
+    benchmarks = {name: [o for o in opinions if o.row.benchmark == name] for name in names}
     lines = [
         "# Where graders disagree",
         "",
@@ -106,56 +93,45 @@ def report(opinions: Sequence[Opinion], rule: str) -> str:
         "| benchmark | responses | both correct | both wrong | only graded correct "
         "| only regraded correct | agreement |",
         "| --- | --: | --: | --: | --: | --: | --: |",
-        *(_count_row(name, [o for o in opinions if o.benchmark == name]) for name in benchmarks),
-        _count_row("all", opinions),
+        *(_counts(name, part) for name, part in [*benchmarks.items(), ("all", opinions)]),
         "",
-        *_all_graders(opinions, rule),
+        "| grader | responses | correct | agrees with graded |",
+        "| --- | --: | --: | --: |",
+        *_graders(opinions, {"graded": f"{rule} (graded)", "regraded": "second rule (regraded)"}),
     ]
-    for name in benchmarks:
-        lines += _disagreements(name, [o for o in opinions if o.benchmark == name])
+    for name, part in benchmarks.items():
+        lines += _disagreements(name, part)
     return "\n".join(lines) + "\n"
 
 
-def _all_graders(opinions: Sequence[Opinion], rule: str) -> list[str]:
-    """What each grader finds correct, and how often it agrees with the one that graded."""
-    verdicts = {
-        f"{rule} (graded)": [o.graded for o in opinions],
-        **{
-            name: [o.others[name] for o in opinions]
-            for name in (opinions[0].others if opinions else ())
-        },
-        "second rule (regraded)": [o.regraded for o in opinions],
-    }
-    graded = [o.graded for o in opinions]
-    lines = ["| grader | responses | correct | agrees with graded |", "| --- | --: | --: | --: |"]
-    for name, found in verdicts.items():
-        same = sum(one == other for one, other in zip(graded, found, strict=True))
-        rate = f"{same / len(found):.2%}" if found else "-"
-        lines.append(f"| {name} | {len(found)} | {sum(found)} | {rate} |")
-    return lines
-
-
-def _count_row(name: str, opinions: Sequence[Opinion]) -> str:
-    count = Counter((o.graded, o.regraded) for o in opinions)
+def _counts(name: str, opinions: Sequence[Opinion]) -> str:
+    count = Counter((o.verdicts["graded"], o.verdicts["regraded"]) for o in opinions)
     both, neither = count[True, True], count[False, False]
-    rate = f"{(both + neither) / len(opinions):.2%}" if opinions else "-"
-    cells = (len(opinions), both, neither, count[True, False], count[False, True], rate)
-    return f"| {name} | {' | '.join(map(str, cells))} |"
+    apart = count[True, False], count[False, True]
+    return _line(name, len(opinions), both, neither, *apart, _share(both + neither, len(opinions)))
+
+
+def _graders(opinions: Sequence[Opinion], titles: Mapping[str, str]) -> Iterator[str]:
+    """What each grader finds correct, and how often it agrees with the one that graded."""
+    names = opinions[0].verdicts if opinions else titles
+    for name in sorted(names, key="regraded".__eq__):  # the second rule last
+        found = [o.verdicts[name] for o in opinions]
+        same = sum(o.verdicts["graded"] == o.verdicts[name] for o in opinions)
+        yield _line(titles.get(name, name), len(found), sum(found), _share(same, len(found)))
 
 
 def _disagreements(name: str, opinions: Sequence[Opinion]) -> list[str]:
     """The section of one benchmark: each distinct (problem, answer) once, with its samples."""
-    groups: dict[tuple[str, str, str, str, str], list[int]] = {}
+    groups: dict[tuple[str, tuple[str, str], tuple[str, str]], list[int]] = {}
     for o in opinions:
         if o.apart:
-            key = (o.id, o.gold, o.extracted or "", o.status, ", ".join(o.right_for()))
-            groups.setdefault(key, []).append(o.sample)
+            key = o.row.id, (o.gold, o.extracted), (o.right_for, o.row.status)
+            groups.setdefault(key, []).append(o.row.sample)
     if not groups:
         return []
     rows = [
-        f"| {_cell(problem)} | {_cell(', '.join(map(str, numbers)))} | {_code(gold)} "
-        f"| {_code(extracted)} | {right_for} | {status} |"
-        for (problem, gold, extracted, status, right_for), numbers in groups.items()
+        _line(_cell(problem), _cell(", ".join(map(str, numbers))), *map(_code, texts), *said)
+        for (problem, texts, said), numbers in groups.items()
     ]
     hidden = len(rows) - SHOWN_ROWS
     return [
@@ -169,8 +145,16 @@ def _disagreements(name: str, opinions: Sequence[Opinion]) -> list[str]:
     ]
 
 
+def _line(*cells: object) -> str:
+    return f"| {' | '.join(map(str, cells))} |"
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{part / whole:.2%}" if whole else "-"
+
+
 def _cell(text: str) -> str:
-    plain = " ".join(text.encode("utf-8", "backslashreplace").decode().split())
+    plain = " ".join(_escaped(text).split())
     short = plain if len(plain) <= SHOWN else plain[: SHOWN - 3] + "..."
     return "".join(c if c.isprintable() else "?" for c in short).replace("|", "\\|")
 
@@ -181,19 +165,21 @@ def _code(text: str) -> str:
     return f"{fence} {shown} {fence}" if shown else "(empty)"
 
 
+def _escaped(text: str) -> str:
+    """Lone surrogates as a backslash and digits."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def disagreements_csv(opinions: Sequence[Opinion]) -> str:
     """All responses on which the graders disagree, whole texts, lone surrogates escaped."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    names = ["benchmark", "id", "sample", "gold", "extracted", "status", "graded", "regraded"]
-    writer.writerow([*names, *(opinions[0].others if opinions else ())])
+    graders = opinions[0].verdicts if opinions else ("graded", "regraded")
+    writer.writerow(["benchmark", "id", "sample", "gold", "extracted", "status", *graders])
     for o in opinions:
         if o.apart:
-            texts = [
-                t.encode("utf-8", "backslashreplace").decode() for t in (o.gold, o.extracted or "")
-            ]
-            verdicts = (o.graded, o.regraded, *o.others.values())
-            writer.writerow([o.benchmark, o.id, o.sample, *texts, o.status, *map(int, verdicts)])
+            texts = map(_escaped, (o.gold, o.extracted))
+            writer.writerow([*o.row.key, *texts, o.row.status, *map(int, o.verdicts.values())])
     return out.getvalue()
 
 
