@@ -7,16 +7,14 @@ import re
 from collections.abc import Callable
 
 _TOKEN = re.compile(r"\\\\?(?:boxed|fbox)\s*\{|\\.|[{}]", re.DOTALL)
-_BOXES = ("\\boxed", "\\fbox")
+_BOX = re.compile(r"\\(?:boxed|fbox)")
 _HASHES = re.compile(r"(?<!#)####(?!#)")
 _ANSWER = re.compile(
     r"\A(?:the\s+)?(?:final\s+)?answer\b[\s*_`]*(?:is\b|:|=)?[\s*_`:]*", re.IGNORECASE
 )
-_MATHEMATICS = (
-    re.compile(  # a number, sign, bracket, macro, dollar, letter or `x =`; not `2. Check`
-        r"(?!\d+[.)]\s+[A-Za-z])"
-        r"(?:[-+\d.$(\[{|\\\u221a\u03c0\u2212\u20ac\u00a3]|[A-Za-z](?:_\S+|\(\w\))?\s*=|[A-Za-z]\Z)"
-    )
+_MATHEMATICS = re.compile(  # a number, sign, bracket, macro, letter or `x =`; not `2. Check`
+    r"(?!\d+[.)]\s+[A-Za-z])"
+    r"(?:[-+\d.$(\[{|\\\u221a\u03c0\u2212\u20ac\u00a3]|[A-Za-z](?:_\S+|\(\w\))?\s*=|[A-Za-z]\Z)"
 )
 _PROSE = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{4,}")
 MAX_WORDS = 3  # of prose in a line that may be an answer: `12 square inches`
@@ -28,10 +26,14 @@ def extract_boxed(text: str) -> str | None:
     Of nested boxes the outermost counts, with the boxes inside it opened: the answer of
     `\\boxed{\\boxed{5}}` is `5`. Escaped braces do not count. One pass, linear in the text.
     """
-    span = _last_box(text)
-    if span is None:
+    boxes = _closed_boxes(text)
+    if not boxes:
         return None
-    return _open_boxes(text[slice(*span)]).strip()
+    _, start, end = boxes[-1]
+    inside = [box for box in boxes[:-1] if box[0] >= start]
+    cuts = sorted([box[:2] for box in inside] + [(box[2], box[2] + 1) for box in inside])
+    starts, ends = [start, *(cut[1] for cut in cuts)], [*(cut[0] for cut in cuts), end]
+    return "".join(text[a:b] for a, b in zip(starts, ends, strict=True)).strip()
 
 
 def extract_boxed_or_hashes(text: str) -> str | None:
@@ -93,39 +95,20 @@ def answers_argument(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _last_box(text: str) -> tuple[int, int] | None:
-    first = min((at for name in _BOXES if (at := text.find(name)) >= 0), default=None)
-    if first is None:
-        return None
+def _closed_boxes(text: str) -> list[tuple[int, int, int]]:
+    """Where each box begins, its content begins and its content ends, in order of their ends."""
+    first = _BOX.search(text)
     depth = 0
-    open_boxes: list[tuple[int, int]] = []  # (depth outside the box, start of its content)
-    last: tuple[int, int] | None = None
-    for token in _TOKEN.finditer(text, first):
-        is_box = len(token[0]) > 2
-        if is_box:
-            open_boxes.append((depth, token.end()))
-        if is_box or token[0] == "{":
-            depth += 1
-        elif token[0] == "}":
+    opened: list[tuple[int, int, int]] = []  # depth outside the box, and where it begins
+    closed = []
+    for token in _TOKEN.finditer(text, first.start()) if first else ():
+        if token[0] == "}":
             depth -= 1
-            if open_boxes and open_boxes[-1][0] == depth:
-                last = (open_boxes.pop()[1], token.start())
-    return last
-
-
-def _open_boxes(content: str) -> str:
-    """Replace every `\\boxed{x}` inside by `x`."""
-    if not any(name in content for name in _BOXES):
-        return content
-    parts: list[str] = []
-    closes_box: list[bool] = []
-    end = 0
-    for token in _TOKEN.finditer(content):
-        is_box = len(token[0]) > 2
-        closing = token[0] == "}" and bool(closes_box) and closes_box.pop()
-        if token[0] == "{" or is_box:
-            closes_box.append(is_box)
-        if is_box or closing:
-            parts.append(content[end : token.start()])
-            end = token.end()
-    return "".join([*parts, content[end:]])
+            if opened and opened[-1][0] == depth:
+                closed.append((*opened.pop()[1:], token.start()))
+        elif token[0] == "{":
+            depth += 1
+        elif len(token[0]) > 2:
+            opened.append((depth, *token.span()))
+            depth += 1
+    return closed

@@ -17,56 +17,22 @@ BEFORE_COMPATIBILITY = (  # Unicode's own compatibility forms would lose these: 
 )
 _GREEK = "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron pi rho"
 _GREEK += " varsigma sigma tau upsilon phi chi psi omega"
+_SYMBOLS = r"""
+    Γ \Gamma  Δ \Delta  Θ \Theta  Λ \Lambda  Ξ \Xi  Π \Pi  Σ \Sigma  Φ \Phi  Ψ \Psi  Ω \Omega
+    × \times  ✕ \times  · \cdot  ⋅ \cdot  ∙ \cdot  • \cdot  ± \pm  ∓ \mp  √ \sqrt  ∞ \infty
+    ≤ \le  ⩽ \le  ≥ \ge  ⩾ \ge  ≠ \ne  ≈ \approx  ≡ \equiv  … \dots  ∠ \angle  Å \AA
+    ∪ \cup  ∩ \cap  ∈ \in  ∖ \setminus  ∅ \emptyset  ⌀ \emptyset  ∨ \lor  ∧ \land  ∣ \mid
+    ⟨ \langle  〈 \langle  ⟩ \rangle  〉 \rangle  ⌊ \lfloor  ⌋ \rfloor  ⌈ \lceil  ⌉ \rceil
+"""
 MACROS = str.maketrans(
     {
         **{chr(0x3B1 + n): rf"\{name} " for n, name in enumerate(_GREEK.split())},
-        **{
-            letter: rf"\{name} "
-            for letter, name in zip(
-                "ΓΔΘΛΞΠΣΦΨΩ",
-                ["Gamma", "Delta", "Theta", "Lambda", "Xi", "Pi", "Sigma", "Phi", "Psi", "Omega"],
-                strict=True,
-            )
-        },
+        **{symbol: f"{name} " for symbol, name in re.findall(r"(\S) (\S+)", _SYMBOLS)},
         **dict.fromkeys("−–‐‑﹣－", "-"),
-        **dict.fromkeys("×✕", r"\times "),
-        **dict.fromkeys("·⋅∙•", r"\cdot "),
         **dict.fromkeys("°º˚", r"^{\circ}"),
         **dict.fromkeys("’′", "'"),
-        **dict.fromkeys("⟨〈", r"\langle "),
-        **dict.fromkeys("⟩〉", r"\rangle "),
-        **dict.fromkeys("∅⌀", r"\emptyset "),
-        "÷": "/",
-        "⁄": "/",
-        "∞": r"\infty ",
-        "≤": r"\le ",
-        "⩽": r"\le ",
-        "≥": r"\ge ",
-        "⩾": r"\ge ",
-        "≠": r"\ne ",
-        "≈": r"\approx ",
-        "≡": r"\equiv ",
-        "±": r"\pm ",
-        "∓": r"\mp ",
-        "∪": r"\cup ",
-        "∩": r"\cap ",
-        "∈": r"\in ",
-        "∖": r"\setminus ",
-        "∨": r"\lor ",
-        "∧": r"\land ",
-        "∣": r"\mid ",
-        "∠": r"\angle ",
-        "ℝ": r"\mathbb{R}",
-        "ℤ": r"\mathbb{Z}",
-        "…": r"\dots ",
-        "√": r"\sqrt ",
-        "∛": r"\sqrt[3]",
-        "⌊": r"\lfloor ",
-        "⌋": r"\rfloor ",
-        "⌈": r"\lceil ",
-        "⌉": r"\rceil ",
-        "Å": r"\AA ",
-        "\u200b": "",
+        **dict.fromkeys("÷⁄", "/"),
+        **{"ℝ": r"\mathbb{R}", "ℤ": r"\mathbb{Z}", "∛": r"\sqrt[3]", "\u200b": ""},
         **{chr(code): None for code in (*range(9), *range(14, 32), 127)},
     }
 )
@@ -90,34 +56,31 @@ LAYOUT = _rules(
     (rf"\\[hv]?(?:phantom|space)\*?{_END}\s*\{{[^{{}}]*\}}", " "),
     (rf"~|(?<!\\)\\[,;:!> ]|\\(?:quad|qquad|enspace|thinspace|negthinspace){_END}", " "),
 )
+_RENAMED = {  # macros, and what stands for them
+    "[dtc]frac|nicefrac|sfrac|flatfrac": r"\frac",
+    **{"[dt]binom": r"\binom", "lg": r"\log_{10}", "colon": ":", "[lr]?vert": "|"},
+    **{"simeq|doteq|sim|thickapprox": r"\approx ", "backslash|smallsetminus": r"\setminus "},
+    **{"vee": r"\lor ", "wedge": r"\land ", "cr": r"\\ ", "textdollar": r"\$ "},
+    **{"lbrack": "[", "rbrack": "]"},
+    **{"euro|texteuro": "€", "pounds|textsterling": "£", "yen|textyen": "¥", "cent|textcent": "¢"},
+    **{"upmu|micro|textmu": r"\mu ", "ohm|textohm": r"\Omega "},
+}
 SYNONYMS = _rules(
-    (rf"\\(?:[dtc]|nice|s|flat)frac{_END}", r"\\frac"),
-    (rf"\\[dt]binom{_END}", r"\\binom"),
+    *((rf"\\(?:{old}){_END}", new.replace("\\", r"\\")) for old, new in _RENAMED.items()),
     (rf"\\(?:leqq?|leqslant){_END}|<=|=<", r"\\le "),
     (rf"\\(?:geqq?|geqslant){_END}|>=", r"\\ge "),
     (rf"\\(?:neq|not\s*=){_END}|!=|/=", r"\\ne "),
     (rf"\\lt{_END}|&lt;", "<"),
     (rf"\\gt{_END}|&gt;", ">"),
-    (rf"\\(?:simeq|doteq|sim|thickapprox){_END}", r"\\approx "),
     (rf"\\(?:ldots|cdots|dotsc|dotsb|dotsm){_END}|\.\.\.+", r"\\dots "),
     (rf"\\varnothing{_END}|\\\{{\s*\\\}}", r"\\emptyset "),
     (rf"\\(?:degree|textdegree){_END}|(?<=\d)\s*\^\s*(?:o(?![A-Za-z])|\{{o\}})", r"^{\\circ}"),
     (r"\\mathring\s*\{A\}|\\mathring\s*A(?![A-Za-z])", r"\\AA "),
-    (rf"\\colon{_END}", ":"),
     (r"\^\s*(?:\{\s*\\circ\s*\}|\\circ(?![A-Za-z]))", r"^{\\circ}"),
-    (rf"\\(?:backslash|smallsetminus){_END}", r"\\setminus "),
-    (rf"\\(?:vee){_END}", r"\\lor "),
-    (rf"\\(?:wedge){_END}", r"\\land "),
-    (rf"\\cr{_END}", r"\\\\ "),
-    (rf"\\lg{_END}", r"\\log_{10}"),
-    (rf"\\imath{_END}", "i"),
-    (rf"\\textdollar{_END}", r"\\$ "),
     (r"(?<=\d)\{\.\}(?=\d)", "."),
+    (rf"\\imath{_END}", "i"),
     (rf"\\lbrace{_END}", r"\\{"),
     (rf"\\rbrace{_END}", r"\\}"),
-    (rf"\\(?:lbrack){_END}", "["),
-    (rf"\\(?:rbrack){_END}", "]"),
-    (rf"\\(?:[lr]?vert){_END}", "|"),
     (rf"\\(?:mathbb|mathbf|mathrm)\s*R{_END}|\\(?:R|Reals){_END}", r"\\mathbb{R}"),
     (r"\\(?:mathbf|mathrm)\s*\{R\}(?=\s*(?:\Z|\\setminus))", r"\\mathbb{R}"),
     (rf"\\(?:mathbf|mathit|mathsf|mathnormal|boldsymbol|bm|pmb|vec|underline){_END}\s*", ""),
@@ -125,12 +88,6 @@ SYNONYMS = _rules(
     (r"\\end\{(?:[bB]?matrix|smallmatrix|array)\}", r"\\end{pmatrix}"),
     (r"\\times|\\cdot|\\ast(?![A-Za-z])|(?<=\d)\s*[*]\s*(?=\d)", r"\\cdot "),
     (r"(?<=\d)\s*[xX]\s*(?=10\s*\^)", r"\\cdot "),
-    (r"\\euro(?![A-Za-z])|\\texteuro(?![A-Za-z])", "€"),
-    (r"\\(?:pounds|textsterling)(?![A-Za-z])", "£"),
-    (r"\\(?:yen|textyen)(?![A-Za-z])", "¥"),
-    (r"\\(?:cent|textcent)(?![A-Za-z])", "¢"),
-    (r"\\(?:upmu|micro|textmu)(?![A-Za-z])", r"\\mu "),
-    (r"\\(?:ohm|textohm)(?![A-Za-z])", r"\\Omega "),
     (r"(?<!\\)(?:infinity|\binf\b)", r"\\infty "),
 )
 FONTS = _rules(
