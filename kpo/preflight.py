@@ -11,179 +11,123 @@ are stated; `timings.jsonl` of a run has the times that came true.
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cached_property
 
 from kpo.common.cli import fail
 from kpo.config.cli import experiment_argument, load_or_exit
-from kpo.config.experiment import Experiment
-from kpo.config.limits import faults_of
 from kpo.model.architecture import architecture
 from kpo.model.files import ModelError
 from kpo.objective_check import ObjectiveError, check_methods
-from kpo.planning.evaluation_footprint import EvaluationFootprint
-from kpo.planning.footprint import TRAINING_SHARE, Footprint, FootprintError, size_of
-from kpo.planning.machine import Machine, MachineError, gb, machine_for
-from kpo.planning.report import report
-from kpo.planning.sampling_footprint import RESERVE, SAMPLING_SHARE
+from kpo.planning.machine import MachineError, machine_for
+from kpo.planning.memory import checkpoints_disk, gb, models_disk
+from kpo.planning.operations import TRAINING_SHARE, sampling_share
+from kpo.planning.plan import Plan
 from kpo.tasks.datasets.counts import benchmark_problems, training_problems, training_record
 from kpo.tasks.problems import DataError
 from kpo.tasks.training_set import stated
 
-SPARE = 0.1
-"""Share of the memory that should stay free: what is counted can be off by as much."""
+
+def report(plan: Plan) -> str:
+    """What is needed, line by line."""
+    parts = _step, _memory, _disk, _time, _evaluation
+    return "\n".join(line for part in parts for line in part(plan))
 
 
-@dataclass(frozen=True)
-class Preflight:
-    """An experiment's needs beside what a machine has; `problems` is the training set's size."""
+def _step(plan: Plan) -> Iterator[str]:
+    t, step = plan.experiment.train, plan.step
+    each = len(step.micro_batches) // t.world
+    yield f"{plan.experiment.experiment}: {plan.size.parameters:,} parameters"
+    yield (
+        f"step: {t.prompts} prompts x {t.group} responses of at most {t.longest:,} tokens with"
+        f" their prompts, {step.responses * t.longest:,} together ({step.packed_tokens:,} packed),"
+        f" in {t.mini_batches} mini-batches of at most {each} micro-batches on each of"
+        f" {t.world} ranks"
+    )
 
-    experiment: Experiment
-    footprint: Footprint
-    machine: Machine
-    problems: int | None
-    evaluation: EvaluationFootprint
 
-    @cached_property
-    def phases(self) -> dict[str, dict[str, float]]:
-        """Bytes on each rank by part, while sampling and while learning."""
-        engine = self.footprint.sampler.memory(self.machine.memory)
-        asleep = 0.0 if self.footprint.engine_sleeps() else engine
-        always = {**self.footprint.state(), "reserve": RESERVE}
-        return {
-            "rollout": {**always, "rollout engine": engine},
-            "update": {**always, **self.footprint.update_parts(), "rollout engine": asleep},
-        }
+def _memory(plan: Plan) -> Iterator[str]:
+    phases = plan.phases.values()
+    parts = list(dict.fromkeys(part for phase in phases for part in phase))
+    rows = {part: [phase.get(part, 0.0) for phase in phases] for part in parts}
+    rows["together"] = [sum(phase.values()) for phase in phases]
+    yield f"memory of a rank, of {gb(plan.machine.rank.memory)}:"
+    yield "  " + f"{'':26}" + "".join(f"{phase:>12}" for phase in plan.phases)
+    for name, values in rows.items():
+        yield f"  {name:26}" + "".join(f"{gb(value):>12}" for value in values)
+    if plan.experiment.train.engine == "vllm":
+        tokens = plan.rollout.cache_tokens(plan.machine.rank.memory)
+        yield f"  vLLM's share holds the weights and a cache of about {tokens:,} tokens"
 
-    def faults(self) -> list[str]:
-        """A sentence for everything that will not fit: the part, and the setting to change."""
-        return [
-            *self._not_installed(),
-            *self._too_long(),
-            *self._too_large(),
-            *self.evaluation.faults(),
-            *self._too_much_on_disk(),
-        ]
 
-    def warnings(self) -> list[str]:
-        """A sentence for everything that may not fit."""
-        return [*self._tight(), *self._tight_together()]
+def _disk(plan: Plan) -> Iterator[str]:
+    runs, at_once = len(plan.experiment.runs), plan.machine.at_once
+    here = "" if at_once is None else f" (here at most {at_once} at a time)"
+    models = models_disk(plan.size, plan.experiment.train.dtype, runs)
+    yield (
+        f"disk: {gb(checkpoints_disk(plan.size))} of checkpoints for each run that trains{here},"
+        f" {gb(models)} for the final models of {runs} runs and the base"
+    )
 
-    def _tight(self) -> Iterator[str]:
-        there = self.machine.memory
-        for phase, parts in self.phases.items():
-            if (1 - SPARE) * there < (total := sum(parts.values())) <= there:
-                yield (
-                    f"{phase}: {gb(total)} of {gb(there)} leave less than {SPARE:.0%}"
-                    f" to spare, by which these figures may be off: {self._remedy(_largest(parts))}"
-                )
 
-    def _tight_together(self) -> Iterator[str]:
-        """Runs on the CPU share its memory with each other."""
-        at_once, train = self.machine.at_once or 1, self.experiment.train
-        a_run = train.world * max(sum(parts.values()) - RESERVE for parts in self.phases.values())
-        there = train.world * self.machine.memory
-        if not train.gpus and a_run <= there < at_once * a_run:
-            yield (
-                f"{at_once} runs at a time, for which there are cores, need"
-                f" {gb(at_once * a_run)} of {gb(there)}: give snakemake fewer"
-                " --cores, or raise train.threads"
-            )
-
-    def _not_installed(self) -> Iterator[str]:
-        if self.machine.disk is None or importlib.util.find_spec("vllm"):
-            return
-        for key, engine in (
-            ("train", self.experiment.train.engine),
-            ("evaluate", self.experiment.evaluate.engine),
-        ):
-            if engine == "vllm":
-                yield (
-                    f"{key}.engine is vllm, which is not installed: install it, or take"
-                    " transformers"
-                )
-
-    def _too_much_on_disk(self) -> Iterator[str]:
-        runs, at_once, free = (
-            len(self.experiment.runs),
-            self.machine.at_once or 1,
-            self.machine.disk,
+def _time(plan: Plan) -> Iterator[str]:
+    t, runs, rate = plan.experiment.train, len(plan.experiment.runs), plan.machine.rank.rate
+    seconds = plan.step.seconds(rate)
+    counts = ", ".join(f"{count:.3g} {phase}" for phase, count in plan.step.operations.items())
+    yield f"operations of a step: {counts}"
+    yield (
+        f"rate: {rate / 1e12:.3g} TFLOP/s a rank in matrix products, of which"
+        f" training is taken to reach {TRAINING_SHARE:.1%} (measured on an H200) and sampling"
+        f" {sampling_share(t.gpus):.0%} (assumed)"
+    )
+    parts = ", ".join(f"{phase} {duration(value)}" for phase, value in seconds.items())
+    yield f"longest step: {duration(sum(seconds.values()))} ({parts})"
+    if (a_run := plan.run_seconds) is None:
+        a_run = sum(seconds.values()) * t.total_steps(1000)
+        what = (
+            f"steps: {t.epochs} x problems / {t.prompts}; how many problems {t.problems} has is not"
+            " known here: for each 1,000 of them"
         )
-        need = at_once * self.footprint.checkpoints() + self.footprint.models(runs)
-        if free is not None and need > free:
-            yield (
-                f"checkpoints of {at_once} runs at a time and models of {runs} runs need"
-                f" {gb(need)} of disk, but there are {gb(free)}: make room, let fewer"
-                " run at a time, or lower the number of seeds or methods"
-            )
-
-    def _too_long(self) -> Iterator[str]:
-        train = self.experiment.train
-        yield from faults_of(train, self.experiment.evaluate, self.footprint.config)
-        if train.engine == "vllm":
-            tokens = self.footprint.sampler.cache_tokens(self.machine.memory)
-            if tokens < train.longest:
-                share = self.phases["rollout"]["rollout engine"]
-                part = "train.gpu_memory" if train.gpus else "VLLM_CPU_KVCACHE_SPACE"
-                yield (
-                    f"rollout engine: vLLM's share ({gb(share)}) leaves a cache of {tokens} tokens"
-                    f" beside the weights, too few for a sequence of {train.longest}: raise {part}"
-                )
-
-    def _too_large(self) -> Iterator[str]:
-        for phase, parts in self.phases.items():
-            if (total := sum(parts.values())) > self.machine.memory:
-                largest = _largest(parts)
-                yield (
-                    f"{phase}: {gb(total)} a rank do not fit into {gb(self.machine.memory)}; the"
-                    f" largest part is {largest} ({gb(parts[largest])}): {self._remedy(largest)}"
-                )
-
-    def _remedy(self, part: str) -> str:
-        train = self.experiment.train
-        if part in ("activations", "LM head and temporaries"):
-            if not train.activation_checkpointing:
-                return "set train.activation_checkpointing to true"
-            return "lower train.max_tokens_per_microbatch"
-        if part == "rollout engine":
-            asked = "train.gpu_memory" if self.footprint.engine_sleeps() else "train.group"
-            return f"lower {asked}"
-        return "raise train.gpus" if train.gpus else "choose a smaller policy"
-
-    @property
-    def sampling_share(self) -> float:
-        """Of the matrix-product rate."""
-        return SAMPLING_SHARE["gpu" if self.experiment.train.gpus else "cpu"]
-
-    @property
-    def seconds(self) -> dict[str, float]:
-        """Expected, of each phase of the longest step."""
-        f, rate = self.footprint, self.machine.rate * self.experiment.train.world
-        return {
-            "rollout": f.rollout / (self.sampling_share * rate),
-            "old log-probs": f.forward / (TRAINING_SHARE * rate),
-            "update": f.update / (TRAINING_SHARE * rate),
-        }
-
-    @property
-    def step(self) -> float:
-        """Seconds of the longest step."""
-        return sum(self.seconds.values())
-
-    @property
-    def run_seconds(self) -> float | None:
-        """Of a run at most; None where the number of its problems, and so of steps, is unknown."""
-        train = self.experiment.train
-        if train.steps is None and self.problems is None:
-            return None
-        return self.step * train.total_steps(self.problems or 0)
+    else:
+        of = "" if t.epochs is None else f" ({t.epochs} x {plan.problems:,} problems)"
+        what = f"{t.total_steps(plan.problems or 0):,} steps{of}:"
+    yield (
+        f"{what} at most {duration(a_run)} a run, {duration(a_run * runs)} for all"
+        f" {runs} runs one after the other"
+    )
 
 
-def _largest(parts: dict[str, float]) -> str:
-    return max((part for part in parts if part != "reserve"), key=lambda part: parts[part])
+def _evaluation(plan: Plan) -> Iterator[str]:
+    settings, models = plan.experiment.evaluate, len(plan.experiment.runs) + 1
+    problems = sum(count or 0 for count in plan.benchmarks.values())
+    yield (
+        f"evaluation: {models} models on {problems:,} problems x {settings.samples} responses of at"
+        f" most {settings.max_response_tokens:,} tokens, to prompts of"
+        f" {plan.experiment.train.max_prompt_tokens:,}"
+    )
+    if unknown := [name for name, count in plan.benchmarks.items() if count is None]:
+        yield f"  not counted, as their sizes are not known here: {', '.join(unknown)}"
+    if plan.machine.evaluation is None or plan.evaluation_seconds is None:
+        yield "  on another kind of device than training: its memory and time are not planned for"
+        return
+    there, all_models = plan.machine.evaluation.memory, models * plan.evaluation_seconds
+    yield f"  memory: {gb(plan.evaluation.memory(there))} of {gb(there)} on each of" + (
+        f" {plan.evaluation.spread}"
+    )
+    yield (
+        f"  at most {duration(plan.evaluation_seconds)} a model, {duration(all_models)} for all"
+        f" {models} one after the other"
+    )
+    if plan.run_seconds is not None:
+        together = plan.run_seconds * len(plan.experiment.runs) + all_models
+        yield f"together: at most {duration(together)}, one after the other"
+
+
+def duration(seconds: float) -> str:
+    """For readers, in the unit that fits."""
+    if seconds < 120:
+        return f"{seconds:.3g} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:,.0f} h"
 
 
 def _positive(text: str) -> float:
@@ -218,27 +162,19 @@ def main() -> None:
     try:
         check_methods({name: method.build() for name, method in experiment.methods.items()})
         config = architecture(experiment.policy, experiment.positions)
-        size = size_of(config)
         machine = machine_for(experiment, config, args.memory_gb, args.device_tflops)
         record = training_record(experiment)
-        preflight = Preflight(
-            experiment,
-            Footprint(experiment.train, config, size),
-            machine,
-            training_problems(experiment, record),
-            EvaluationFootprint(
-                experiment, config, size, machine.evaluation, benchmark_problems(experiment)
-            ),
-        )
-        text = report(preflight)
-    except (ModelError, DataError, FootprintError, MachineError, ObjectiveError) as error:
+        problems, benchmarks = training_problems(experiment, record), benchmark_problems(experiment)
+        plan = Plan(experiment, config, machine, problems, benchmarks)
+        text = report(plan)
+    except (ModelError, DataError, MachineError, ObjectiveError) as error:
         fail(error)
     print(text)
     if record is not None:
         print(f"{stated(record)}; prompts that are too long not counted")
-    for warning in preflight.warnings():
+    for warning in plan.warnings():
         sys.stderr.write(f"warning: {warning}\n")
-    if faults := preflight.faults():
+    if faults := plan.faults():
         fail("\nerror: ".join(faults))
 
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import shutil
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch.utils.benchmark import Timer
 
+from kpo.config.evaluate import Evaluate
 from kpo.config.experiment import Experiment
+from kpo.config.train import Train
 
 
 class MachineError(RuntimeError):
@@ -31,23 +33,16 @@ class Machine:
     """What the runs and their evaluation would have.
 
     Attributes:
-        memory: bytes for each rank of a run.
-        rate: floating-point operations a second of each rank, in large matrix products.
+        rank: a rank's device, or its part of one.
+        evaluation: each of the evaluation's devices; None where nothing is known of them.
         disk: free bytes; None where the run is planned for another machine.
         at_once: runs that can train at the same time; None where that is not known.
-        evaluation: each of the evaluation's devices; None where nothing is known of them.
     """
 
-    memory: float
-    rate: float
+    rank: Device
+    evaluation: Device | None
     disk: float | None = None
     at_once: int | None = None
-    evaluation: Device | None = None
-
-
-def gb(value: float) -> str:
-    """Bytes for readers."""
-    return f"{value / 1e9:.2f} GB"
 
 
 def machine_for(
@@ -56,13 +51,11 @@ def machine_for(
     """This machine, or with both figures given, another. Raises MachineError for missing GPUs."""
     train, evaluate = experiment.train, experiment.evaluate
     same_kind = bool(train.gpus) == bool(evaluate.gpus)
+    at_a_time = 1 if train.gpus else train.world  # ranks that share the device
     if memory_gb and tflops:
         there = Device(memory_gb * 1e9, tflops * 1e12)
-        return Machine(
-            there.memory / (1 if train.gpus else train.world),
-            there.rate,
-            evaluation=there if same_kind else None,
-        )
+        rank = Device(there.memory / at_a_time, there.rate)
+        return Machine(rank, there if same_kind else None)
     found = torch.cuda.device_count()
     for key, wanted in (("train", train.gpus), ("evaluate", evaluate.gpus)):
         if wanted > found:
@@ -71,23 +64,23 @@ def machine_for(
                 " machine with both --memory-gb and --device-tflops"
             )
 
-    def here(gpus: int, dtype: str, threads: int) -> Device:
-        device = torch.device("cuda" if gpus else "cpu")
-        torch.set_num_threads(threads)
-        given = memory_gb if bool(gpus) == bool(train.gpus) else None
+    def here(section: Train | Evaluate, dtype: str, memory_gb: float | None) -> Device:
+        device = torch.device("cuda" if section.gpus else "cpu")
         return Device(
-            memory=given * 1e9 if given else _memory(device),
-            rate=tflops * 1e12 if tflops else matrix_rate(config, dtype, device),
+            memory=memory_gb * 1e9 if memory_gb else _memory(device),
+            rate=tflops * 1e12 if tflops else matrix_rate(config, dtype, device, section.threads),
         )
 
-    training = here(train.gpus, train.scoring, train.threads)
+    training = here(train, train.scoring, memory_gb)
     alike = same_kind and (train.scoring, train.threads) == (evaluate.dtype, evaluate.threads)
+    evaluation = training
+    if not alike:
+        evaluation = here(evaluate, evaluate.dtype, memory_gb if same_kind else None)
     return Machine(
-        memory=training.memory if train.gpus else training.memory / train.world,
-        rate=training.rate,
+        rank=Device(training.memory / at_a_time, training.rate),
+        evaluation=evaluation,
         disk=shutil.disk_usage(Path.cwd()).free,
         at_once=_runs_at_once(experiment, found),
-        evaluation=training if alike else here(evaluate.gpus, evaluate.dtype, evaluate.threads),
     )
 
 
@@ -106,18 +99,17 @@ def _memory(device: torch.device) -> float:
 
 
 def matrix_rate(
-    config: Any, dtype: str, device: torch.device, *, tokens: int = 4096, seconds: float = 1.0
+    config: Any,
+    dtype: str,
+    device: torch.device,
+    threads: int,
+    *,
+    tokens: int = 4096,
+    seconds: float = 1.0,
 ) -> float:
     """Operations a second of the model's largest product, tokens through its feed-forward layer."""
     kind = {"dtype": getattr(torch, dtype), "device": device}
     x = torch.randn(tokens, config.hidden_size, **kind)
     w = torch.randn(config.hidden_size, config.intermediate_size, **kind)
-    best, end = float("inf"), time.perf_counter() + seconds
-    while time.perf_counter() < end or best == float("inf"):
-        start = time.perf_counter()
-        for _ in range(10):
-            x @ w
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        best = min(best, (time.perf_counter() - start) / 10)
-    return 2 * tokens * w.numel() / best
+    timer = Timer("x @ w", globals={"x": x, "w": w}, num_threads=threads)
+    return 2 * tokens * w.numel() / min(timer.blocked_autorange(min_run_time=seconds).times)

@@ -5,27 +5,17 @@ from typing import Any
 
 import pytest
 import torch
-import yaml
 
-from kpo.config.experiment import Experiment, load_experiment
 from kpo.planning.machine import Device, Machine, MachineError, machine_for, matrix_rate
 from tests.kpo.models import tiny_policy
-
-MINI = Path("workflow/config/mini.yaml").resolve()
-
-
-def experiment(folder: Path, **train: Any) -> Experiment:
-    path = folder / "small.yaml"
-    content = {"extends": str(MINI), "experiment": "small", "train": train}
-    path.write_text(yaml.safe_dump(content))
-    return load_experiment(path)
+from tests.kpo.planning.planned import experiment
 
 
 def test_ranks_on_the_cpu_share_its_memory(tmp_path: Path) -> None:
     plan = machine_for(experiment(tmp_path, ranks=2), None, memory_gb=16.0, tflops=3.0)
-    assert plan == Machine(memory=8e9, rate=3e12, evaluation=Device(16e9, 3e12))
+    assert plan == Machine(Device(8e9, 3e12), evaluation=Device(16e9, 3e12))
     plan = machine_for(experiment(tmp_path, gpus=2), None, memory_gb=16.0, tflops=3.0)
-    assert plan.memory == 16e9
+    assert plan.rank.memory == 16e9
     assert plan.evaluation is None  # on the CPU, of which the figures say nothing
 
 
@@ -42,7 +32,6 @@ def test_as_many_runs_at_once_as_there_are_cores_for(
 ) -> None:
     monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(cores)))
     monkeypatch.setattr("kpo.planning.machine.matrix_rate", lambda *_: 1e12)
-    monkeypatch.setattr("torch.set_num_threads", lambda _: None)
     found = machine_for(experiment(tmp_path, **settings), None, None, None)
     assert found.at_once == at_once  # of mini.yaml's 7
 
@@ -52,7 +41,7 @@ def test_the_evaluation_has_a_rate_of_its_own(
 ) -> None:
     asked = []
 
-    def rate(_: Any, dtype: str, __: Any) -> float:
+    def rate(_: Any, dtype: str, *__: Any) -> float:
         asked.append(dtype)
         return 1.0
 
@@ -78,5 +67,5 @@ def test_gpus_that_only_the_evaluation_wants(
 def test_the_rate_is_that_of_a_product() -> None:
     config = tiny_policy().model.config
     config.hidden_size = config.intermediate_size = 256
-    rate = matrix_rate(config, "float32", torch.device("cpu"), tokens=64, seconds=0.05)
+    rate = matrix_rate(config, "float32", torch.device("cpu"), 1, tokens=64, seconds=0.05)
     assert 1e8 < rate < 1e13

@@ -1,4 +1,4 @@
-"""Working memory: fake tensors against real ones, and against what autograd says that it keeps."""
+"""Passes on fake tensors against real ones, autograd's own account, and torch's counter."""
 
 import gc
 from typing import Any
@@ -10,11 +10,13 @@ from torch import Tensor
 from kpo.model.layers import recompute
 from kpo.model.packing import Packed, pack
 from kpo.model.policy import Policy
-from kpo.planning.working_memory import (
+from kpo.planning.passes import (
     LiveBytes,
-    WorkingMemory,
+    Memory,
     measure,
-    measure_pass,
+    memory_of,
+    operations,
+    operations_of,
     working_memory,
 )
 from tests.kpo.models import FAMILIES, tiny_policy
@@ -36,13 +38,13 @@ def packed() -> Packed:
 def deep(policy: Policy, layers: int) -> Any:
     config = policy.model.config
     config.num_hidden_layers = layers
-    if config.layer_types:
+    if getattr(config, "layer_types", None):
         config.layer_types = config.layer_types[:1] * layers
     return config
 
 
-def fake(config: Any, layers: int, *, dtype: str = "float32", again: bool = False) -> WorkingMemory:
-    return measure(config, LENGTHS, layers=layers, dtype=dtype, checkpointing=again)
+def fake(config: Any, layers: int, *, dtype: str = "float32", again: bool = False) -> Memory:
+    return measure(memory_of, config, LENGTHS, layers=layers, dtype=dtype, checkpointing=again)
 
 
 def test_live_bytes_count_storages_once_and_until_they_are_dropped() -> None:
@@ -67,7 +69,7 @@ def test_fake_tensors_take_what_real_ones_take(family: str, again: bool) -> None
     policy = tiny_policy(family)
     if again:
         recompute(policy.model)
-    real = measure_pass(policy.model, packed())
+    real = memory_of(policy.model, packed())
     found = fake(policy.model.config, 2, again=again)
     assert found.kept == pytest.approx(real.kept, abs=ROUND)
     assert found.peak == pytest.approx(real.peak, abs=ROUND)
@@ -121,3 +123,34 @@ def test_the_logits_are_in_the_peak(monkeypatch: pytest.MonkeyPatch) -> None:
     logits = sum(response for _, response in LENGTHS) * config.vocab_size * 4
     assert whole.kept == chunked.kept
     assert whole.peak - chunked.peak > 0.9 * logits
+
+
+# Operations
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["kept", "checkpointed"])
+@pytest.mark.parametrize("family", ["qwen3", "gemma2", "mixtral"])
+def test_further_layers_add_the_seconds_operations(family: str, again: bool) -> None:
+    config = deep(tiny_policy(family), 5)
+    lengths = [(7, 20)] * 2
+    how: dict[str, Any] = {"dtype": "float32", "checkpointing": again, "shared": True}
+    assert operations(config, lengths, again) == measure(
+        operations_of, config, lengths, layers=5, **how
+    )
+
+
+def test_a_mixture_computes_with_the_experts_that_are_chosen() -> None:
+    config = tiny_policy("mixtral").model.config
+    counts = []
+    for chosen in (1, 2):
+        config.num_experts_per_tok = chosen
+        counts.append(operations(config, [(5, 20)], False).forward)
+    expert = 3 * config.hidden_size * config.intermediate_size  # gate, up and down
+    assert counts[1] - counts[0] == 2 * 24 * 2 * expert  # in each of 24 tokens and 2 layers
+
+
+def test_a_shared_prompt_is_read_once() -> None:
+    config = tiny_policy().model.config
+    one, two, three = (operations(config, [(40, 20)] * n, False) for n in (1, 2, 3))
+    assert two.forward - one.forward == three.forward - two.forward
+    assert two.forward < 1.7 * one.forward

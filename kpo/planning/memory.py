@@ -1,0 +1,190 @@
+"""What a run and its engines hold, in bytes: from settings and a model's shape, on no device.
+
+All of it is for the worst step, in which every prompt and response is as long as it may be.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from kpo.config.evaluate import Evaluate
+from kpo.config.limits import head_size
+from kpo.config.train import Train
+from kpo.distributed.sharding import needs_sharding
+from kpo.model.decoder import FusedDecoder
+from kpo.model.files import ModelError
+from kpo.model.layers import layers
+from kpo.model.policy import check_architecture
+from kpo.planning.passes import Memory, working_memory
+
+RESERVE = 2e9
+"""Assumed for what is not counted: CUDA, NCCL, gaps between tensors, a kernel's workspace; also
+what vLLM needs in its share beside weights and cache."""
+OWN_BATCH = 256
+"""Responses that the transformers engine samples at a time."""
+MASTER = 4
+"""Bytes of a weight where it is trained: float32."""
+CHECKPOINTS = 3
+"""The last two are kept while the next is written."""
+
+
+def gb(value: float) -> str:
+    """Bytes for readers."""
+    return f"{value / 1e9:.2f} GB"
+
+
+@dataclass(frozen=True)
+class Size:
+    """Numbers of a model.
+
+    Attributes:
+        parameters: all weights, tied ones once.
+        layer: weights of the largest layer.
+        root: weights outside the layers, which FSDP gathers together.
+        cache: keys and values of one token.
+    """
+
+    parameters: int
+    layer: int
+    root: int
+    cache: int
+
+
+def size_of(config: Any) -> Size:
+    """Numbers of a model of this configuration. Raises ModelError for an unsupported one."""
+    from transformers import AutoModelForCausalLM  # noqa: PLC0415 - slow to import
+
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config)
+    try:
+        check_architecture(model)
+    except ModelError as error:
+        raise ModelError(f"policy: {error}") from error
+    parameters = sum(p.numel() for p in model.parameters())
+    per_layer = [sum(p.numel() for p in layer.parameters()) for layer in layers(model)]
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    return Size(
+        parameters=parameters,
+        layer=max(per_layer),
+        root=parameters - sum(per_layer),
+        cache=2 * heads * head_size(config) * len(per_layer),
+    )
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """The engine of a section of the experiment, on each device that one model lies over.
+
+    Attributes:
+        settings: the section.
+        config, size: the model's.
+        longest: tokens of the longest sequence.
+        batch: responses that the transformers engine samples at a time.
+        own: whether that engine has weights of its own.
+        spread: devices that one model lies over.
+    """
+
+    settings: Train | Evaluate
+    config: Any
+    size: Size
+    longest: int
+    batch: int = OWN_BATCH
+    own: bool = True
+    spread: int = 1
+
+    @property
+    def weights(self) -> float:
+        """Bytes on each device."""
+        return _number(self.settings.dtype) * self.size.parameters / self.spread
+
+    @property
+    def token(self) -> float:
+        """Bytes of a token's keys and values on each device."""
+        return _number(self.settings.dtype) * self.size.cache / self.spread
+
+    def memory(self, device: float) -> float:
+        """Bytes that the engine takes of a device with this much memory."""
+        if self.settings.engine == "vllm" and self.settings.gpus:
+            return self.settings.gpu_memory * device
+        if self.settings.engine == "vllm":  # GiB, as `kpo.rollout.vllm` sets it
+            return self.weights + float(os.environ.get("VLLM_CPU_KVCACHE_SPACE", "1")) * 2**30
+        # While the decoder's fused copies are made, the old ones are still there.
+        fused = FusedDecoder.supports(self.config, getattr(torch, self.settings.dtype))
+        return (self.own + 2 * fused) * self.weights + self.batch * self.longest * self.token
+
+    def cache_tokens(self, device: float) -> int:
+        """Tokens whose keys and values vLLM can hold."""
+        room = self.memory(device) - self.weights - RESERVE * bool(self.settings.gpus)
+        return max(0, int(room / self.token))
+
+    def faults(self, device: float, part: str, section: str) -> Iterator[str]:
+        """A sentence where vLLM cannot hold the longest sequence."""
+        tokens = self.cache_tokens(device)
+        if self.settings.engine == "vllm" and tokens < self.longest:
+            key = f"{section}.gpu_memory" if self.settings.gpus else "VLLM_CPU_KVCACHE_SPACE"
+            yield (
+                f"{part}: vLLM's share ({gb(self.memory(device))}) leaves a cache of {tokens}"
+                f" tokens beside the weights, too few for a sequence of {self.longest}: raise {key}"
+            )
+
+
+def training_memory(
+    train: Train, config: Any, size: Size, engine: float
+) -> dict[str, dict[str, float]]:
+    """Bytes on each rank by part, while sampling, for which the engine takes some, and learning."""
+    share = MASTER * size.parameters / train.world
+    always = {"master weights": share, "AdamW moments": 2 * share, "reserve": RESERVE}
+    number, gathered, root = _number(train.scoring), 0.0, 0.0
+    if needs_sharding(train.world, train.scoring):
+        pair = 2 * size.layer  # a layer and the next, with their gradients before reduction
+        gathered = number * (size.root + 2 * pair) + MASTER * pair
+        root = (number + MASTER) * size.root  # reduced at the very end
+    working = largest_micro_batch(train, config)
+    return {
+        "rollout": {**always, "rollout engine": engine},
+        "update": {
+            **always,
+            "rollout engine": 0.0 if train.engine == "vllm" and train.gpus else engine,  # asleep
+            "gradients": share,
+            "gathered layers": gathered,
+            "activations": float(working.kept),
+            "LM head and temporaries": max(working.peak, root) - working.kept,
+        },
+    }
+
+
+def largest_micro_batch(train: Train, config: Any) -> Memory:
+    """The token budget in the longest sequences, or fewer, each with a prompt of its own."""
+    most = train.prompts // train.mini_batches * train.group // train.world
+    whole, rest = divmod(train.max_tokens_per_microbatch, train.longest)
+    lengths = [(train.max_prompt_tokens, train.max_response_tokens)] * min(whole, most)
+    if whole < most and rest >= 2:
+        lengths.append((1, rest - 1))
+    return working_memory(
+        config,
+        lengths,
+        dtype=train.scoring,
+        checkpointing=train.activation_checkpointing,
+        grouped=not (train.gpus and train.scoring == "float32"),
+    )
+
+
+def checkpoints_disk(size: Size) -> float:
+    """Bytes on the disk while a run trains."""
+    return CHECKPOINTS * 3.0 * MASTER * size.parameters
+
+
+def models_disk(size: Size, dtype: str, runs: int) -> float:
+    """Bytes on the disk of the final models of all runs, and the base."""
+    return (runs + 1.0) * _number(dtype) * size.parameters
+
+
+def _number(dtype: str) -> int:
+    """Bytes of a number."""
+    kind: torch.dtype = getattr(torch, dtype)
+    return kind.itemsize
