@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from kpo.objective import (
+    Bound,
     MeanOver,
     ObjectiveOutput,
     Role,
     TokenBatch,
-    check_bound,
     masked_mean,
     token_log_ratio,
 )
@@ -29,12 +29,8 @@ class GMPO:
     role: ClassVar[Role] = "baseline"
     mean_over: ClassVar[MeanOver] = "responses"
 
-    clip_low: float = 0.4
-    clip_high: float = 0.4
-
-    def __post_init__(self) -> None:
-        check_bound("clip_low", self.clip_low)
-        check_bound("clip_high", self.clip_high)
+    clip_low: Bound = 0.4
+    clip_high: Bound = 0.4
 
     def __call__(self, batch: TokenBatch) -> ObjectiveOutput:
         """Loss of the batch."""

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from kpo.objective import (
+    Bound,
     MeanOver,
     ObjectiveOutput,
     Role,
+    ShareBound,
     TokenBatch,
-    check_ratio_clip,
     clipped_surrogate,
     token_log_ratio,
 )
@@ -27,11 +28,8 @@ class GRPO:
     role: ClassVar[Role] = "baseline"
     mean_over: ClassVar[MeanOver] = "responses"
 
-    clip_low: float = 0.2
-    clip_high: float = 0.2
-
-    def __post_init__(self) -> None:
-        check_ratio_clip(self.clip_low, self.clip_high)
+    clip_low: ShareBound = 0.2
+    clip_high: Bound = 0.2
 
     def __call__(self, batch: TokenBatch) -> ObjectiveOutput:
         """Loss of the batch."""

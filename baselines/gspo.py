@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from kpo.objective import (
+    Bound,
     MeanOver,
     ObjectiveOutput,
     Role,
+    ShareBound,
     TokenBatch,
-    check_ratio_clip,
     clipped_surrogate,
     masked_mean,
     token_log_ratio,
@@ -29,11 +30,8 @@ class GSPO:
     role: ClassVar[Role] = "baseline"
     mean_over: ClassVar[MeanOver] = "responses"
 
-    clip_low: float = 3e-4
-    clip_high: float = 4e-4
-
-    def __post_init__(self) -> None:
-        check_ratio_clip(self.clip_low, self.clip_high)
+    clip_low: ShareBound = 3e-4
+    clip_high: Bound = 4e-4
 
     def __call__(self, batch: TokenBatch) -> ObjectiveOutput:
         """Loss of the batch."""

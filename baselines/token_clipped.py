@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from baselines.grpo import GRPO
-from kpo.objective import Role
+from kpo.objective import Bound, Role, ShareBound
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,5 +18,5 @@ class TokenClipped(GRPO):
 
     role: ClassVar[Role] = "control"
 
-    clip_low: float = 3e-4
-    clip_high: float = 4e-4
+    clip_low: ShareBound = 3e-4
+    clip_high: Bound = 4e-4

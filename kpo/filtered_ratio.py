@@ -16,11 +16,12 @@ from typing import ClassVar
 
 from kpo.memory import memory_from_q, q_from_memory
 from kpo.objective import (
+    Bound,
     MeanOver,
     ObjectiveOutput,
     Role,
+    ShareBound,
     TokenBatch,
-    check_ratio_clip,
     clipped_surrogate,
     token_log_ratio,
 )
@@ -35,8 +36,8 @@ class KPO:
 
     q: float | None = None
     memory: float | None = None
-    clip_low: float | None = 3e-4
-    clip_high: float | None = 4e-4
+    clip_low: ShareBound | None = 3e-4
+    clip_high: Bound | None = 4e-4
 
     def __post_init__(self) -> None:
         if (self.q is None) == (self.memory is None):
@@ -52,8 +53,6 @@ class KPO:
                 "clip_low and clip_high must both be numbers or both be None (unclipped), got"
                 f" {self.clip_low!r} and {self.clip_high!r}"
             )
-        if self.clip_low is not None and self.clip_high is not None:
-            check_ratio_clip(self.clip_low, self.clip_high)
 
     def __call__(self, batch: TokenBatch) -> ObjectiveOutput:
         """Loss of the batch."""

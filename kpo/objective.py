@@ -11,14 +11,21 @@ response i, A_i the advantage, T_i the number of tokens, sg(.) stop-gradient.
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, Literal, Protocol
+
+from pydantic import Field
 
 if TYPE_CHECKING:  # experiment files are checked without torch, which takes seconds to import
     from torch import Tensor
+
+Bound = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+"""How far something may go: a setting."""
+
+ShareBound = Annotated[float, Field(ge=0, lt=1)]
+"""How far below 1 a ratio may go."""
 
 Role = Literal["baseline", "control", "proposed"]
 """What a method is in a comparison: published before, part of an argument, or what is proposed."""
@@ -148,18 +155,6 @@ def summed(values: Tensor, mask: Tensor, over: MeanOver) -> tuple[Tensor, Tensor
         return masked_mean(values, mask).sum(), mask.any(1).sum()
     total = values.masked_fill(~mask, 0).sum()
     return total, mask.sum() if over == "tokens" else mask.any(1).sum() * over
-
-
-def check_ratio_clip(clip_low: float, clip_high: float) -> None:
-    """Raise ValueError unless 0 <= clip_low < 1 and 0 <= clip_high."""
-    check_bound("clip_low", clip_low, below=1.0)
-    check_bound("clip_high", clip_high)
-
-
-def check_bound(name: str, value: float | None, below: float = math.inf) -> None:
-    """Raise ValueError unless 0 <= value < below, naming the setting."""
-    if value is None or not 0 <= value < below:
-        raise ValueError(f"{name} must be a number in [0, {below}), got {value!r}")
 
 
 def clipped_surrogate(

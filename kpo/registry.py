@@ -6,8 +6,7 @@ Adding a method: one file with a frozen dataclass of settings (see `kpo.objectiv
 from __future__ import annotations
 
 from dataclasses import asdict, fields
-from types import NoneType
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
@@ -27,15 +26,14 @@ OBJECTIVES: dict[str, type[Any]] = {
 }
 TAKEN = ("objective", "label", "role")
 """Keys of a method in an experiment file that are no settings of its objective."""
-_WORDS = {float: "a number", int: "an integer", bool: "true or false", str: "a text"}
 
 
 def make_objective(name: str, /, **settings: Any) -> Objective:
     """Build the objective `name` with its settings.
 
     Raises ValueError for an unknown name, a setting that the objective does not use, a value that
-    is not of the setting's type, one out of bounds, or a class that is no dataclass; the message
-    lists what there is.
+    is not of the setting's declared type or out of its bounds, or a class that is no dataclass; the
+    message lists what there is.
     """
     if name not in OBJECTIVES:
         raise ValueError(f"unknown objective {name!r}; there is {', '.join(sorted(OBJECTIVES))}")
@@ -51,15 +49,15 @@ def make_objective(name: str, /, **settings: Any) -> Objective:
             f"objective {name}: {made.__name__} must not have a setting {taken[0]!r}, which means"
             " something else in an experiment file; a role is a ClassVar"
         )
-    kinds = get_type_hints(made)
+    kinds = get_type_hints(made, include_extras=True)
     for key, value in settings.items():
         if key not in known:
             raise ValueError(f"objective {name} has no setting {key!r}; it has {', '.join(known)}")
         try:
             TypeAdapter(kinds[key], config=ConfigDict(strict=True)).validate_python(value)
-        except ValidationError:
-            must = f"{key} must be {_words(kinds[key])}, got {value!r}"
-            raise ValueError(f"objective {name}: {must}") from None
+        except ValidationError as error:
+            must = error.errors()[0]["msg"].replace("Input should", "must")
+            raise ValueError(f"objective {name}: {key} is {value!r}, but {must}") from None
     try:
         objective: Objective = made(**settings)
     except TypeError as error:  # a setting that has no default
@@ -75,10 +73,3 @@ def settings_of(objective: Any) -> dict[str, Any]:
 def setting_names() -> list[str]:
     """The settings of all objectives, in the order of the registry."""
     return list(dict.fromkeys(f.name for made in OBJECTIVES.values() for f in fields(made)))
-
-
-def _words(kind: Any) -> str:
-    """A setting's type for readers: "a number or null"."""
-    kinds = [each for each in get_args(kind) or (kind,) if each is not NoneType]
-    words = [_WORDS.get(each, repr(each)) for each in kinds]
-    return " or ".join([*words, *(["null"] if NoneType in get_args(kind) else [])])

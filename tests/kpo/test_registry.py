@@ -80,13 +80,13 @@ def test_settings_of_all_kinds() -> None:
 @pytest.mark.parametrize(
     ("setting", "value", "words"),
     [
-        ("tau", "0.1", "tau must be a number, got '0.1'"),
-        ("tau", True, "tau must be a number, got True"),
-        ("tau", None, "tau must be a number, got None"),
-        ("clip_low", [0.2], r"clip_low must be a number, got \[0.2\]"),
-        ("start", "late", "start must be 'known' or 'unknown', got 'late'"),
-        ("deep", 1, "deep must be true or false or null, got 1"),
-        ("times", 1.5, "times must be an integer, got 1.5"),
+        ("tau", "0.1", "tau is '0.1', but must be a valid number"),
+        ("tau", True, "tau is True, but must be a valid number"),
+        ("tau", None, "tau is None, but must be a valid number"),
+        ("clip_low", [0.2], r"clip_low is \[0.2\], but must be a valid number"),
+        ("start", "late", "start is 'late', but must be 'known' or 'unknown'"),
+        ("deep", 1, "deep is 1, but must be a valid boolean"),
+        ("times", 1.5, "times is 1.5, but must be a valid integer"),
     ],
 )
 def test_a_setting_of_another_kind(setting: str, value: Any, words: str) -> None:

@@ -237,12 +237,12 @@ REFUSED: list[tuple[str, Any, str]] = [
     (
         "methods/grpo/clip_low",
         "0.2",
-        "methods.grpo: objective grpo: clip_low must be a number, got '0.2'",
+        "methods.grpo: objective grpo: clip_low is '0.2', but must be a valid number",
     ),
     (
         "methods/grpo/clip_low",
         1.0,
-        "methods.grpo: clip_low must be a number in [0, 1.0), got 1.0",
+        "methods.grpo: objective grpo: clip_low is 1.0, but must be less than 1",
     ),
     (
         "methods/kpo/memory",
