@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from evals.table.runs import read_manifest
+from evals.table.trainings import Manifests
 from kpo.tasks.training_set import RECORD
 
 AGAIN = (
@@ -16,15 +15,14 @@ AGAIN = (
 )
 
 
-def contamination_notes(folder: Path, runs: Sequence[str], benchmarks: Sequence[str]) -> list[str]:
+def contamination_notes(folder: Path, trainings: Manifests, benchmarks: Sequence[str]) -> list[str]:
     """A note for a table's readers where some benchmark's problems were not looked for.
 
-    `folder` is the experiment's; what its training set's record says counts as far as the runs were
-    trained on that set, and else what their manifests say.
+    `folder` holds the experiment's training set; what its record says counts as far as the runs
+    were trained on that set, and else what their manifests say.
     """
-    trained: dict[str, Any] = read_manifest(folder / "runs" / runs[0] / "manifest.json", "settings")
-    record = trained.get("training_set", {})
-    path = folder / "data" / RECORD
+    record = next(iter(trainings.values())).get("training_set", {})
+    path = folder / RECORD
     if path.is_file():
         written = json.loads(path.read_text(encoding="utf-8"))
         if written["problems_sha256"] == record.get("cleaned_sha256"):

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any
 
-from evals.table.runs import Diagnostics
+from evals.metrics import Floats
+from evals.statistics.differences import LEVEL
+from kpo.objective import Role
+
+NOISE = "inside the noise"
+Tally = Counter[str]
+"""Counts of a benchmark's responses: see `evals.table.runs.tally`."""
+
+
+class TableError(ValueError):
+    """There can be no table; the message is one sentence that names the file."""
 
 
 @dataclass(frozen=True)
@@ -25,28 +37,29 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """The base model (objective "") or a method setting; cells by (metric, column).
+    """The base model (objective "", role None) or a method.
 
-    `still` are those of the seeds whose runs learnt nothing, `noise` is what rounding does to the
-    log-ratios of its runs (`kpo.trainer.noise`), empty where that was not measured.
+    Attributes:
+        settings: every setting of its objective, those left out or derived included.
+        scores: of single problems by metric, an array [seeds, problems] a benchmark.
+        cells: by (metric, column).
+        tallies: by benchmark, over all seeds.
+        still: seeds whose runs learnt nothing.
+        noise: what rounding does to the log-ratios of its runs (`kpo.noise_floor`), empty where
+            that was not measured.
     """
-
-    SETTINGS: ClassVar = ("q", "memory", "clip_low", "clip_high")
 
     name: str
     label: str
     objective: str
-    settings: Mapping[str, float | None]
+    role: Role | None
+    settings: Mapping[str, Any]
     seeds: tuple[int, ...]
+    scores: Mapping[str, list[Floats]]
     cells: Mapping[tuple[str, str], Cell]
-    diagnostics: Mapping[str, Diagnostics]
+    tallies: Mapping[str, Tally]
     still: tuple[int, ...] = ()
     noise: Mapping[str, float] = field(default_factory=dict)
-
-    @property
-    def is_baseline(self) -> bool:
-        """A trained row that is not KPO."""
-        return self.objective not in ("", "kpo")
 
 
 @dataclass(frozen=True)
@@ -62,27 +75,36 @@ class Comparison:
     detectable: float
     p: float
     p_holm: float
-    verdict: str
+
+    @property
+    def verdict(self) -> str:
+        """What the corrected test says of the row."""
+        if math.isnan(self.p_holm):
+            return "not tested"
+        if self.p_holm > LEVEL:
+            return NOISE
+        return "higher" if self.difference.mean > 0 else "lower"
 
 
 @dataclass(frozen=True)
 class Table:
     """A whole table: columns are the benchmarks and, last, their macro-average.
 
-    `notes` are what else its readers must know, a sentence or two each.
+    Every row is set against `first`, the first baseline of the experiment file, and against `best`,
+    the best of them. `notes` are what else readers must know, a sentence or two each.
     """
 
     experiment: str
     k: int
+    rule: str
+    seeds: tuple[int, ...]
     problems: Mapping[str, int]
     columns: tuple[str, ...]
-    seeds: tuple[int, ...]
     rows: list[Row]
-    grpo: str | None
+    first: str | None
     best: str | None
     comparisons: list[Comparison]
     protocol: Mapping[str, Any]
-    rule: str
     reported: list[dict[str, str]]
     notes: Sequence[str]
 
@@ -90,10 +112,8 @@ class Table:
         """A row's name for readers."""
         return next(row.label for row in self.rows if row.name == name)
 
-    def against(self, reference: str | None, metric: str, column: str) -> list[Comparison]:
-        """Comparisons with a reference in one column."""
-        return [
-            c
-            for c in self.comparisons
-            if (c.reference, c.metric, c.column) == (reference, metric, column)
-        ]
+    def against(self, reference: str | None, column: str) -> Iterable[Comparison]:
+        """Comparisons of avg@k with a reference in one column."""
+        for c in self.comparisons:
+            if (c.reference, c.metric, c.column) == (reference, "avg", column):
+                yield c

@@ -12,64 +12,41 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from evals.table.data import Row
-from evals.table.runs import TableError, check_alike, flatten, listed, read_manifest
+from evals.table.data import Row, TableError
+from evals.table.manifests import check_alike, flatten, read_manifest, runs_by, sides
 from kpo.trainer.guards.learning import stood_still
 
+Manifests = Mapping[str, dict[str, Any]]
+"""Of training, by run."""
+STILL = "‡"
+"""Marks a row in which a run learnt nothing."""
 ALIKE = ("base", "data", "prompt", "settings", "engine", "processes")
 LEARNT = {"steps": 0, "still_steps": 0, "moved_weights": 1.0}
 """Of a manifest that does not say."""
 VERSIONS = ("python", "torch", "transformers", "math-verify")
 
 
-def check_trainings(folder: Path, runs: list[str], models: Mapping[str, str]) -> list[str]:
-    """Read <folder>/<run>/manifest.json of every run; notes for the table's readers.
+def read_trainings(folder: Path, runs: Sequence[str]) -> Manifests:
+    """<folder>/<run>/manifest.json of every run."""
+    return {run: read_manifest(folder / run / "manifest.json", "settings") for run in runs}
 
-    `models` are the hashes of the weights that were evaluated, by run, with those of `base`.
-    Raises TableError for runs that were not trained alike, and for an evaluation of other weights.
+
+def check_trainings(folder: Path, trainings: Manifests, models: Mapping[str, str]) -> None:
+    """Raise TableError for runs trained apart, and for an evaluation of other weights.
+
+    `models` are the hashes of the weights that were evaluated, by run, with those of `base`;
+    `folder`, the experiment's, is named to readers.
     """
-    manifests = {run: read_manifest(folder / run / "manifest.json", "settings") for run in runs}
-    check_alike({run: _shared(m) for run, m in manifests.items()}, "runs that were trained apart")
-    made = {run: manifest.get("weights") for run, manifest in manifests.items()}
-    bases = {manifest.get("base") for manifest in manifests.values()}
-    for run, weights in [*made.items(), *(("base", base) for base in bases)]:
+    check_alike({run: _shared(m) for run, m in trainings.items()}, "runs that were trained apart")
+    made = [(run, manifest.get("weights")) for run, manifest in trainings.items()]
+    bases = [("base", manifest.get("base")) for manifest in trainings.values()]
+    for run, weights in [*made, *bases]:
         if weights != models[run]:
             raise TableError(
-                f"{folder.parent}: the evaluation of {run} is of other weights"
+                f"{folder}: the evaluation of {run} is of other weights"
                 f" ({str(models[run])[:12]}) than training's ({str(weights)[:12]}); evaluate it"
                 " again."
             )
-    return _code_notes({run: str(manifest.get("code")) for run, manifest in manifests.items()})
-
-
-def still_runs(folder: Path, runs: list[str]) -> dict[str, str]:
-    """Runs that learnt nothing, as their manifests say, and why that is known."""
-    found = {}
-    for run in runs:
-        manifest = read_manifest(folder / run / "manifest.json", "settings")
-        if sentence := stood_still(manifest.get("learning", LEARNT)):
-            found[run] = sentence
-    return found
-
-
-def noise_floors(folder: Path, runs: list[str]) -> dict[str, dict[str, float]]:
-    """The noise floor of each run's log-ratios, as far as its manifest states one."""
-    return {
-        run: read_manifest(folder / run / "manifest.json", "settings").get("noise", {})
-        for run in runs
-    }
-
-
-def noise_notes(rows: Sequence[Row]) -> list[str]:
-    """A note on rows of which rounding alone clips more than a few tokens."""
-    shares = {row.name: row.noise.get("noise_clip_fraction", 0.0) for row in rows}
-    loud = [f"{100 * share:.2g} % ({name})" for name, share in shares.items() if share > 1e-3]
-    if not loud:
-        return []
-    return [
-        "Rounding alone, where no weight has moved, takes some tokens' ratios beyond the clip:"
-        f" {', '.join(loud)}; see diagnostics.csv."
-    ]
 
 
 def _shared(manifest: Mapping[str, Any]) -> dict[str, Any]:
@@ -81,15 +58,30 @@ def _shared(manifest: Mapping[str, Any]) -> dict[str, Any]:
     )
 
 
-def _code_notes(codes: Mapping[str, str]) -> list[str]:
-    """A note where runs were trained by different trainer code."""
-    runs_by_code: dict[str, list[str]] = {}
-    for run, code in codes.items():
-        runs_by_code.setdefault(code, []).append(run)
-    if len(runs_by_code) < 2:
-        return []
-    sides = (f"{code[:12]} in {listed(runs)}" for code, runs in runs_by_code.items())
-    return [
-        f"The trainer's code is not the same for all runs: {' and '.join(sides)}. Their manifests"
-        " name the commits; to be sure that it does not matter, train them again."
-    ]
+def still_runs(trainings: Manifests) -> dict[str, str]:
+    """Runs that learnt nothing, and why that is known."""
+    found = {run: stood_still(m.get("learning", LEARNT)) for run, m in trainings.items()}
+    return {run: sentence for run, sentence in found.items() if sentence}
+
+
+def training_notes(trainings: Manifests, rows: Sequence[Row]) -> list[str]:
+    """What a table's readers must know of how its runs were trained."""
+    notes = []
+    if still := still_runs(trainings):
+        runs = "; ".join(f"{run}, {sentence}" for run, sentence in still.items())
+        notes.append(
+            f"{STILL}: the row has runs that learnt nothing, and are the base model again: {runs}."
+        )
+    shares = {row.name: row.noise.get("noise_clip_fraction", 0.0) for row in rows}
+    if loud := [f"{100 * share:.2g} % ({name})" for name, share in shares.items() if share > 1e-3]:
+        notes.append(
+            "Rounding alone, where no weight has moved, takes some tokens' ratios beyond the clip:"
+            f" {', '.join(loud)}; see diagnostics.csv."
+        )
+    codes = {run: str(manifest.get("code"))[:12] for run, manifest in trainings.items()}
+    if len(runs_by(codes)) > 1:
+        notes.append(
+            f"The trainer's code is not the same for all runs: {sides(codes)}. Their manifests"
+            " name the commits; to be sure that it does not matter, train them again."
+        )
+    return notes

@@ -17,14 +17,8 @@ from evals.records import write_rows as write_grades
 from evals.regrade import main as regrade_main
 from kpo.config.experiment import load_experiment
 from kpo.config.file import ConfigError
+from tests.evals.demo import make, write_rows
 from tests.evals.test_grade import NUMBERS, boxed, row, write
-from tests.evals.test_tables import (  # noqa: F401 - fixtures
-    make,
-    root,
-    table_of,
-    template,
-    write_rows,
-)
 
 # What our rule accepts and math-verify alone does not, the other way round, and both alike.
 ONLY_OURS = ("(3,4)", r"\bigl(3,4\bigr)")
@@ -120,7 +114,7 @@ def test_a_report_sets_all_graders_side_by_side(tmp_path: Path, rule: str) -> No
     assert table.read_text().splitlines()[0].endswith(f"graded,regraded,{other}")
 
 
-def spoil(root: Path, run: str, count: int, **changes: Any) -> None:  # noqa: F811
+def spoil(root: Path, run: str, count: int, **changes: Any) -> None:
     """Change the first rows of a run's grades."""
     path = root / f"results/demo/evals/{run}/grades.jsonl"
     rows = [json.loads(line) for line in path.read_text().splitlines()]
@@ -129,7 +123,7 @@ def spoil(root: Path, run: str, count: int, **changes: Any) -> None:  # noqa: F8
     write_rows(path, rows)
 
 
-def test_a_table_says_what_depends_on_the_rule(root: Path) -> None:  # noqa: F811
+def test_a_table_says_what_depends_on_the_rule(root: Path) -> None:
     assert make(root) == 0
     text = (root / "out/table1.md").read_text()
     assert "Graded by by_kind. math_verify says the opposite of 0 of" in text
@@ -148,7 +142,7 @@ def test_a_table_says_what_depends_on_the_rule(root: Path) -> None:  # noqa: F81
 
 
 def test_grades_by_another_rule_are_refused(
-    root: Path,  # noqa: F811
+    root: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     spoil(root, "gspo-s1", 60, rule="math_verify")
@@ -159,7 +153,7 @@ def test_grades_by_another_rule_are_refused(
     assert error.count("\n") == 1
 
 
-def test_the_setting(root: Path) -> None:  # noqa: F811
+def test_the_setting(root: Path) -> None:
     path = root / "demo.yaml"
     assert load_experiment(path).grading.rule == "by_kind"
     path.write_text(path.read_text() + "\ngrading: { rule: math_verify }\n")

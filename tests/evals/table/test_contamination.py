@@ -13,13 +13,9 @@ SEARCHED = {"ngram": 8, "share": 0.5, "benchmarks": {"aime24": "a", "math500": "
 
 def notes(folder: Path, trained: Any, written: Any = None) -> list[str]:
     """Of an experiment with one run and the benchmarks aime24 and aime25."""
-    run = folder / "runs" / "grpo-s0"
-    run.mkdir(parents=True)
-    (run / "manifest.json").write_text(json.dumps({"settings": {"a": 1}, "training_set": trained}))
     if written is not None:
-        (folder / "data").mkdir()
-        (folder / "data" / "data.json").write_text(json.dumps(written))
-    return contamination_notes(folder, ["grpo-s0"], ["aime24", "aime25"])
+        (folder / "data.json").write_text(json.dumps(written))
+    return contamination_notes(folder, {"grpo-s0": {"training_set": trained}}, ["aime24", "aime25"])
 
 
 def test_the_task_needs_no_note(tmp_path: Path) -> None:
@@ -29,7 +25,7 @@ def test_the_task_needs_no_note(tmp_path: Path) -> None:
 def test_a_benchmark_that_was_named_later_is_said(tmp_path: Path) -> None:
     (note,) = notes(tmp_path, {"contamination": SEARCHED})
     assert note.startswith("Whether problems of aime25 are among the training problems was not")
-    assert f"--forcerun data {tmp_path}/data/data.json`" in note
+    assert f"--forcerun data {tmp_path}/data.json`" in note
 
 
 def test_not_looking_is_said(tmp_path: Path) -> None:

@@ -1,0 +1,70 @@
+"""Manifests of runs: read, and compared key by key."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Hashable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from evals.table.data import TableError
+
+Value = TypeVar("Value", bound=Hashable)
+
+
+def read_manifest(path: Path, key: str = "protocol") -> dict[str, Any]:
+    """A manifest with a mapping at `key`. Raises TableError without one."""
+    if not path.is_file():
+        raise TableError(f"{path} is missing, so the run's {key} is unknown.")
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise TableError(f"{path} is not readable as JSON ({error}).") from error
+    content = manifest.get(key) if isinstance(manifest, dict) else None
+    if not isinstance(content, dict) or not content:
+        raise TableError(f"{path} has no {key}.")
+    return manifest
+
+
+def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{"a": {"b": 1}} -> {"a.b": 1}; an empty mapping stays a value."""
+    flat: dict[str, Any] = {}
+    for key, value in nested.items():
+        if isinstance(value, Mapping) and value:
+            flat.update(flatten(value, f"{prefix}{key}."))
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def runs_by(values: Mapping[str, Value]) -> dict[Value, list[str]]:
+    """Names of runs by what they have."""
+    found: dict[Value, list[str]] = {}
+    for run, value in values.items():
+        found.setdefault(value, []).append(run)
+    return found
+
+
+def sides(values: Mapping[str, str]) -> str:
+    """`this in one and another, that in a third`, the first few names of many."""
+    return " and ".join(f"{value} in {_listed(runs)}" for value, runs in runs_by(values).items())
+
+
+def check_alike(records: Mapping[str, dict[str, Any]], what: str) -> None:
+    """Raise TableError, saying which runs differ in which key of their flat records."""
+    faults = []
+    for key in dict.fromkeys(key for record in records.values() for key in record):
+        values = {
+            run: json.dumps(record[key], sort_keys=True) if key in record else "absent"
+            for run, record in records.items()
+        }
+        if len(set(values.values())) > 1:
+            faults.append(f"{key} is {sides(values)}")
+    if faults:
+        raise TableError(f"manifest.json: {what}: {'; '.join(faults)}.")
+
+
+def _listed(names: list[str]) -> str:
+    if len(names) <= 4:
+        return ", ".join(names)
+    return f"{', '.join(names[:3])} and {len(names) - 3} more runs"

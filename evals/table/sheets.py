@@ -1,0 +1,84 @@
+"""A table as CSV, for programs. Shares are in %, differences in points."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Iterable, Sequence
+from itertools import chain
+
+from evals.grading.rules import RULES
+from evals.grading.statuses import FAILURES
+from evals.table.data import Table
+from evals.table.text import number, percent
+from evals.table.trainings import STILL
+from kpo.registry import setting_names
+
+
+def csv_files(table: Table) -> dict[str, str]:
+    """Text of every CSV file, by name."""
+    return {
+        "table1.csv": _csv(_table_rows(table)),
+        "diagnostics.csv": _csv(_diagnostic_rows(table)),
+        "differences.csv": _csv(_difference_rows(table)),
+    }
+
+
+def _csv(rows: Iterable[Sequence[str]]) -> str:
+    file = io.StringIO()
+    csv.writer(file, lineterminator="\n").writerows(rows)
+    return file.getvalue()
+
+
+def _table_rows(table: Table) -> Iterable[list[str]]:
+    keys = [key for key in setting_names() if any(key in row.settings for row in table.rows)]
+    places = [(metric, column) for column in table.columns for metric in ("avg", "pass")]
+    names = [f"{column}_{metric}@{table.k}" for metric, column in places]
+    limits = [[name, f"{name}_low", f"{name}_high"] for name in names]
+    yield ["method", "name", "objective", *keys, "seeds", *chain(*limits)]
+    for row in table.rows:
+        settings = [number(row.settings.get(key)) for key in keys]
+        cells = [row.cells[place] for place in places]
+        shares = [percent(share) for c in cells for share in (c.mean, c.low, c.high)]
+        seeds = " ".join(f"{seed}{STILL * (seed in row.still)}" for seed in row.seeds)
+        yield [row.label, row.name, row.objective, *settings, seeds, *shares]
+
+
+def _diagnostic_rows(table: Table) -> Iterable[list[str]]:
+    counts = ["truncated", *FAILURES]
+    by_rule = [
+        f"{what}_by_{r}" for r in RULES if r != table.rule for what in ("points", "otherwise")
+    ]
+    yield [
+        *("method", "name", "role", "benchmark", "responses", "mean_tokens"),
+        *(f"{name}_%" for name in counts),
+        *(name.replace("otherwise", "%_otherwise") for name in by_rule),
+        *("noise_rms", "noise_max", "noise_clip_%"),
+    ]
+    for row in table.rows:
+        for benchmark, tally in row.tallies.items():
+            responses = tally["responses"]
+            yield [
+                *(row.label, row.name, row.role or "", benchmark, str(responses)),
+                f"{tally['tokens'] / responses:.2f}",
+                *(percent(tally[name] / responses) for name in counts + by_rule),
+                *(number(row.noise.get(name), 2) for name in ("noise_rms", "noise_max")),
+                percent(row.noise.get("noise_clip_fraction", math.nan)),
+            ]
+
+
+def _difference_rows(table: Table) -> Iterable[list[str]]:
+    yield [
+        *("method", "name", "reference", "against", "benchmark", "metric"),
+        *("difference", "low", "high", "detectable", "p", "p_holm", "verdict"),
+    ]
+    for c in table.comparisons:
+        yield [
+            *(table.label(c.row), c.row, c.reference, c.against, c.column),
+            f"{c.metric}@{table.k}",
+            *map(percent, (c.difference.mean, c.difference.low, c.difference.high)),
+            percent(c.detectable),
+            *("" if math.isnan(p) else f"{p:.2g}" for p in (c.p, c.p_holm)),
+            c.verdict,
+        ]
