@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from evals.grading.statuses import FAILURES
 from kpo.noise_floor import NOISE
 from kpo.objective import Objective, ObjectiveOutput, TokenBatch, denominator, mean_over
 
@@ -23,6 +24,7 @@ LOGGED = frozenset(
         *("step", "loss", "lr", "grad_norm", "kl_old"),
         *("reward", "response_tokens", "truncated", "zero_std_groups", "entropy"),
         *("logprob_mismatch_mean", "logprob_mismatch_max"),
+        *FAILURES,
         *NOISE,
     }
 )

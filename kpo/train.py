@@ -121,7 +121,7 @@ def run(
             policy=policy,
             objective=experiment.methods[method].build(),
             engine=engine,
-            reward=lambda pairs: [grade.correct for grade in grader.grade(pairs)],
+            reward=grader.grade,
             prompts=prompts,
             config=train,
             seed=seed,

@@ -6,18 +6,33 @@ import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from evals.grading.statuses import Status
 from kpo.advantage import group_advantages
 from kpo.common.seeding import derive_seed
 from kpo.distributed.ranks import ALONE, Ranks
 from kpo.model.policy import Policy, response_logprobs
 from kpo.rollout.engine import Response
 
-Reward = Callable[[Sequence[tuple[str, str]]], list[bool]]
-"""Checks (gold, response text) pairs, in order."""
+
+class Graded(Protocol):
+    """What a reward says of a response, as `evals.grading.grader.Grade` does."""
+
+    @property
+    def correct(self) -> bool:
+        """Whether it earns 1 or 0."""
+
+    @property
+    def status(self) -> Status:
+        """How the grade came about."""
+
+
+Reward = Callable[[Sequence[tuple[str, str]]], Sequence[Graded]]
+"""Grades (gold, response text) pairs, in order."""
 
 
 def nothing() -> None:
@@ -38,13 +53,15 @@ class Rollouts:
     """N groups of G responses, group by group, in lists of N G. Every rank holds all of them.
 
     `old_logprobs` [N G, T] are the trainer's own, under the weights that sampled the responses;
-    `sampled_logprobs` [N G, T] are the engine's; `rewards` and `advantages` are [N, G]; `entropy`
-    is the mean over tokens, in nats; `noise` is that of `kpo.trainer.noise`, where it was measured.
+    `sampled_logprobs` [N G, T] are the engine's; `rewards` and `advantages` are [N, G]; `statuses`
+    are those of the grades; `entropy` is the mean over tokens, in nats; `noise` is that of
+    `kpo.trainer.noise`, where it was measured.
     """
 
     prompts: list[Prompt]
     responses: list[Response]
     rewards: Tensor
+    statuses: Sequence[Status]
     advantages: Tensor
     old_logprobs: Tensor
     sampled_logprobs: Tensor
@@ -159,22 +176,22 @@ def compute_rewards(
     prompts: list[Prompt],
     responses: list[Response],
     reward: Reward,
-) -> Tensor:
-    """Rewards [N, G] in {0, 1} of responses in group order."""
+) -> list[tuple[float, Status]]:
+    """The reward, 0 or 1, of each response in group order, and its grade's status."""
     group = len(responses) // len(prompts)
     texts = policy.tokenizer.batch_decode(
         [response.tokens for response in responses], skip_special_tokens=True
     )
     golds = [prompt.answer for prompt in prompts for _ in range(group)]
-    correct = reward(list(zip(golds, texts, strict=True)))
-    return torch.tensor(correct, dtype=torch.float32).view(len(prompts), group)
+    grades = reward(list(zip(golds, texts, strict=True)))
+    return [(float(grade.correct), grade.status) for grade in grades]
 
 
 def make_rollouts(
     policy: Policy,
     prompts: list[Prompt],
     responses: list[Response],
-    rewards: Tensor,
+    graded: Sequence[tuple[float, Status]],
     budget: int,
     ranks: Ranks = ALONE,
     between: Callable[[], None] = nothing,
@@ -184,10 +201,12 @@ def make_rollouts(
     sampled = torch.zeros(logprobs.shape)
     for row, response in enumerate(responses):
         sampled[row, : len(response.logprobs)] = torch.tensor(response.logprobs)
+    rewards = torch.tensor([reward for reward, _ in graded]).view(len(prompts), -1)
     return Rollouts(
         prompts=prompts,
         responses=responses,
         rewards=rewards,
+        statuses=[status for _, status in graded],
         advantages=group_advantages(rewards),
         old_logprobs=logprobs,
         sampled_logprobs=sampled.to(logprobs.device),

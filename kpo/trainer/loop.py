@@ -141,7 +141,7 @@ class Trainer:
             self.engine.sleep()
         responses = [response for group in groups for response in group]
         with self.phase("reward"):
-            rewards = self.preemption.breakable(
+            graded = self.preemption.breakable(
                 lambda: compute_rewards(self.policy, mine, responses, self.reward)
             )
         with self.phase("old_logprobs"):
@@ -149,7 +149,7 @@ class Trainer:
                 self.policy,
                 prompts,
                 self.ranks.concatenate(responses),
-                torch.cat(self.ranks.gather(rewards)),
+                self.ranks.concatenate(graded),
                 c.max_tokens_per_microbatch,
                 self.ranks,
                 self.between,

@@ -24,6 +24,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
 from baselines.grpo import GRPO
+from evals.grading.grader import Grade
 from kpo.base import scratch_policy
 from kpo.config.policy import ScratchPolicy
 from kpo.config.train import Train
@@ -126,7 +127,7 @@ class Side:
             policy=policy,
             objective=RecordedGRPO(clip_low=work.clip, clip_high=work.clip),
             engine=self.engine,
-            reward=lambda pairs: [parity(text) for _, text in pairs],
+            reward=lambda pairs: [Grade(parity(text), "ok", None) for _, text in pairs],
             prompts=prompts,
             config=Train(
                 problems="none",

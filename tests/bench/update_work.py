@@ -2,6 +2,7 @@
 
 import torch
 
+from evals.grading.statuses import Status
 from kpo.model.policy import Policy
 from kpo.rollout.engine import Response
 from kpo.trainer.batch import Prompt, Rollouts, make_rollouts
@@ -19,9 +20,9 @@ def rollouts_of(policy: Policy, groups: int, group: int, tokens: int, budget: in
 
     count = groups * group
     responses = [Response(row := draw(tokens), [0.0] * len(row), "length") for _ in range(count)]
-    rewards = torch.tensor([[1.0, 0.0] * (group // 2)]).repeat(groups, 1)
     prompts = [Prompt(f"p{i}", draw(PROMPT), "") for i in range(groups)]
-    return make_rollouts(policy, prompts, responses, rewards, budget)
+    graded: list[tuple[float, Status]] = [(1.0, "ok"), (0.0, "ok")] * (count // 2)
+    return make_rollouts(policy, prompts, responses, graded, budget)
 
 
 def operations(policy: Policy, groups: int, group: int, tokens: int) -> float:

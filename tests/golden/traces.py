@@ -23,6 +23,7 @@ import numpy
 import torch
 import transformers
 
+from evals.grading.grader import Grade
 from kpo.config.experiment import ChainedSums
 from kpo.config.train import Train
 from kpo.registry import OBJECTIVES, make_objective
@@ -93,10 +94,12 @@ rounding alone, and signs of log-ratios that are rounding alone turn.
 """
 
 
-def reward(pairs: Sequence[tuple[str, str]]) -> list[bool]:
+def reward(pairs: Sequence[tuple[str, str]]) -> list[Grade]:
     """Whether the response holds a digit equal to the gold's last one modulo 3."""
+    found = [[int(c) % 3 for c in text if c.isdigit()] for _, text in pairs]
     return [
-        any(c.isdigit() and int(c) % 3 == int(gold[-1]) % 3 for c in text) for gold, text in pairs
+        Grade(int(gold[-1]) % 3 in digits, "ok" if digits else "no_answer", None)
+        for (gold, _), digits in zip(pairs, found, strict=True)
     ]
 
 

@@ -18,10 +18,11 @@ from typing import Any
 
 from safetensors.torch import load_file, save_file
 
-from kpo.common.files import put_in_place, write_json, write_text
+from kpo.common.files import put_in_place, write_json
 from kpo.distributed.ranks import ALONE, Ranks
 from kpo.distributed.sharding import whole_weights
 from kpo.objective import TokenBatch
+from kpo.trainer.state.values import read_values, write_values
 
 NAMED = 8
 """Prompts that an error names; all of them are in the saved batch."""
@@ -91,12 +92,7 @@ def save_failure(
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
     ranks.wait()
-    batch, own = failed.batch, partial / f"batch-{ranks.rank:05d}"
-    tensors = {name: getattr(batch, name) for name in TokenBatch.__dataclass_fields__}
-    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    save_file(plain, own.with_suffix(".safetensors"))
-    lists = {name: getattr(failed, name) for name in ("prompt_ids", "prompts", "responses")}
-    write_text(own.with_suffix(".json"), json.dumps(lists))
+    write_values(partial / f"batch-{ranks.rank:05d}", failed)
     weights = whole_weights(model, ranks)
     ranks.wait()
     if ranks.is_main:
@@ -111,12 +107,8 @@ def save_failure(
 def load_failure(folder: Path) -> Failure:
     """Read a failure, but not its weights. Raises FileNotFoundError for a folder without one."""
     content = json.loads((folder / "failure.json").read_text(encoding="utf-8"))
-    batches = []
-    for rank in range(content["ranks"]):
-        own = folder / f"batch-{rank:05d}"
-        lists = json.loads(own.with_suffix(".json").read_text(encoding="utf-8"))
-        batch = TokenBatch(**load_file(own.with_suffix(".safetensors")))
-        batches.append(FailedBatch(**lists, batch=batch))
+    saved = [read_values(folder / f"batch-{rank:05d}") for rank in range(content["ranks"])]
+    batches = [FailedBatch(**{**own, "batch": TokenBatch(**own["batch"])}) for own in saved]
     return Failure(folder, content["step"], content["what"], content["settings"], batches)
 
 

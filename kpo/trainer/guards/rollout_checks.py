@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from evals.grading.statuses import FAILURES
 from kpo.config.train import Train
 from kpo.model.agreement import MAX_MISMATCH, MEAN_MISMATCH, excess
 from kpo.trainer.batch import Rollouts
@@ -40,6 +41,7 @@ def describe(rollouts: Rollouts) -> dict[str, float]:
         "reward": float(rollouts.rewards.mean()),
         "response_tokens": sum(lengths) / len(lengths),
         "truncated": cut / len(lengths),
+        **{name: rollouts.statuses.count(name) / len(lengths) for name in FAILURES},
         "zero_std_groups": float(equal.float().mean()),
         "entropy": rollouts.entropy,
         "logprob_mismatch_mean": float(rollouts.mismatch.mean()),

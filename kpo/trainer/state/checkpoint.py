@@ -3,8 +3,8 @@
     step-000010/
         checkpoint.json           step, number of ranks, settings, sha256 of every other file
         tensors/*.safetensors     weights and optimizer state, a shard a rank
-        state.json                the trainer's state
-        extra.safetensors         tensors of any shape, as waiting rollouts
+        state.json                the trainer's state,
+        state.safetensors         and the tensors in it, as waiting rollouts
 
 A checkpoint is written under a temporary name, synced to the disk and renamed. Shards are
 torch.distributed.checkpoint's, so that another number of ranks can read them. Every method is
@@ -19,15 +19,12 @@ import re
 import shutil
 import sys
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.distributed.checkpoint.hf_storage import (
     HuggingFaceStorageReader,
@@ -38,9 +35,11 @@ from torch.distributed.checkpoint.state_dict_saver import save as dcp_save
 
 from kpo.common.files import put_in_place, sha256_file, take_back, write_json
 from kpo.distributed.ranks import ALONE, Ranks
+from kpo.trainer.state.values import read_values, write_values
 
-CONTENT, STATE, EXTRA, TENSORS = "checkpoint.json", "state.json", "extra.safetensors", "tensors"
-NOTHING: Mapping[str, Tensor] = MappingProxyType({})
+CONTENT, STATE, TENSORS = "checkpoint.json", "state", "tensors"
+FORMAT = 2
+"""Of a checkpoint's files; one of another is not gone on from."""
 FILE_BYTES = 2 << 30
 """Tensors of about this size go into one file, as each file is put together in memory."""
 
@@ -54,8 +53,7 @@ class Restored:
     """What a checkpoint held beside the tensors that were loaded in place."""
 
     step: int
-    state: dict[str, Any]
-    extra: dict[str, Tensor]
+    state: Any
 
 
 class Checkpoints:
@@ -76,29 +74,20 @@ class Checkpoints:
         self.folder, self.keep, self.ranks = folder, keep, ranks
         self.settings: dict[str, Any] = json.loads(json.dumps(settings))
 
-    def save(
-        self,
-        step: int,
-        tensors: Mapping[str, Tensor],
-        state: Mapping[str, Any],
-        extra: Mapping[str, Tensor] = NOTHING,
-    ) -> None:
+    def save(self, step: int, tensors: Mapping[str, Tensor], state: Any) -> None:
         """Write the checkpoint of a step, then remove those beyond `keep`.
 
         Args:
             step: what it is named by.
             tensors: DTensors, or tensors that are equal on every rank.
-            state: JSON; rank 0's is written.
-            extra: tensors whose shapes need not be known when they are restored; rank 0's.
+            state: what `write_values` takes, tensors of any shape among it; rank 0's is written.
         """
         final = self.folder / f"step-{step:06d}"
         partial = final.with_name(f"{final.name}.tmp")
         if self.ranks.is_main:
             shutil.rmtree(partial, ignore_errors=True)
             (partial / TENSORS).mkdir(parents=True)
-            (partial / STATE).write_text(json.dumps(state), encoding="utf-8")
-            plain = {name: tensor.detach().cpu().contiguous() for name, tensor in extra.items()}
-            save_file(plain, partial / EXTRA)
+            write_values(partial / STATE, state)
         self.ranks.wait()
         _write_tensors(partial / TENSORS, tensors)
         self.ranks.wait()
@@ -106,6 +95,7 @@ class Checkpoints:
         hashes = self.ranks.gather({name: _sync_and_hash(partial / name) for name in mine})
         if self.ranks.is_main:
             content = {
+                "format": FORMAT,
                 "step": step,
                 "ranks": self.ranks.size,
                 "settings": self.settings,
@@ -131,17 +121,17 @@ class Checkpoints:
 
         A damaged checkpoint is renamed to `*.damaged`, with a warning, and the one before is taken.
 
-        Raises CheckpointError for a checkpoint of other settings, or one of other tensors.
+        Raises CheckpointError for a checkpoint of other settings, of other tensors, or of another
+        version of this code.
         """
         while (path := self.latest()) is not None:
             content = _content(path)
             if content is not None:
-                self._check_settings(path, content["settings"])
+                self._check(path, content)
             faults = [fault for fault in self.ranks.gather(self._fault(path, content)) if fault]
             if content is not None and not faults:
                 _read_tensors(path / TENSORS, tensors)
-                state = json.loads((path / STATE).read_text(encoding="utf-8"))
-                return Restored(content["step"], state, load_file(path / EXTRA))
+                return Restored(content["step"], read_values(path / STATE))
             if self.ranks.is_main:
                 _set_aside(path, faults)
             self.ranks.wait()
@@ -164,9 +154,14 @@ class Checkpoints:
         found = [p for p in self.folder.iterdir() if re.fullmatch(r"step-\d{6,}", p.name)]
         return sorted(found, key=lambda path: int(path.name.removeprefix("step-")))
 
-    def _check_settings(self, path: Path, theirs: dict[str, Any]) -> None:
-        """Raise CheckpointError, naming every setting that differs, unless they are equal."""
-        if lines := differences(theirs, self.settings):
+    def _check(self, path: Path, content: dict[str, Any]) -> None:
+        """Raise CheckpointError unless format and settings, each named that differs, are equal."""
+        if content.get("format") != FORMAT:
+            raise CheckpointError(
+                f"{path}: this checkpoint was written by another version of this code; go on with"
+                " that version, or remove the folder to start anew"
+            )
+        if lines := differences(content["settings"], self.settings):
             raise CheckpointError(
                 f"{self.folder}: the checkpoint {path.name} is of a run with other settings:\n  "
                 + "\n  ".join(lines)
@@ -218,7 +213,7 @@ def _write_tensors(folder: Path, tensors: Mapping[str, Tensor]) -> None:
         str(folder), fqn_to_index_mapping=file_of, save_distributed=True
     )
     whole = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
-    with _one_process_is_fine():
+    with warnings.catch_warnings(action="ignore"):  # one process is fine
         dcp_save(whole, storage_writer=writer)
 
 
@@ -229,19 +224,12 @@ def _read_tensors(folder: Path, tensors: Mapping[str, Tensor]) -> None:
     theirs = {name: _kind(t.properties.dtype, t.size) for name, t in held.items()}
     if lines := differences(theirs, {n: _kind(t.dtype, t.shape) for n, t in tensors.items()}):
         raise CheckpointError(f"{folder}: these are other tensors:\n  " + "\n  ".join(lines))
-    with _one_process_is_fine():
+    with warnings.catch_warnings(action="ignore"):  # one process is fine
         dcp_load(dict(tensors), storage_reader=reader)
 
 
 def _kind(dtype: torch.dtype, shape: torch.Size) -> str:
     return f"{dtype} {list(shape)}"
-
-
-@contextmanager
-def _one_process_is_fine() -> Iterator[None]:
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "torch.distributed is disabled")
-        yield
 
 
 def _content(path: Path) -> dict[str, Any] | None:

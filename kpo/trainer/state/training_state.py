@@ -1,4 +1,4 @@
-"""All that training goes on from, as named tensors and as JSON, for checkpoints."""
+"""What training goes on from beside its rollouts: weights, optimizer, schedule, generators."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.distributed.checkpoint.state_dict import StateDictOptions, get_optimizer_state_dict
 from torch.optim.lr_scheduler import LRScheduler
 
 from kpo.distributed.ranks import ALONE, Ranks
@@ -16,60 +17,38 @@ from kpo.distributed.ranks import ALONE, Ranks
 def training_state(model: nn.Module, optimizer: torch.optim.AdamW) -> dict[str, Tensor]:
     """The weights and the optimizer's state by name: the tensors themselves, tied ones once.
 
-    What is loaded into them is thereby restored. State that the optimizer would make at its first
-    step is made here, as zeros. DTensors where the model is sharded.
+    What is loaded into them is thereby restored. DTensors where the model is sharded.
     """
-    tensors: dict[str, Tensor] = {}
-    names: dict[int, str] = {}
+    weights: dict[int, tuple[str, Tensor]] = {}
     for name, tensor in model.state_dict(keep_vars=True).items():
-        if id(tensor) not in names:
-            names[id(tensor)] = name
-            tensors[f"model.{name}"] = tensor.detach()
-    for group in optimizer.param_groups:
-        for parameter in group["params"]:
-            if not parameter.requires_grad:
-                continue
-            if not optimizer.state[parameter]:
-                optimizer.state[parameter] = _first_state(parameter, group)
-            for key, tensor in optimizer.state[parameter].items():
-                tensors[f"optimizer.{names[id(parameter)]}.{key}"] = tensor
-    return tensors
-
-
-def _first_state(parameter: Tensor, group: dict[str, Any]) -> dict[str, Tensor]:
-    """AdamW's state of a parameter before its first step."""
-    on_device = group["fused"] or group["capturable"]
-    return {
-        "step": torch.zeros((), device=parameter.device if on_device else None),
-        "exp_avg": torch.zeros_like(parameter, memory_format=torch.preserve_format),
-        "exp_avg_sq": torch.zeros_like(parameter, memory_format=torch.preserve_format),
-    }
-
-
-def schedule_state(schedule: LRScheduler) -> dict[str, Any]:
-    """Where the learning-rate schedule stands, as JSON."""
-    return schedule.state_dict()
+        weights.setdefault(id(tensor), (f"model.{name}", tensor.detach()))
+    is_new = not optimizer.state
+    options = StateDictOptions(flatten_optimizer_state_dict=True)
+    held: dict[str, Any] = get_optimizer_state_dict(model, optimizer, options=options)
+    if is_new:  # torch has made it by a step without gradients, and counted that
+        for own in optimizer.state.values():
+            own["step"].zero_()
+    state = {f"optimizer.{k}": v for k, v in held.items() if isinstance(v, Tensor)}
+    return dict(weights.values()) | state
 
 
 def set_schedule_state(schedule: LRScheduler, state: dict[str, Any]) -> None:
-    """Put the schedule, and its optimizer's learning rates, where the state says."""
+    """Put the schedule, and its optimizer's learning rates, where its state_dict says."""
     schedule.load_state_dict(state)
     for group, lr in zip(schedule.optimizer.param_groups, schedule.get_last_lr(), strict=True):
         group["lr"] = lr
 
 
 def random_states(ranks: Ranks = ALONE) -> list[dict[str, Any]]:
-    """States of the random generators of every rank, as JSON; collective."""
-    version, words, gauss = random.getstate()
+    """States of the random generators of every rank; collective."""
     drawn: Any = np.random.get_state()
-    kind, keys, *rest = drawn
     on_gpu = ranks.device.type == "cuda"
     return ranks.gather(
         {
-            "python": [version, list(words), gauss],
-            "numpy": [kind, keys.tolist(), *rest],
-            "torch": _hex(torch.get_rng_state()),
-            "cuda": _hex(torch.cuda.get_rng_state(ranks.device)) if on_gpu else None,
+            "python": random.getstate(),
+            "numpy": [drawn[0], drawn[1].tolist(), *drawn[2:]],
+            "torch": torch.get_rng_state(),
+            "cuda": torch.cuda.get_rng_state(ranks.device) if on_gpu else None,
         }
     )
 
@@ -82,16 +61,7 @@ def set_random_states(states: list[dict[str, Any]], ranks: Ranks = ALONE) -> Non
     state = states[ranks.rank % len(states)]
     version, words, gauss = state["python"]
     random.setstate((version, tuple(words), gauss))
-    kind, keys, *rest = state["numpy"]
-    np.random.set_state((kind, np.array(keys, dtype=np.uint32), *rest))
-    torch.set_rng_state(_from_hex(state["torch"]))
+    np.random.set_state(tuple(state["numpy"]))
+    torch.set_rng_state(state["torch"])
     if state["cuda"] is not None:
-        torch.cuda.set_rng_state(_from_hex(state["cuda"]), ranks.device)
-
-
-def _hex(state: Tensor) -> str:
-    return state.numpy().tobytes().hex()
-
-
-def _from_hex(text: str) -> Tensor:
-    return torch.frombuffer(bytearray.fromhex(text), dtype=torch.uint8)
+        torch.cuda.set_rng_state(state["cuda"], ranks.device)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +14,9 @@ from torch.distributed.tensor import DTensor
 
 from kpo.distributed.ranks import ALONE, Ranks
 from kpo.trainer.schedule import warm_up_constant
-from kpo.trainer.state.checkpoint import NOTHING, Checkpoints
+from kpo.trainer.state.checkpoint import Checkpoints
 from kpo.trainer.state.training_state import (
     random_states,
-    schedule_state,
     set_random_states,
     set_schedule_state,
     training_state,
@@ -67,20 +65,20 @@ class Run:
             self.optimizer.step()
             self.schedule.step()
 
-    def save(self, extra: Mapping[str, Tensor] = NOTHING) -> None:
-        state = {"schedule": schedule_state(self.schedule), "random": random_states(self.ranks)}
+    def save(self, extra: Tensor | None = None) -> None:
         tensors = training_state(self.model, self.optimizer)
-        self.checkpoints.save(self.step, tensors, state, extra)
+        state = {"random": random_states(self.ranks), "extra": extra}
+        self.checkpoints.save(self.step, tensors, {**state, "schedule": self.schedule.state_dict()})
 
-    def restore(self) -> dict[str, Tensor] | None:
-        """Go on from the newest checkpoint: its extra tensors, None where there is none."""
+    def restore(self) -> tuple[int, Tensor | None] | None:
+        """Go on from the newest checkpoint: its step and extra; None where there is none."""
         restored = self.checkpoints.restore(training_state(self.model, self.optimizer))
         if restored is None:
             return None
         set_schedule_state(self.schedule, restored.state["schedule"])
         set_random_states(restored.state["random"], self.ranks)
         self.step = restored.step
-        return restored.extra
+        return restored.step, restored.state["extra"]
 
     def hash(self, *, random: bool = True) -> str:
         """Hash over everything that the next step depends on; collective."""
@@ -89,7 +87,7 @@ class Run:
             whole = tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
             content.update(f"{name} {whole.dtype} {list(whole.shape)}".encode())
             content.update(whole.contiguous().numpy().tobytes())
-        rest = [self.step, schedule_state(self.schedule)]
+        rest = [self.step, self.schedule.state_dict()]
         rest += random_states(self.ranks) if random else []
         rest += [group["lr"] for group in self.optimizer.param_groups]
         content.update(repr(rest).encode())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from evals.grading.statuses import STATUSES, Status
 from kpo.model.policy import Policy
 from kpo.rollout.engine import Response
 from kpo.trainer.batch import Rollouts, make_rollouts
@@ -24,5 +25,11 @@ def rewards() -> Tensor:
     return torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 1.0], [0.0, 0.0, 0.0], [1.0, 0.0, 1.0]])
 
 
+def statuses() -> list[Status]:
+    """Five right answers, four looked at and wrong, the others without, late, and too long."""
+    return [STATUSES[{2: 1, 6: 2, 8: 2, 7: 3}.get(i, 0)] for i in range(12)]
+
+
 def rollouts(policy: Policy, budget: int = 40) -> Rollouts:
-    return make_rollouts(policy, PROMPTS[:4], responses(policy), rewards(), budget)
+    graded = [*zip(rewards().flatten().tolist(), statuses(), strict=True)]
+    return make_rollouts(policy, PROMPTS[:4], responses(policy), graded, budget)

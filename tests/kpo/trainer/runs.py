@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from evals.grading.grader import Grade
 from kpo.config.train import Train
 from kpo.distributed.ranks import ALONE, Ranks
 from kpo.model.policy import Policy
@@ -24,9 +25,9 @@ from tests.kpo.models import tiny_policy
 PROMPTS = [Prompt(f"p{i}", [5 + i, 6, 7 + i % 3], "e") for i in range(6)]
 
 
-def reward(pairs: Sequence[tuple[str, str]]) -> list[bool]:
+def reward(pairs: Sequence[tuple[str, str]]) -> list[Grade]:
     """Whether the response holds its gold more often than its successor in the alphabet."""
-    return [text.count(gold) >= 1 for gold, text in pairs]
+    return [Grade(text.count(gold) >= 1, "ok", None) for gold, text in pairs]
 
 
 class EndlessEngine(TransformersEngine):

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import pytest
 import torch
 
+from evals.grading.grader import Grade
 from kpo.advantage import group_advantages
 from kpo.distributed.ranks import Ranks
 from kpo.rollout.engine import Response
@@ -19,7 +20,7 @@ from kpo.trainer.batch import (
 )
 from tests.kpo.model.scored import plain
 from tests.kpo.models import tiny_policy
-from tests.kpo.trainer.rollouts import GROUP, TEXTS, responses, rewards, rollouts
+from tests.kpo.trainer.rollouts import GROUP, TEXTS, responses, rewards, rollouts, statuses
 from tests.kpo.trainer.runs import PROMPTS
 
 # The order of prompts
@@ -119,14 +120,15 @@ def test_rewards_stand_with_their_prompts() -> None:
     policy = tiny_policy()
     seen: list[tuple[str, str]] = []
 
-    def reward(pairs: Sequence[tuple[str, str]]) -> list[bool]:
+    def reward(pairs: Sequence[tuple[str, str]]) -> list[Grade]:
         seen.extend(pairs)
-        return [i in (0, 4, 5, 11) for i in range(len(pairs))]
+        return [Grade(i in (0, 4), "timeout" if i == 5 else "ok", None) for i in range(len(pairs))]
 
     golds = [Prompt(p.id, p.tokens, f"gold {p.id}") for p in PROMPTS[:4]]
     found = compute_rewards(policy, golds, responses(policy), reward)
-    assert found.tolist() == [[1, 0, 0], [0, 1, 1], [0, 0, 0], [0, 0, 1]]
-    assert found.dtype == torch.float32
+    assert [i for i, (value, _) in enumerate(found) if value == 1.0] == [0, 4]
+    assert [i for i, (_, status) in enumerate(found) if status == "timeout"] == [5]
+    assert len(found) == len(TEXTS)
     assert seen == [(f"gold p{i // GROUP}", text) for i, text in enumerate(TEXTS)]
 
 
@@ -134,6 +136,8 @@ def test_rollouts_hold_everything_in_group_order() -> None:
     policy = tiny_policy()
     made = rollouts(policy)
     assert made.group == GROUP
+    assert torch.equal(made.rewards, rewards())
+    assert made.statuses == statuses()
     assert torch.equal(made.advantages, group_advantages(rewards()))
     assert [len(response.tokens) for response in made.responses] == made.mask.sum(1).tolist()
     gap = (-1.5 - made.old_logprobs[made.mask]).abs()

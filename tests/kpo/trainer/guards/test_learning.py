@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 
+from evals.grading.grader import Grade
 from kpo.model.policy import save_model
 from kpo.trainer.guards.learning import Stillness, moved_weights, record, stood_still
 from tests.kpo.models import tiny_policy
@@ -18,7 +19,7 @@ from tests.kpo.trainer.runs import tiny_trainer
 Pairs = Sequence[tuple[str, str]]
 
 
-def train(folder: Path, grade: Callable[[Pairs], list[bool]] | None, **settings: Any) -> Any:
+def train(folder: Path, grade: Callable[[Pairs], list[Grade]] | None, **settings: Any) -> Any:
     """A run on a random model with a reward of one's own; what its manifest would record."""
     policy = tiny_policy(seed=3)
     save_model(policy.model, policy.tokenizer, folder / "base")
@@ -30,17 +31,17 @@ def train(folder: Path, grade: Callable[[Pairs], list[bool]] | None, **settings:
     return record(folder / "metrics.jsonl", folder / "base", folder / "model")
 
 
-def wrong(pairs: Pairs) -> list[bool]:
-    return [False for _ in pairs]
+def wrong(pairs: Pairs) -> list[Grade]:
+    return [Grade(correct=False, status="ok", extracted=None) for _ in pairs]
 
 
-def right(pairs: Pairs) -> list[bool]:
-    return [True for _ in pairs]
+def right(pairs: Pairs) -> list[Grade]:
+    return [Grade(correct=True, status="ok", extracted=None) for _ in pairs]
 
 
-def by_prompt(pairs: Pairs) -> list[bool]:
+def by_prompt(pairs: Pairs) -> list[Grade]:
     """Every other group of 8 is right."""
-    return [i // 8 % 2 == 0 for i in range(len(pairs))]
+    return [Grade(i // 8 % 2 == 0, "ok", None) for i in range(len(pairs))]
 
 
 @pytest.mark.parametrize(
@@ -54,7 +55,7 @@ def by_prompt(pairs: Pairs) -> list[bool]:
 def test_a_run_without_a_gradient_says_so(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
-    grade: Callable[[Pairs], list[bool]],
+    grade: Callable[[Pairs], list[Grade]],
     words: str,
 ) -> None:
     learning = train(tmp_path, grade, steps=4)

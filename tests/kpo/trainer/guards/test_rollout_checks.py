@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 import torch
 
+from evals.grading.statuses import FAILURES
 from kpo.config.train import Train
 from kpo.trainer.batch import Rollouts
-from kpo.trainer.guards.rollout_checks import LogprobMismatchError, check_mismatch
+from kpo.trainer.guards.rollout_checks import LogprobMismatchError, check_mismatch, describe
 from tests.kpo.models import tiny_policy
 from tests.kpo.trainer.rollouts import rollouts
 
@@ -82,3 +83,9 @@ def test_the_largest(made: Rollouts, settings: dict[str, Any], right: float, wro
 def test_what_is_no_number(made: Rollouts) -> None:
     with pytest.raises(LogprobMismatchError, match="differ by nan nats"):
         check_mismatch(0, one_token_off(made, torch.nan), train())
+
+
+def test_shares_of_failed_grades_are_described() -> None:
+    described = describe(rollouts(tiny_policy()))
+    shares = {name: described[name] for name in FAILURES}
+    assert shares == {"no_answer": 1 / 12, "timeout": 2 / 12, "error": 1 / 12}

@@ -55,17 +55,18 @@ def test_tensors_state_and_extra_come_back_to_the_last_bit(
 ) -> None:
     monkeypatch.setattr(checkpoint, "FILE_BYTES", 16)  # more than one file
     state = {"float": 0.1 + 0.2, "nan": math.nan, "list": [1, None, "é"]}
-    extra = {"rollouts": torch.arange(5), "none": torch.zeros(0, 2)}
+    extra: dict[str, Any] = {"rollouts": [torch.arange(5)], "none": torch.zeros(0, 2), **TENSORS}
     checkpoints = Checkpoints(tmp_path, {})
-    checkpoints.save(7, TENSORS, state, extra)
+    checkpoints.save(7, TENSORS, {"plain": state, "extra": extra})
     assert len(names(tmp_path / "step-000007" / "tensors")) > 2
     loaded = {name: torch.zeros_like(tensor) for name, tensor in TENSORS.items()}
     restored = checkpoints.restore(loaded)
     assert restored is not None
     assert all(same(loaded[name], TENSORS[name]) for name in TENSORS)
-    assert (restored.step, repr(restored.state)) == (7, repr(state))
-    assert restored.extra.keys() == extra.keys()
-    assert all(same(restored.extra[name], extra[name]) for name in extra)
+    assert (restored.step, repr(restored.state["plain"])) == (7, repr(state))
+    (rollouts,) = restored.state["extra"].pop("rollouts")
+    assert same(rollouts, torch.arange(5))
+    assert all(same(tensor, extra[name]) for name, tensor in restored.state["extra"].items())
 
 
 @pytest.mark.parametrize("saved_at", [0, 3, 9])  # before the first step, in warm-up, after it
@@ -73,7 +74,7 @@ def test_a_run_goes_on_as_if_never_stopped(tmp_path: Path, saved_at: int) -> Non
     trained(tmp_path, (saved_at,))
     again = Run(tmp_path)
     again.train(2)  # whatever has happened before, restoring undoes it
-    assert again.restore() == {}
+    assert again.restore() == (saved_at, None)
     again.train(12 - saved_at)
     whole = Run(tmp_path)
     whole.train(12)
@@ -103,13 +104,13 @@ def test_leftovers_of_an_interrupted_write_are_removed(tmp_path: Path) -> None:
 def test_a_step_can_be_saved_again(tmp_path: Path) -> None:
     run = trained(tmp_path, (1, 2, 2))
     assert names(tmp_path) == ["step-000001", "step-000002"]
-    assert Run(tmp_path).restore() == {}
+    assert Run(tmp_path).restore() == (2, None)
     assert run.step == 2
 
 
 def test_there_is_no_pickle(tmp_path: Path) -> None:
     run = trained(tmp_path, ())
-    run.save({"extra": torch.arange(3)})
+    run.save(torch.arange(3))
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert {path.suffix for path in files} == {".json", ".safetensors"}
     for path in files:
@@ -132,6 +133,15 @@ def test_other_settings_are_refused_by_name(tmp_path: Path) -> None:
     assert "betas" not in message
     assert str(tmp_path) in message
     assert "remove the folder to start anew" in message
+    assert names(tmp_path) == ["step-000001"]
+
+
+def test_a_checkpoint_of_another_version_is_refused(tmp_path: Path) -> None:
+    trained(tmp_path, (1,))
+    path = tmp_path / "step-000001" / "checkpoint.json"
+    path.write_text(path.read_text().replace(f'"format": {checkpoint.FORMAT},', ""))
+    with pytest.raises(CheckpointError, match=r"step-000001: .* written by another version"):
+        Run(tmp_path).restore()
     assert names(tmp_path) == ["step-000001"]
 
 
@@ -164,7 +174,7 @@ def flip(path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [Path.unlink, shorten, flip])
-@pytest.mark.parametrize("file", ["tensors/*.safetensors", "state.json", "extra.safetensors"])
+@pytest.mark.parametrize("file", ["tensors/*.safetensors", "state.json", "state.safetensors"])
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], file: str, damage: Any
 ) -> None:
@@ -172,8 +182,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(
     (path,) = (tmp_path / "step-000005").glob(file)
     damage(path)
     run = Run(tmp_path)
-    assert run.restore() == {}
-    assert run.step == 3
+    assert run.restore() == (3, None)
     warning = capsys.readouterr().err
     assert "step-000005 is damaged" in warning
     assert path.name in warning
@@ -222,7 +231,7 @@ def test_sigkill_at_any_moment_leaves_what_can_be_restored(tmp_path: Path) -> No
         process.join()
         interrupted += any(folder.glob("*.tmp"))
         run = Run(folder)
-        assert run.restore() == {}
+        assert run.restore() is not None
         found[run.step] = run.hash()
     assert len(found) == 13
     assert interrupted
@@ -237,7 +246,7 @@ def train_save_train(ranks: Ranks, folder: Path, steps: int, more: int) -> tuple
     run.train(steps)
     if ranks.rank == 1:
         torch.rand(1)  # every rank's random state is its own
-    run.save({"extra": torch.arange(3)})
+    run.save(torch.arange(3))
     before = run.hash()
     run.train(more)
     return before, run.hash()
@@ -247,7 +256,8 @@ def restore_train(ranks: Ranks, folder: Path, more: int) -> tuple[str, str, int]
     run = Run(folder, ranks)
     extra = run.restore()
     assert extra is not None
-    assert torch.equal(extra["extra"], torch.arange(3))
+    assert extra[1] is not None
+    assert torch.equal(extra[1], torch.arange(3))
     before = run.hash()
     run.train(more)
     return before, run.hash(), run.step
