@@ -19,10 +19,10 @@ from typing import Any
 from safetensors.torch import load_file, save_file
 
 from kpo.common.files import put_in_place, write_json
+from kpo.common.values import read_values, write_values
 from kpo.distributed.ranks import ALONE, Ranks
 from kpo.distributed.sharding import whole_weights
 from kpo.objective import TokenBatch
-from kpo.trainer.state.values import read_values, write_values
 
 NAMED = 8
 """Prompts that an error names; all of them are in the saved batch."""

@@ -34,8 +34,8 @@ from torch.distributed.checkpoint.state_dict_loader import load as dcp_load
 from torch.distributed.checkpoint.state_dict_saver import save as dcp_save
 
 from kpo.common.files import put_in_place, sha256_file, take_back, write_json
+from kpo.common.values import read_values, write_values
 from kpo.distributed.ranks import ALONE, Ranks
-from kpo.trainer.state.values import read_values, write_values
 
 CONTENT, STATE, TENSORS = "checkpoint.json", "state", "tensors"
 FORMAT = 2

@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from kpo.common.values import read_values, write_values
 from kpo.distributed.ranks import Ranks
 from kpo.distributed.sharding import full, shard
 from kpo.model.policy import Policy
@@ -20,7 +21,6 @@ from kpo.trainer.batch import Rollouts
 from kpo.trainer.guards.preemption import PREEMPTED_EXIT_CODE
 from kpo.trainer.loop import Trainer
 from kpo.trainer.state.progress import Position, restored, stored
-from kpo.trainer.state.values import read_values, write_values
 from tests.kpo.models import tiny_policy
 from tests.kpo.processes import SERVER, dies_at, on_ranks
 from tests.kpo.trainer.rollouts import rollouts
