@@ -6,7 +6,6 @@ the TRL and verl trainers.
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 
@@ -24,4 +23,4 @@ def group_advantages(rewards: Tensor) -> Tensor:
     R = rewards.float()
     deviation = R - R.mean(1, keepdim=True)
     equal = (R[:, :1] == R).all(1, keepdim=True)
-    return (deviation / (R.std(1, keepdim=True) + 1e-6)).masked_fill(equal, 0.0).to(torch.float32)
+    return (deviation / (R.std(1, keepdim=True) + 1e-6)).masked_fill(equal, 0.0)

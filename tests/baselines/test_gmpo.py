@@ -62,3 +62,17 @@ def test_one_response(A: float, z: list[float], clipped: list[float]) -> None:
 def test_a_clipped_token_still_counts_in_the_length_and_the_weight() -> None:
     _, gradient = loss_and_gradient(make_objective("gmpo"), one_response([7.0, 0.0], 1.0))
     assert gradient[0].tolist() == pytest.approx([0.0, -math.exp(0.2) / 2], rel=1e-12)
+
+
+@pytest.mark.parametrize(("z", "clipped"), [(0.9, 0), (-0.9, 1)])
+def test_without_an_advantage_the_lower_bound_holds(z: float, clipped: int) -> None:
+    output, gradient = loss_and_gradient(make_objective("gmpo"), one_response([z], 0.0))
+    assert float(output.loss) == 0
+    assert not bool(gradient.any())
+    assert [int(part) for part in output.metrics["clip_fraction"]] == [clipped, 1]
+
+
+@pytest.mark.parametrize("name", ["clip_low", "clip_high"])
+def test_a_bound_that_cannot_be_is_refused_by_name(name: str) -> None:
+    with pytest.raises(ValueError, match=f"^{name} must be"):
+        make_objective("gmpo", **{name: -0.1})

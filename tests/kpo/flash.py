@@ -43,9 +43,10 @@ class Kernel:
     ) -> Tensor:
         self.calls += 1
         check(query, key, value, cu_seq_q, cu_seq_k, max_q, max_k)
-        assert enable_gqa or query.shape[1] == key.shape[1]
+        assert enable_gqa == (query.shape[1] != key.shape[1])
         left, right = window_size
         assert right == 0  # causal
+        assert left >= -1  # -1: no window
         bounds = cu_seq_q.tolist()
         outputs = [one(query[i:j], key[i:j], value[i:j], scale, left) for i, j in pairwise(bounds)]
         return torch.cat(outputs)

@@ -74,3 +74,10 @@ def test_groups_do_not_touch_each_other() -> None:
 def test_no_advantage_without_a_group(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="rewards"):
         group_advantages(torch.zeros(shape))
+
+
+def test_one_group_that_agrees_among_others_has_no_advantage() -> None:
+    """0.1 three times has a mean that is not 0.1 in float32."""
+    found = group_advantages(torch.tensor([[0.1, 0.1, 0.1], [0.0, 1.0, 0.0]]))
+    assert found[0].tolist() == [0, 0, 0]
+    assert bool((found[1] != 0).all())

@@ -199,3 +199,43 @@ def test_gradients_of_the_policy_are_left_alone(ragged: TokenBatch) -> None:
     batch = replace(ragged, logprobs=leaf)
     RatioStatistics().add(batch, GRPO(batch).log_ratio, GRPO)
     assert leaf.grad is None
+
+
+# Of several ranks, and gone back to
+
+
+def collected(*batches: TokenBatch) -> RatioStatistics:
+    statistics = RatioStatistics(seed=3)
+    for batch in batches:
+        statistics.add(batch, KPO(batch).log_ratio, KPO)
+    return statistics
+
+
+def test_merged_halves_are_the_whole() -> None:
+    first, second = batch_of(noise(3, 9)), batch_of(noise(4, 30, scale=0.5))
+    merged = collected(first)
+    merged.merge(collected(second))
+    assert merged.summary() == collected(first, second).summary() != collected(first).summary()
+
+
+def test_what_is_merged_into_nothing_is_all() -> None:
+    """A rank may have had no micro-batch."""
+    merged = RatioStatistics(seed=3)
+    merged.merge(collected(batch_of(noise(3, 9))))
+    assert merged.summary() == collected(batch_of(noise(3, 9))).summary()
+
+
+def test_a_copy_stays_what_it_was() -> None:
+    statistics = collected(batch_of(noise(3, 9)))
+    before, copy = statistics.summary(), statistics.copy()
+    assert copy.summary() == before
+    batch = batch_of(noise(4, 30, scale=0.5))
+    statistics.add(batch, KPO(batch).log_ratio, KPO)
+    assert copy.summary() == before != statistics.summary()
+    copy.add(batch, KPO(batch).log_ratio, KPO)
+    assert copy.summary() == statistics.summary()  # its seed, too
+
+
+def test_one_pair_of_tokens_that_switches_is_all_of_them() -> None:
+    found = summary(GRPO, batch_of(torch.tensor([[1.0, -1.0]])))
+    assert found["switch_raw"] == found["switch_large_used"] == 1

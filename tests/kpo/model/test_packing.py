@@ -2,13 +2,19 @@
 
 import math
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 from unittest import mock
 
 import pytest
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.masking_utils import sdpa_mask
 
-from kpo.model.packing import Gathered, attention, buckets_of, pack
+from kpo.model import packing
+from kpo.model.packing import ATTENTION, Gathered, attention, buckets_of, pack
 from tests.kpo.model.shared_prompts import LENGTHS, PROMPTS, RESPONSES
 
 CPU = torch.device("cpu")
@@ -103,8 +109,9 @@ def test_attention_and_its_gradient_are_those_of_each_sequence_alone(kv_heads: i
 
 @pytest.mark.parametrize(("window", "cap"), [(None, None), (4, None), (None, 2.0), (4, 2.0)])
 @pytest.mark.parametrize("grouped", [True, False])
+@pytest.mark.parametrize("scale", [0.3, None])
 def test_windows_soft_caps_and_repeated_keys(
-    window: int | None, cap: float | None, *, grouped: bool
+    window: int | None, cap: float | None, scale: float | None, *, grouped: bool
 ) -> None:
     """Each sequence alone, by the definition."""
     packed = replace(pack(PROMPTS, RESPONSES, CPU), grouped=grouped)
@@ -114,12 +121,12 @@ def test_windows_soft_caps_and_repeated_keys(
         for heads in (6, 2, 2)
     )
     found, _ = attention(
-        None, q, k, v, None, packed=packed, scaling=0.3, sliding_window=window, softcap=cap
+        None, q, k, v, None, packed=packed, scaling=scale, sliding_window=window, softcap=cap
     )
     for places in packed.sequences:
         queries, keys, values = (x[0][:, places] for x in (q, k, v))
         keys, values = (x.repeat_interleave(3, 0) for x in (keys, values))
-        scores = 0.3 * queries @ keys.transpose(1, 2)
+        scores = (scale or 8**-0.5) * queries @ keys.transpose(1, 2)
         if cap is not None:
             scores = cap * (scores / cap).tanh()
         distance = torch.arange(len(places))[:, None] - torch.arange(len(places))
@@ -141,3 +148,60 @@ def test_keys_are_repeated_where_the_kernel_without_a_square_takes_no_groups() -
             attention(None, q, k, k, None, packed=packed, scaling=0.3)
             assert kernel.call_args.kwargs["enable_gqa"] == grouped
             assert kernel.call_args.args[1].shape[1] == (2 if grouped else 6)
+
+
+# Rows that are not packed
+
+MODULE = SimpleNamespace(num_key_value_groups=3, is_causal=True)
+
+
+@pytest.mark.parametrize("cap", [None, 2.0])
+@pytest.mark.parametrize(
+    ("queries", "keys", "hidden"), [(5, 5, 0), (2, 2, 0), (1, 5, 0), (5, 5, 2)]
+)
+def test_without_a_packed_row_it_is_plain_causal_attention(
+    queries: int, keys: int, hidden: int, cap: float | None
+) -> None:
+    """The last queries see all keys before them, but not the first `hidden`, which a mask names."""
+    q, k, v = (heads(n, t, s) for s, (n, t) in enumerate([(6, queries), (2, keys), (2, keys)]))
+    seen = torch.ones(queries, keys).tril(keys - queries).bool()
+    seen[hidden:, :hidden] = False
+    mask = seen[None, None] if hidden else None
+    found, nothing = attention(MODULE, q, k, v, mask, scaling=0.3, softcap=cap)
+    scores = 0.3 * q @ k.repeat_interleave(3, 1).transpose(2, 3)
+    scores = scores if cap is None else cap * (scores / cap).tanh()
+    weights = scores.masked_fill(~seen, -math.inf).softmax(-1)
+    assert nothing is None
+    torch.testing.assert_close(found, (weights @ v.repeat_interleave(3, 1)).transpose(1, 2))
+
+
+@pytest.mark.parametrize(
+    ("device", "dtype", "tokens", "masked"),
+    [
+        ("cuda", torch.float32, 5, True),
+        ("cuda", torch.float32, 1, False),
+        ("cuda", torch.bfloat16, 5, False),
+        ("cpu", torch.float32, 5, False),
+    ],
+)
+def test_on_cuda_float32_gets_a_mask_as_grouped_heads_have_no_kernel(
+    device: str, dtype: torch.dtype, tokens: int, *, masked: bool
+) -> None:
+    with (
+        FakeTensorMode(),
+        mock.patch("transformers.integrations.sdpa_attention.sdpa_attention_forward") as plain,
+    ):
+        part: Any = torch.empty(1, 6, tokens, 8, device=device, dtype=dtype)
+        attention(MODULE, part, part, part, None, scaling=0.3)
+        mask = plain.call_args.args[4]
+    assert (mask is not None) == masked
+
+
+def test_transformers_finds_it_under_its_name() -> None:
+    with (
+        mock.patch.object(AttentionInterface, "register") as attentions,
+        mock.patch.object(AttentionMaskInterface, "register") as masks,
+    ):
+        packing.register()
+    attentions.assert_called_once_with(ATTENTION, attention)
+    masks.assert_called_once_with(ATTENTION, sdpa_mask)
