@@ -15,6 +15,14 @@ def test_a_fault_is_a_function_and_its_lines() -> None:
     assert report.changes(diff) == ("- return --x", "+ return ++x")
 
 
+def test_a_check_that_never_fails_may_go() -> None:
+    loop = "for a, b in zip(x, y, strict=True):"
+    for other in ("strict=None):", "strict=False):", "):"):
+        assert report.only_strict((f"- {loop}", f"+ {loop.replace('strict=True):', other)}"))
+    assert not report.only_strict((f"- {loop}", f"+ {loop.replace('x, ', '')}"))
+    assert not report.only_strict(("- f(x, y)", "+ f(x, )"))
+
+
 def test_every_equivalent_fault_has_a_reason(tmp_path: Path) -> None:
     assert report.equivalent()
     path = tmp_path / "list.txt"

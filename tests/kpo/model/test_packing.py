@@ -73,6 +73,28 @@ def test_buckets_hold_sequences_alike_in_length(lengths: list[int]) -> None:
         assert max(inside) <= 1.125 * min(inside)
 
 
+def test_a_bucket_reaches_to_its_slack_and_is_one_call() -> None:
+    assert list(buckets_of([9, 8, 10, 8])) == [[1, 3, 0], [2]]  # 9 is 1.125 times 8
+    packed = pack(PROMPTS, RESPONSES, CPU)
+    part = heads(2, packed.ids.shape[1], 0)
+    plain = torch.nn.functional.scaled_dot_product_attention
+    with mock.patch("kpo.model.packing.F.scaled_dot_product_attention", wraps=plain) as kernel:
+        attention(None, part, part, part, None, packed=packed)
+    assert kernel.call_count == 5  # for six sequences
+
+
+def test_a_row_is_where_it_is_asked_for() -> None:
+    packed = pack(PROMPTS, RESPONSES, torch.device("meta"))
+    for layout in (packed.padded, packed.dense):
+        assert layout.index.is_meta
+        assert layout.restore.is_meta
+        assert layout.starts.is_meta
+    for part in (packed.ids, packed.positions, packed.predicts, packed.targets, packed.mask):
+        assert part.is_meta
+    cuda: Any = type("Device", (str,), {"type": "cuda"})("cpu")  # by name, where there is none
+    assert not pack(PROMPTS, RESPONSES, cuda).grouped
+
+
 def heads(count: int, tokens: int, seed: int) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(1, count, tokens, 4, generator=generator, dtype=torch.float64)
