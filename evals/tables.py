@@ -28,14 +28,14 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m evals.tables",
         description="Makes the comparison table of an experiment.",
-        epilog="Reads RESULTS/<experiment>/evals/<run>/grades.jsonl and manifest.json of the run"
-        " base and of every <method>-s<seed>, RESULTS/<experiment>/runs/<method>-s<seed>/"
-        "manifest.json, and RESULTS/reported/table1.csv, the paper's"
-        " figures. Writes to OUT_DIR table1.csv, table1.md and table1.tex, diagnostics.csv"
-        " (truncation, length and grading failures) and differences.csv (paired differences with"
-        " intervals and Holm-adjusted p-values). Runs that are incomplete, hold other problems"
-        " than the rest, were trained otherwise than the rest but for method and seed, or were"
-        " made under another protocol stop it with exit code 2 and nothing written.",
+        epilog="Reads RESULTS/<experiment>/evals/<run>/{grades.jsonl,manifest.json} of the run base"
+        " and of every <method>-s<seed>, RESULTS/<experiment>/runs/<method>-s<seed>/{manifest.json,"
+        "metrics.jsonl}, and RESULTS/reported/table1.csv, the paper's figures. Writes to OUT_DIR"
+        " table1.csv, table1.md and table1.tex, diagnostics.csv (truncation, length and grading"
+        " failures), differences.csv (paired differences with intervals and Holm-adjusted p-values)"
+        " and training.csv (how each run's training went). Runs that are incomplete, hold other"
+        " problems than the rest, were trained otherwise than the rest but for method and seed, or"
+        " were made under another protocol stop it with exit code 2 and nothing written.",
     )
     experiment_argument(parser)
     parser.add_argument(

@@ -22,6 +22,8 @@ import yaml
 Args = argparse.Namespace
 OPERATIONAL = ("threads", "checkpoint_every", "stall_s", "gpu_memory")
 JOBS = "PRETEND_JOBS"
+TABLES = [f"table1.{end}" for end in ("csv", "md", "tex")]
+TABLES += [f"{name}.csv" for name in ("diagnostics", "differences", "training")]
 
 
 def write(path: Path, made_from: Any) -> None:
@@ -121,10 +123,10 @@ def tables(args: Args, config: dict[str, Any]) -> str:
     files = [
         f"evals/{run}/{n}" for run in ["base", *runs] for n in ("grades.jsonl", "manifest.json")
     ]
-    files += [f"runs/{run}/manifest.json" for run in runs]
+    files += [f"runs/{run}/{n}" for run in runs for n in ("manifest.json", "metrics.jsonl")]
     parts = [settings(config, part) for part in ("seeds", "methods", "evaluate")]
     made_from = [*parts, {name: (root / name).read_text() for name in files}]
-    for name in ("table1.csv", "table1.md", "table1.tex", "diagnostics.csv", "differences.csv"):
+    for name in TABLES:
         write(Path(args.out_dir) / name, made_from)
     return "all"
 

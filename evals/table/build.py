@@ -16,6 +16,7 @@ from evals.table.runs import Run, read_runs
 from evals.table.trainings import (
     Manifests,
     check_trainings,
+    read_steps,
     read_trainings,
     still_runs,
     training_notes,
@@ -66,6 +67,7 @@ def build_table(experiment: Experiment, results: Path) -> Table:
         ],
         protocol=runs["base"].protocol,
         reported=read_reported(results / "reported" / "table1.csv"),
+        steps=read_steps(folder / "runs", trainings),
         notes=[
             *training_notes(trainings, rows),
             *contamination_notes(folder / "data", trainings, evaluate.benchmarks),

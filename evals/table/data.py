@@ -91,7 +91,8 @@ class Table:
     """A whole table: columns are the benchmarks and, last, their macro-average.
 
     Every row is set against `first`, the first baseline of the experiment file, and against `best`,
-    the best of them. `notes` are what else readers must know, a sentence or two each.
+    the best of them. `steps` are the metrics of each run's training; `notes` are what else readers
+    must know, a sentence or two each.
     """
 
     experiment: str
@@ -106,6 +107,7 @@ class Table:
     comparisons: list[Comparison]
     protocol: Mapping[str, Any]
     reported: list[dict[str, str]]
+    steps: Mapping[str, list[dict[str, float]]]
     notes: Sequence[str]
 
     def label(self, name: str) -> str:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
+from operator import itemgetter
+from statistics import fmean
 
 from evals.grading.rules import RULES
 from evals.grading.statuses import FAILURES
@@ -15,6 +17,23 @@ from evals.table.text import number, percent
 from evals.table.trainings import STILL
 from kpo.registry import setting_names
 
+_STEPS: dict[str, tuple[str, Callable[[list[float]], float]]] = {
+    "reward_first_%": ("reward", itemgetter(0)),
+    "reward_last_%": ("reward", itemgetter(-1)),
+    "entropy_first": ("entropy", itemgetter(0)),
+    "entropy_last": ("entropy", itemgetter(-1)),
+    **{f"{name}_%": (name, fmean) for name in ("truncated", *FAILURES, "zero_std_groups")},
+    "clip_%": ("clip_fraction", fmean),
+    "grad_norm_max": ("grad_norm", max),
+    "kl_old_max": ("kl_old", max),
+    "logprob_mismatch_mean": ("logprob_mismatch_mean", fmean),
+    "logprob_mismatch_max": ("logprob_mismatch_max", max),
+    "noise_rms": ("noise_rms", fmean),
+    "noise_max": ("noise_max", max),
+    "noise_clip_%": ("noise_clip_fraction", fmean),
+}
+"""Columns of training.csv: a metric of a run's steps, and what is taken of it over them."""
+
 
 def csv_files(table: Table) -> dict[str, str]:
     """Text of every CSV file, by name."""
@@ -22,6 +41,7 @@ def csv_files(table: Table) -> dict[str, str]:
         "table1.csv": _csv(_table_rows(table)),
         "diagnostics.csv": _csv(_diagnostic_rows(table)),
         "differences.csv": _csv(_difference_rows(table)),
+        "training.csv": _csv(_training_rows(table)),
     }
 
 
@@ -66,6 +86,19 @@ def _diagnostic_rows(table: Table) -> Iterable[list[str]]:
                 *(number(row.noise.get(name), 2) for name in ("noise_rms", "noise_max")),
                 percent(row.noise.get("noise_clip_fraction", math.nan)),
             ]
+
+
+def _training_rows(table: Table) -> Iterable[list[str]]:
+    yield ["method", "name", "role", "seed", "steps", *_STEPS]
+    for row in table.rows:
+        for seed in row.seeds:
+            steps = table.steps[f"{row.name}-s{seed}"]
+            cells = []
+            for column, (metric, taken) in _STEPS.items():
+                values = [float(step[metric]) for step in steps if metric in step]
+                value = taken(values) if values else None
+                cells.append(percent(value) if column.endswith("%") else number(value, 3))
+            yield [row.label, row.name, row.role or "", str(seed), str(len(steps)), *cells]
 
 
 def _difference_rows(table: Table) -> Iterable[list[str]]:

@@ -10,9 +10,9 @@ from evals.table.data import NOISE, Row, Table
 UNKNOWN = "—"
 
 
-def percent(share: float, digits: int = 2) -> str:
+def percent(share: float | None, digits: int = 2) -> str:
     """A share in %, empty where unknown."""
-    text = "" if math.isnan(share) else f"{100 * share:.{digits}f}"
+    text = "" if share is None or math.isnan(share) else f"{100 * share:.{digits}f}"
     return text[1:] if text and float(text) == 0 and text.startswith("-") else text
 
 

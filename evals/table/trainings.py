@@ -8,6 +8,7 @@ trainer need not change anything.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from kpo.trainer.guards.learning import stood_still
 
 Manifests = Mapping[str, dict[str, Any]]
 """Of training, by run."""
+Steps = list[dict[str, float]]
+"""Metrics of each step of a run."""
 STILL = "‡"
 """Marks a row in which a run learnt nothing."""
 ALIKE = ("base", "data", "prompt", "settings", "engine", "processes")
@@ -29,6 +32,31 @@ VERSIONS = ("python", "torch", "transformers", "math-verify")
 def read_trainings(folder: Path, runs: Sequence[str]) -> Manifests:
     """<folder>/<run>/manifest.json of every run."""
     return {run: read_manifest(folder / run / "manifest.json", "settings") for run in runs}
+
+
+def read_steps(folder: Path, trainings: Manifests) -> dict[str, Steps]:
+    """<folder>/<run>/metrics.jsonl of every run.
+
+    Raises TableError for one that is missing, cut, or not of the training in the run's manifest.
+    """
+    found: dict[str, Steps] = {}
+    for run, manifest in trainings.items():
+        path = folder / run / "metrics.jsonl"
+        if not path.is_file():
+            raise TableError(f"{path} is missing.")
+        try:
+            found[run] = [
+                json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()
+            ]
+        except ValueError as error:
+            raise TableError(f"{path} is not readable as JSON ({error}).") from error
+        steps = manifest.get("learning", {}).get("steps", len(found[run]))
+        if not found[run] or steps != len(found[run]):
+            raise TableError(
+                f"{path} has {len(found[run])} steps, but manifest.json beside it is of {steps};"
+                " train it again."
+            )
+    return found
 
 
 def check_trainings(folder: Path, trainings: Manifests, models: Mapping[str, str]) -> None:

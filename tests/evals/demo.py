@@ -13,7 +13,8 @@ from evals.table.data import Table
 from kpo.config.experiment import load_experiment
 
 REPORTED = Path(__file__).parents[2] / "results" / "reported" / "table1.csv"
-FILES = ["diagnostics.csv", "differences.csv", "table1.csv", "table1.md", "table1.tex"]
+FILES = ["diagnostics.csv", "differences.csv", *(f"table1.{end}" for end in ("csv", "md", "tex"))]
+FILES += ["training.csv"]
 CONFIG = """
 experiment: demo
 seeds: [0, 1, 2]
@@ -70,7 +71,7 @@ def write_run(folder: Path, skill: float, seed: int) -> None:
 
 
 def write_training(folder: Path) -> None:
-    """The manifest of a run on the base that write_run calls `base`."""
+    """A run of two steps on the base that write_run calls `base`: its manifest and metrics."""
     folder.mkdir(parents=True)
     versions = {"python": "3.11", "torch": "2", "transformers": "5", "math-verify": "1"}
     manifest = {
@@ -80,8 +81,10 @@ def write_training(folder: Path) -> None:
         "weights": folder.name,
         "settings": {"train": {"lr": 1e-6}},
         "code": "0123456789abcdef",
+        "learning": {"steps": 2, "still_steps": 0, "moved_weights": 1.0},
     }
     (folder / "manifest.json").write_text(json.dumps(manifest))
+    write_rows(folder / "metrics.jsonl", [{"step": 0, "reward": 0.5}, {"step": 1, "reward": 0.75}])
 
 
 def note_training(root: Path, run: str, **changes: Any) -> None:

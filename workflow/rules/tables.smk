@@ -6,12 +6,14 @@ rule tables:
         grades=GRADED,
         evaluations=[path.replace("grades.jsonl", "manifest.json") for path in GRADED],
         trainings=expand(f"{ROOT}/runs/{{run}}/manifest.json", run=EXPERIMENT.runs),
+        steps=expand(f"{ROOT}/runs/{{run}}/metrics.jsonl", run=EXPERIMENT.runs),
         data=[] if EXPERIMENT.task else rules.data.output.record,
         reported="results/reported/table1.csv",
     output:
         expand(f"{ROOT}/table1.{{format}}", format=FORMATS),
         f"{ROOT}/diagnostics.csv",
         f"{ROOT}/differences.csv",
+        f"{ROOT}/training.csv",
     conda:
         "../../environment.yml"
     log:

@@ -96,6 +96,18 @@ SPOILED: dict[str, tuple[Spoil, str]] = {
         lambda run: (run.parents[1] / "runs/gspo-s1/manifest.json").unlink(),
         "runs/gspo-s1/manifest.json is missing",
     ),
+    "no metrics": (
+        lambda run: (run.parents[1] / "runs/gspo-s1/metrics.jsonl").unlink(),
+        "runs/gspo-s1/metrics.jsonl is missing",
+    ),
+    "metrics cut": (
+        lambda run: (run.parents[1] / "runs/gspo-s1/metrics.jsonl").write_text('{"step": 0'),
+        "runs/gspo-s1/metrics.jsonl is not readable as JSON",
+    ),
+    "metrics of another training": (
+        trained(learning={"steps": 3, "still_steps": 0, "moved_weights": 1.0}),
+        "metrics.jsonl has 2 steps, but manifest.json beside it is of 3; train it again",
+    ),
     "no training settings": (trained(settings=None), "gspo-s1/manifest.json has no settings"),
     "trained with other settings": (
         trained(settings={"train": {"lr": 1e-4}}),
