@@ -42,8 +42,6 @@ def read_cases(name: str) -> list[Case]:
 CASES = read_cases("golds.txt")
 KINDS = read_cases("kinds.txt")
 
-
-def benchmark_files() -> list[Path]:
-    beside = Path(__file__).resolve().parents[4] / "shared" / "benchmarks"
-    folder = Path(os.environ.get("KPO_BENCHMARKS", beside))
-    return [path for name in COUNTS if (path := folder / f"{name}.jsonl").exists()]
+_BESIDE = Path(__file__).resolve().parents[4] / "shared" / "benchmarks"
+_FOLDER = Path(os.environ.get("KPO_BENCHMARKS", _BESIDE))
+BENCHMARK_FILES = [path for name in COUNTS if (path := _FOLDER / f"{name}.jsonl").exists()]

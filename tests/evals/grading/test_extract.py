@@ -15,7 +15,7 @@ from evals.grading.extract import extract_boxed, extract_boxed_or_hashes
 from evals.grading.golds import NORMALISERS, normalise_gold
 from evals.grading.grader import MAX_ANSWER_CHARS, Grade, Grader, check_golds
 from evals.grading.respell import clean
-from tests.evals.grading.cases import CASES, COUNTS, Case, benchmark_files
+from tests.evals.grading.cases import BENCHMARK_FILES, CASES, COUNTS, Case
 
 
 @pytest.mark.parametrize(
@@ -202,12 +202,12 @@ def test_unusable_golds_are_named(gold: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(
-    not benchmark_files(),
+    not BENCHMARK_FILES,
     reason="no benchmark files: set KPO_BENCHMARKS to a folder of them to test all golds",
 )
 def test_all_golds_of_the_local_benchmarks() -> None:
     golds: list[tuple[str, str]] = []
-    for path in benchmark_files():
+    for path in BENCHMARK_FILES:
         name = path.stem
         rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
         assert len(rows) == COUNTS[name]

@@ -18,7 +18,8 @@ from evals.regrade import main as regrade_main
 from kpo.config.experiment import load_experiment
 from kpo.config.file import ConfigError
 from tests.evals.demo import make, write_rows
-from tests.evals.test_grade import NUMBERS, boxed, row, write
+from tests.evals.grading.asked import NUMBERS, boxed
+from tests.evals.stored import row, write
 
 # What our rule accepts and math-verify alone does not, the other way round, and both alike.
 ONLY_OURS = ("(3,4)", r"\bigl(3,4\bigr)")

@@ -16,7 +16,7 @@ from evals.grading.grader import Grade, Grader, check_golds
 from evals.grading.respell import clean
 from evals.grading.terms import parse
 from evals.grading.units import quantity
-from tests.evals.grading.cases import CASES, KINDS, Case, benchmark_files
+from tests.evals.grading.cases import BENCHMARK_FILES, CASES, KINDS, Case
 from tests.evals.respellings import cases, misjudged, rates, read_golds
 
 SHARED = Path(__file__).resolve().parents[4] / "shared" / "cases" / "grading.jsonl"
@@ -58,7 +58,7 @@ def test_reported_cases() -> None:
 def test_respelled_golds_are_accepted_and_changed_ones_refused() -> None:
     """All golds of golds.txt, and a sample of the benchmarks' where their files are at hand."""
     golds = [normalise_gold(c.benchmark, c.gold) for c in CASES]
-    golds += random.Random(0).sample(read_golds(benchmark_files()), 25) if benchmark_files() else []
+    golds += random.Random(0).sample(read_golds(BENCHMARK_FILES), 25) if BENCHMARK_FILES else []
     found = cases(dict.fromkeys(golds))
     wrong = misjudged(found)
     assert wrong == [], rates(found, wrong)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from evals.grading.pool import Reply, Request, WorkerPool
-from tests.evals.test_grade import LINE, SLOW, is_running
+from tests.evals.grading.asked import LINE, SLOW, is_running
 
 ROOT = Path(__file__).resolve().parents[3]
 
