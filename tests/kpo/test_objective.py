@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from kpo.kalman import kalman_filter
-from kpo.objective import ObjectiveOutput, TokenBatch
+from kpo.objective import ObjectiveOutput, TokenBatch, token_log_ratio
 from kpo.registry import make_objective
 from tests.kpo.cases import (
     IDS,
@@ -310,3 +310,10 @@ def test_log_probs_that_are_no_real_numbers_are_refused() -> None:
     batch = random_batch(seed=15)
     with pytest.raises(ValueError, match=r"wants old_logprobs of floating point, got torch.int64"):
         replace(batch, old_logprobs=batch.old_logprobs.long())
+
+
+def test_a_masked_token_has_a_log_ratio_of_zero() -> None:
+    batch = random_batch(seed=16)
+    z = token_log_ratio(batch)
+    assert not bool(z[~batch.mask].any())
+    assert torch.equal(z[batch.mask], (batch.logprobs - batch.old_logprobs)[batch.mask])

@@ -106,6 +106,7 @@ def test_a_missing_gpu_is_refused_before_anything_is_measured(
     assert said.err.startswith("error: train.gpus is 2, but torch sees 0: lower it, or plan")
 
 
+@pytest.mark.slow
 def test_a_machine_here_is_measured(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -130,6 +131,7 @@ def test_a_card_of_16_gb_is_nearly_full(
     assert "144 h for all 19 one after the other\ntogether: at most 360 h" in said.out
 
 
+@pytest.mark.slow
 def test_steps_from_epochs(tmp_path: Path) -> None:
     epochs = plan(tmp_path, steps=None, epochs=3)  # of mini.yaml's 256 problems, 8 a step
     assert "\n96 steps (3 x 256 problems): at most" in report(epochs)
@@ -141,6 +143,7 @@ def test_steps_from_epochs(tmp_path: Path) -> None:
     assert "\ntogether: " not in unknown
 
 
+@pytest.mark.slow
 def test_the_evaluation_counts(tmp_path: Path) -> None:
     found: Plan = plan(tmp_path)
     seconds = found.evaluation_seconds
@@ -150,6 +153,7 @@ def test_the_evaluation_counts(tmp_path: Path) -> None:
     assert f"together: at most {duration(hours)}" in report(found)
 
 
+@pytest.mark.slow
 def test_what_is_not_known_of_the_evaluation_is_said(tmp_path: Path) -> None:
     found = plan(tmp_path)
     unknown = report(replace(found, benchmarks={"aime24": 30, "mine": None}))

@@ -81,6 +81,7 @@ def run(tmp_path: Path) -> Run:
     return Run(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_manifest_holds_all_that_a_run_was_made_from(run: Run) -> None:
     manifest = run.train()
     experiment = Experiment.model_validate(SETTINGS)
@@ -106,12 +107,14 @@ def test_a_manifest_says_that_nothing_was_learnt(
     assert "warning: this run learnt nothing: none of its" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_goes_on(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     run.interrupt(monkeypatch)
     run.train()
     assert not (run.out / ".checkpoints").exists()
 
 
+@pytest.mark.slow
 def test_a_run_does_not_go_on_from_another_base(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     run.interrupt(monkeypatch)
     was = weights_hash(run.base)
@@ -120,6 +123,7 @@ def test_a_run_does_not_go_on_from_another_base(run: Run, monkeypatch: pytest.Mo
         run.train()
 
 
+@pytest.mark.slow
 def test_a_run_does_not_go_on_with_other_problems(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -225,6 +225,7 @@ def test_vllm_samples_swapped_weights_as_an_engine_of_their_own(
         assert manifest(queue, run) == manifest(alone, run)
 
 
+@pytest.mark.slow
 def test_what_was_sampled_ahead_is_published_without_a_model() -> None:
     program = "import sys, evals.sample; assert not {'transformers', 'vllm'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", program], check=True)

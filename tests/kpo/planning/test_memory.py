@@ -103,6 +103,7 @@ def test_on_a_gpu_in_float32_keys_and_values_stand_once_for_each_query_head() ->
     assert gpu > cpu > half
 
 
+@pytest.mark.slow
 def test_the_roots_gradients_may_be_the_peak() -> None:
     config = tiny_policy().model.config
     config.vocab_size = 1_000_000

@@ -38,6 +38,7 @@ def test_tokens_are_those_of_the_trainers_micro_batches() -> None:
     assert len(two.micro_batches) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("again", [False, True], ids=["plain", "checkpointed"])
 def test_products_are_those_that_torch_counts(again: bool) -> None:
     found = Step(train(activation_checkpointing=again), CONFIG).operations
@@ -67,12 +68,14 @@ def seconds(rate: float = 1e12, **settings: Any) -> dict[str, float]:
     return Step(section, CONFIG).seconds(rate)
 
 
+@pytest.mark.slow
 def test_twice_the_rate_or_the_ranks_halve_the_time() -> None:
     usual, fast = seconds(), seconds(2e12)
     assert fast == {phase: pytest.approx(value / 2) for phase, value in usual.items()}
     assert seconds(ranks=2)["rollout"] == pytest.approx(usual["rollout"] / 2)
 
 
+@pytest.mark.slow
 def test_sampling_and_training_reach_shares_of_the_rate() -> None:
     found, operations = seconds(), Step(train(), CONFIG).operations
     assert operations["rollout"] / found["rollout"] == pytest.approx(0.25e12)
@@ -81,6 +84,7 @@ def test_sampling_and_training_reach_shares_of_the_rate() -> None:
         assert operations[phase] / found[phase] == pytest.approx(0.415e12)
 
 
+@pytest.mark.slow
 def test_an_evaluation_grows_with_problems_samples_and_lengths(tmp_path: Path) -> None:
     def found(problems: int = 30, **evaluate: Any) -> float:
         planned = plan(tmp_path, evaluate=evaluate)

@@ -128,6 +128,7 @@ def test_the_logits_are_in_the_peak(monkeypatch: pytest.MonkeyPatch) -> None:
 # Operations
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("again", [False, True], ids=["kept", "checkpointed"])
 @pytest.mark.parametrize("family", ["qwen3", "gemma2", "mixtral"])
 def test_further_layers_add_the_seconds_operations(family: str, again: bool) -> None:

@@ -102,6 +102,7 @@ def test_vllm_that_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 # What is warned of
 
 
+@pytest.mark.slow
 def test_memory_that_is_nearly_full(tmp_path: Path) -> None:
     need = sum(plan(tmp_path).phases["update"].values())
     roomy, tight, full = (plan(tmp_path, with_memory(need / share)) for share in (0.89, 0.97, 1.01))
@@ -113,6 +114,7 @@ def test_memory_that_is_nearly_full(tmp_path: Path) -> None:
     assert not [words for words in full.warnings() if words.startswith("update")]
 
 
+@pytest.mark.slow
 def test_runs_on_the_cpu_share_its_memory_with_each_other(tmp_path: Path) -> None:
     need = sum(plan(tmp_path).phases["update"].values()) - RESERVE
     at_once = round((RESERVE + need) / need) + 2
@@ -148,6 +150,7 @@ def test_an_evaluation_without_room_for_one_sequence(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_an_evaluation_that_is_too_large(tmp_path: Path) -> None:
     evaluate = {"engine": "transformers"}
     need = plan(tmp_path, evaluate=evaluate).evaluation.memory(0.0)

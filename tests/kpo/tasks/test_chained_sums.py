@@ -213,6 +213,7 @@ def test_drawing_distinct_problems_keeps_their_order() -> None:
     assert draw_distinct(3, lambda: next(stream)) == [a, b, c]
 
 
+@pytest.mark.slow
 def test_the_most_that_a_config_may_ask_for_exists() -> None:
     """Drawing goes on until there are enough, so there have to be: easy problems are the fewest."""
     most = 10_000

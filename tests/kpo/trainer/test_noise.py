@@ -62,6 +62,7 @@ def on_rank(ranks: Ranks) -> dict[str, float]:
     return measured(policy, made, make_objective("token_clipped"), ranks)
 
 
+@pytest.mark.slow
 def test_ranks_measure_it_together() -> None:
     first, second = on_ranks(2, on_rank)
     assert first == second == pytest.approx(on_rank(ALONE), rel=0.2)

@@ -103,6 +103,7 @@ def save_sharded_failure(ranks: Ranks, folder: Path) -> Path:
     )
 
 
+@pytest.mark.slow
 def test_ranks_save_one_model_and_a_batch_each(tmp_path: Path) -> None:
     path, _ = on_ranks(2, save_sharded_failure, tmp_path)
     failure = load_failure(path)

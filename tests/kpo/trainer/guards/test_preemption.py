@@ -67,6 +67,7 @@ def stops_before_and_after(ranks: Ranks) -> tuple[bool, bool]:
         return before, stops(preemption)
 
 
+@pytest.mark.slow
 def test_ranks_agree() -> None:
     assert on_ranks(2, stops_before_and_after) == [(False, True)] * 2
 
@@ -115,6 +116,7 @@ def one_works_on(ranks: Ranks) -> bool:
     return False
 
 
+@pytest.mark.slow
 def test_ranks_whose_work_is_done_leave_with_the_one_that_was_told() -> None:
     assert on_ranks(2, one_works_on) == [True, True]
 

@@ -263,6 +263,7 @@ def restore_train(ranks: Ranks, folder: Path, more: int) -> tuple[str, str, int]
     return before, run.hash(), run.step
 
 
+@pytest.mark.slow
 def test_ranks_go_on_as_if_never_stopped(tmp_path: Path) -> None:
     saved = on_ranks(2, train_save_train, tmp_path, 3, 4)
     assert len(list(tmp_path.glob("step-000003/tensors/*"))) == 2
@@ -281,6 +282,7 @@ def tensors_hash(ranks: Ranks, folder: Path, steps: int) -> str:
     return run.hash(random=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ranks", [1, 3])
 def test_another_number_of_ranks_takes_over(tmp_path: Path, ranks: int) -> None:
     before = on_ranks(2, tensors_hash, tmp_path, 3)
@@ -293,6 +295,7 @@ def restored_step(ranks: Ranks, folder: Path) -> int:
     return run.step
 
 
+@pytest.mark.slow
 def test_ranks_agree_on_what_is_damaged(tmp_path: Path) -> None:
     trained(tmp_path, (1, 2))
     flip(tmp_path / "step-000002" / "state.json")  # one rank hashes it
