@@ -131,6 +131,23 @@ def test_micro_batches_add_up(ragged: TokenBatch) -> None:
             assert summed[key] == pytest.approx(value, rel=1e-12), key
 
 
+def test_halves_of_two_ranks_merge_into_the_whole(ragged: TokenBatch) -> None:
+    """Every statistic, each of another value in the halves."""
+    other = batch_of(0.3 * noise(5, 23, scale=1.0).flip(0) - 0.1)
+    halves = []
+    for batch in (ragged, other):
+        half = RatioStatistics(3)
+        half.add(batch, KPO(batch).log_ratio, KPO)
+        halves.append(half)
+    alone = [half.summary() for half in halves]
+    first, second = halves
+    first.merge(second)
+    whole = summary(KPO, ragged, other, seed=3)
+    assert first.summary() == pytest.approx(whole, rel=1e-12)
+    for one in alone:
+        assert all(one[name] != whole[name] for name in whole)
+
+
 def test_raw_and_used_are_the_same_where_nothing_is_filtered(ragged: TokenBatch) -> None:
     found = summary(GRPO, ragged)
     for key, value in found.items():

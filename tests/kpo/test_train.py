@@ -9,6 +9,7 @@ import pytest
 from kpo import train
 from kpo.common.manifest import trainer_code
 from kpo.config.experiment import Experiment
+from kpo.config.train import Train
 from kpo.model.policy import save_model, weights_hash
 from kpo.trainer.state.checkpoint import CheckpointError
 from tests.kpo.models import tiny_policy
@@ -140,6 +141,13 @@ def test_a_run_does_not_go_on_with_an_objective_of_other_code(
     monkeypatch.setattr("kpo.config.experiment.code_hash", lambda module: "edited")
     with pytest.raises(CheckpointError, match=r'method\.code was .* and is "edited"'):
         run.train()
+
+
+def test_a_run_depends_on_every_training_setting_but_four() -> None:
+    """A setting that is left out of these would rerun nothing where it changes."""
+    section = Experiment.model_validate(SETTINGS).section("train", "grpo")
+    left_out = {"threads", "checkpoint_every", "stall_s", "gpu_memory"}
+    assert section["train"].keys() == Train.model_fields.keys() - left_out
 
 
 @pytest.mark.parametrize("deterministic", [False, True])

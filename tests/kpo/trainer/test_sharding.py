@@ -10,8 +10,12 @@ import pytest
 import torch
 
 from kpo.distributed.ranks import Ranks, RanksError, join
+from kpo.distributed.sharding import full, shard
 from kpo.model.loading import load_policy
+from kpo.model.policy import response_logprobs
 from tests.kpo.means import MEANS
+from tests.kpo.models import tiny_policy
+from tests.kpo.processes import on_ranks
 
 pytestmark = pytest.mark.slow
 
@@ -98,3 +102,25 @@ def test_shares_are_even_and_in_order(size: int) -> None:
     shares = [Ranks(rank, size).share(range(16)) for rank in range(size)]
     assert [i for share in shares for i in share] == list(range(16))
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+def reduced(ranks: Ranks) -> tuple[set[str], float]:
+    """The masters' dtypes of a base stored in bf16, and how many gradients bf16 could not hold."""
+    torch.set_num_threads(1)
+    policy = tiny_policy(seed=3)
+    policy.model.to(torch.bfloat16)
+    sharded = shard(policy, ranks, "bfloat16")
+    logprobs, _, mask = response_logprobs(sharded, [[5, 6, 7]] * 2, [[8, 9, 10, 11]] * 2)
+    scale = 2.0**-10 if ranks.rank else 1.0  # exact in bf16; the mean of both is not
+    (logprobs[mask].sum() * scale).backward()
+    masters = {str(parameter.dtype) for parameter in sharded.model.parameters()}
+    gradients = [full(p.grad) for p in sharded.model.parameters() if p.grad is not None]
+    flat = torch.cat([gradient.flatten() for gradient in gradients])
+    flat = flat[flat != 0]
+    return masters, float((flat.bfloat16().float() != flat).float().mean())
+
+
+def test_a_base_stored_in_half_is_widened_and_its_gradients_are_reduced_in_float32() -> None:
+    for masters, wider in on_ranks(2, reduced):
+        assert masters == {"torch.float32"}
+        assert wider > 0.9
