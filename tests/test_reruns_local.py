@@ -18,7 +18,7 @@ from tests.pretended import (
     started,
     trained,
 )
-from tests.workspace import REPO
+from tests.workspace import REPO, copy_of_project
 
 pytestmark = pytest.mark.slow
 LOCAL = {
@@ -134,13 +134,7 @@ def test_a_bad_gold_stops_the_work_before_it_starts(tmp_path: Path) -> None:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A copy of the project, to be edited."""
-    for name in ("kpo", "baselines", "evals", "workflow"):
-        ignored = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(REPO / name, tmp_path / "project" / name, ignore=ignored)
-    for name in ("Snakefile", "environment.yml"):
-        shutil.copy(REPO / name, tmp_path / "project")
-    return tmp_path / "project"
+    return copy_of_project(tmp_path / "project")
 
 
 def test_an_edited_objective_trains_again_and_an_edited_grader_grades_again(
@@ -151,7 +145,7 @@ def test_an_edited_objective_trains_again_and_an_edited_grader_grades_again(
     objective, text = project / "baselines/grpo.py", (REPO / "baselines/grpo.py").read_text()
     objective.write_text(f"# A remark.\n{text}")
     assert workspace.jobs(TABLE) == set()
-    objective.write_text(text.replace("(batch, token_log_ratio", "(batch, 2 * token_log_ratio"))
+    objective.write_text(text.replace("z = token_log", "z = 2 * token_log"))
     assert objective.read_text() != text
     assert workspace.jobs(TABLE) == trained("grpo-s0")
     assert workspace.table() == from_nothing(SUMS, tmp_path / "anew", project)

@@ -18,7 +18,7 @@ import yaml
 from kpo.tasks.chained_sums import TIERS
 
 REPO = Path(__file__).parents[1]
-TEST_CONFIG = {
+TEST_CONFIG: dict[str, Any] = {
     "extends": str(REPO / "workflow/config/mini.yaml"),
     "experiment": "test",
     "task": {"train": 64, "test": 2},
@@ -43,6 +43,15 @@ MADE = (
     "runs/kpo-clipped-s0/model",
 )
 """What training and evaluation start from."""
+
+
+def copy_of_project(folder: Path) -> Path:
+    """A copy of the project in a new folder, to be edited."""
+    for name in ("kpo", "baselines", "evals", "workflow"):
+        shutil.copytree(REPO / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("Snakefile", "environment.yml"):
+        shutil.copy(REPO / name, folder)
+    return folder
 
 
 @cache
