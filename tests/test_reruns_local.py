@@ -149,6 +149,6 @@ def test_an_edited_objective_trains_again_and_an_edited_grader_grades_again(
     assert objective.read_text() != text
     assert workspace.jobs(TABLE) == trained("grpo-s0")
     assert workspace.table() == from_nothing(SUMS, tmp_path / "anew", project)
-    judge, text = project / "evals/grading/judge.py", (REPO / "evals/grading/judge.py").read_text()
-    judge.write_text(f"{text}\nSTRICT = True\n")
+    grading = project / "evals/grading/equivalence.py"
+    grading.write_text(f"{grading.read_text()}\nSTRICT = True\n")
     assert workspace.jobs(TABLE) == {*(f"grade {run}" for run in ("base", *RUNS)), "tables all"}
