@@ -202,6 +202,15 @@ def test_masked_tokens_are_as_if_cut_out(
     assert bool((found[torch.tensor(~mask)] == 0).all())
 
 
+@both_forms
+def test_padding_on_the_left_alone_is_no_observation(form: Filter) -> None:
+    z = torch.tensor(np.random.default_rng(2).standard_normal((3, 90)))
+    mask = torch.arange(90) >= torch.tensor([[1], [40], [89]])
+    for row, real, found in zip(z, mask, form(z, mask, q=1e-2), strict=True):
+        torch.testing.assert_close(found[real], filter_all(row[real][None], 1e-2)[0])
+        assert not bool(found[~real].any())
+
+
 @seeded
 @given(seed=st.integers(0, 10**6), length=st.integers(1, 150), keep=st.floats(0, 1), q=any_q)
 def test_masking_is_filtering_the_compacted_sequence(
