@@ -1,4 +1,8 @@
-"""Learning-rate schedules: a linear rise, then constant or a cosine."""
+"""Learning-rate schedules: a linear rise, then constant or a cosine.
+
+As torch's LambdaLR with each rate in closed form: its LinearLR and CosineAnnealingLR multiply from
+update to update, which moves the last bits of the rates.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 def warm_up_constant(optimizer: Optimizer, warm_up_steps: int) -> LambdaLR:
     """Rise linearly over `warm_up_steps` updates, then stay."""
-    return LambdaLR(optimizer, lambda step: min(1.0, (step + 1) / max(1, warm_up_steps)))
+    return warm_up_cosine(optimizer, warm_up_steps, warm_up_steps=warm_up_steps, final=1.0)
 
 
 def warm_up_cosine(

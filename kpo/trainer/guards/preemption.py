@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Any, NoReturn, Self, TypeVar
 
 from kpo.distributed.ranks import ALONE, Ranks
@@ -40,12 +40,7 @@ class Preemption:
         self._before = signal.signal(signal.SIGTERM, self._receive)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         signal.signal(signal.SIGTERM, self._before)
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
