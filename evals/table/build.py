@@ -10,7 +10,7 @@ import numpy as np
 from evals.metrics import Floats, avg_scores, interval, pass_scores, variance_levels
 from evals.statistics.differences import Tests, compare_rows, holm_families
 from evals.table.contamination import contamination_notes
-from evals.table.data import Cell, Comparison, Row, Table, Tally
+from evals.table.data import OVERALL, Cell, Comparison, Row, Table, Tally
 from evals.table.reported import read_reported
 from evals.table.runs import Run, read_runs
 from evals.table.trainings import (
@@ -22,10 +22,7 @@ from evals.table.trainings import (
     training_notes,
 )
 from kpo.config.experiment import Experiment
-from kpo.noise_floor import summary
 from kpo.registry import settings_of
-
-OVERALL = "overall"
 
 
 def build_table(experiment: Experiment, results: Path) -> Table:
@@ -50,14 +47,11 @@ def build_table(experiment: Experiment, results: Path) -> Table:
         for name, members in _members(experiment).items()
     ]
     references = _references(rows)
+    steps = read_steps(folder / "runs", trainings)
     return Table(
-        experiment=experiment.experiment,
-        k=evaluate.samples,
-        rule=experiment.grading.rule,
-        seeds=tuple(experiment.seeds),
-        problems={b: len(correct) for b, correct in runs["base"].correct.items()},
-        columns=columns,
+        experiment=experiment,
         rows=rows,
+        problems={b: len(correct) for b, correct in runs["base"].correct.items()},
         first=next(iter(references), None),
         best=next(reversed(references), None),
         comparisons=[
@@ -67,9 +61,9 @@ def build_table(experiment: Experiment, results: Path) -> Table:
         ],
         protocol=runs["base"].protocol,
         reported=read_reported(results / "reported" / "table1.csv"),
-        steps=read_steps(folder / "runs", trainings),
+        steps=steps,
         notes=[
-            *training_notes(trainings, rows),
+            *training_notes(trainings, steps),
             *contamination_notes(folder / "data", trainings, evaluate.benchmarks),
         ],
     )
@@ -118,7 +112,6 @@ def _row(
         cells,
         tallies,
         still=tuple(seed for seed in experiment.seeds if f"{name}-s{seed}" in still),
-        noise=summary([trainings[run.name].get("noise", {}) for run in runs]),
     )
 
 

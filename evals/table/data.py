@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from evals.metrics import Floats
 from evals.statistics.differences import LEVEL
+from kpo.config.experiment import Experiment
 from kpo.objective import Role
 
 NOISE = "inside the noise"
+OVERALL = "overall"
 Tally = Counter[str]
 """Counts of a benchmark's responses: see `evals.table.runs.tally`."""
 
@@ -45,8 +47,6 @@ class Row:
         cells: by (metric, column).
         tallies: by benchmark, over all seeds.
         still: seeds whose runs learnt nothing.
-        noise: what rounding does to the log-ratios of its runs (`kpo.noise_floor`), empty where
-            that was not measured.
     """
 
     name: str
@@ -59,7 +59,6 @@ class Row:
     cells: Mapping[tuple[str, str], Cell]
     tallies: Mapping[str, Tally]
     still: tuple[int, ...] = ()
-    noise: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -88,20 +87,16 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Table:
-    """A whole table: columns are the benchmarks and, last, their macro-average.
+    """A whole table of an experiment.
 
     Every row is set against `first`, the first baseline of the experiment file, and against `best`,
     the best of them. `steps` are the metrics of each run's training; `notes` are what else readers
     must know, a sentence or two each.
     """
 
-    experiment: str
-    k: int
-    rule: str
-    seeds: tuple[int, ...]
-    problems: Mapping[str, int]
-    columns: tuple[str, ...]
+    experiment: Experiment
     rows: list[Row]
+    problems: Mapping[str, int]
     first: str | None
     best: str | None
     comparisons: list[Comparison]
@@ -109,6 +104,16 @@ class Table:
     reported: list[dict[str, str]]
     steps: Mapping[str, list[dict[str, float]]]
     notes: Sequence[str]
+
+    @property
+    def k(self) -> int:
+        """Answers to a problem."""
+        return self.experiment.evaluate.samples
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The benchmarks and, last, their macro-average."""
+        return (*self.problems, OVERALL)
 
     def label(self, name: str) -> str:
         """A row's name for readers."""

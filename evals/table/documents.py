@@ -79,8 +79,9 @@ def _filled(name: str, table: Table, **more: Any) -> str:
         **{"MARK": MARK, "NOISE": NOISE, "STILL": STILL, "UNKNOWN": UNKNOWN},
         **{"figures": figures, "in_noise": in_noise, "settings_text": settings_text},
     }
-    template = environment.get_template(f"{name}.jinja", globals=shared)
-    return template.render(table=table, k=table.k, many=len(table.seeds) > 1, **more)
+    experiment = table.experiment
+    more |= {"experiment": experiment, "k": table.k, "many": len(experiment.seeds) > 1}
+    return environment.get_template(f"{name}.jinja").render(table=table, **shared, **more)
 
 
 def _cells(table: Table) -> Iterable[list[str]]:
@@ -122,7 +123,7 @@ def _other_rules(table: Table) -> Iterable[dict[str, Any]]:
     """By how much the cells depend on which rule says what is right."""
     cells = [(row, b, tally) for row in table.rows for b, tally in row.tallies.items()]
     for rule in RULES:
-        if rule != table.rule:
+        if rule != table.experiment.grading.rule:
             apart = [tally[f"otherwise_by_{rule}"] for _, _, tally in cells]
             points = [tally[f"points_by_{rule}"] / tally["responses"] for _, _, tally in cells]
             most = max(range(len(cells)), key=lambda place: abs(points[place]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,14 +12,19 @@ from evals.table.data import TableError
 Value = TypeVar("Value", bound=Hashable)
 
 
-def read_manifest(path: Path, key: str = "protocol") -> dict[str, Any]:
-    """A manifest with a mapping at `key`. Raises TableError without one."""
+def parsed(path: Path, parse: Callable[[str], Any] = json.loads) -> Any:
+    """What a file holds. Raises TableError where it is missing or no JSON."""
     if not path.is_file():
-        raise TableError(f"{path} is missing, so the run's {key} is unknown.")
+        raise TableError(f"{path} is missing.")
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
+        return parse(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise TableError(f"{path} is not readable as JSON ({error}).") from error
+
+
+def read_manifest(path: Path, key: str = "protocol") -> dict[str, Any]:
+    """A manifest with a mapping at `key`. Raises TableError without one."""
+    manifest = parsed(path)
     content = manifest.get(key) if isinstance(manifest, dict) else None
     if not isinstance(content, dict) or not content:
         raise TableError(f"{path} has no {key}.")

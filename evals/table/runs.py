@@ -60,8 +60,8 @@ def read_runs(
         path = folder / name / "grades.jsonl"
         rows = _grades(path, benchmarks, rule)
         if not order:
-            order = _check_samples(path, rows, benchmarks, samples)
-        _check_same(path, name, {row.key for row in rows}, names[0], order.keys())
+            order = _order(path, rows, benchmarks, samples)
+        _check_same(path, {row.key for row in rows}, names[0], order.keys(), samples)
         rows.sort(key=lambda row: order[row.key])
         parts = {b: [row for row in rows if row.benchmark == b] for b in benchmarks}
         runs[name] = Run(
@@ -75,8 +75,6 @@ def read_runs(
 
 
 def _grades(path: Path, benchmarks: Sequence[str], rule: str) -> list[GradeRow]:
-    if not path.is_file():
-        raise TableError(f"{path} is missing.")
     try:
         rows = read_grades(path)
     except BadRowError as error:
@@ -98,36 +96,27 @@ def _grades(path: Path, benchmarks: Sequence[str], rule: str) -> list[GradeRow]:
     return rows
 
 
-def _check_samples(
-    path: Path, rows: list[GradeRow], benchmarks: Sequence[str], samples: int
+def _order(
+    path: Path, rows: Sequence[GradeRow], benchmarks: Sequence[str], samples: int
 ) -> dict[Key, int]:
-    """Every benchmark is there, with samples 0 ... k - 1 of each problem; the order of all keys."""
-    found: dict[tuple[str, str], set[int]] = {}
-    for row in rows:
-        found.setdefault(row.problem, set()).add(row.sample)
+    """The places of a run's responses: samples 0 ... k - 1 of every problem that it holds."""
+    problems = dict.fromkeys(row.problem for row in rows)
     for benchmark in benchmarks:
-        if benchmark not in {name for name, _ in found}:
+        if benchmark not in {name for name, _ in problems}:
             raise TableError(f"{path} has no row of benchmark {benchmark!r}.")
-    for (benchmark, problem), numbers in found.items():
-        if numbers != set(range(samples)):
-            raise TableError(
-                f"{path}: problem {problem} of {benchmark} has {len(numbers)} samples, numbered"
-                f" {min(numbers)} to {max(numbers)}, but evaluate.samples is {samples}, numbered"
-                f" 0 to {samples - 1}."
-            )
-    keys = ((*problem, j) for problem in found for j in range(samples))
+    keys = ((*problem, j) for problem in problems for j in range(samples))
     return {key: place for place, key in enumerate(keys)}
 
 
-def _check_same(path: Path, name: str, keys: Set[Key], first_name: str, first: Set[Key]) -> None:
-    """Raise TableError unless a run holds the responses that the first one holds."""
-    for odd, here, there in ((keys - first, name, first_name), (first - keys, first_name, name)):
+def _check_same(path: Path, keys: Set[Key], first: str, expected: Set[Key], samples: int) -> None:
+    """Raise TableError unless a run holds the samples of the first run's problems."""
+    for odd, fault in ((keys - expected, "has"), (expected - keys, "lacks")):
         if odd:
             benchmark, problem, sample = min(odd)
-            more = f", and {len(odd) - 1} more," if len(odd) > 1 else ""
+            more = f" and {len(odd) - 1} more" if len(odd) > 1 else ""
             raise TableError(
-                f"{path}: sample {sample} of {benchmark} {problem}{more} is in run {here} but not"
-                f" in run {there}."
+                f"{path} {fault} sample {sample} of {benchmark} {problem}{more}; a run holds"
+                f" samples 0 to {samples - 1} (evaluate.samples) of each problem of run {first}."
             )
 
 

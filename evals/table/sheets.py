@@ -67,14 +67,12 @@ def _table_rows(table: Table) -> Iterable[list[str]]:
 
 def _diagnostic_rows(table: Table) -> Iterable[list[str]]:
     counts = ["truncated", *FAILURES]
-    by_rule = [
-        f"{what}_by_{r}" for r in RULES if r != table.rule for what in ("points", "otherwise")
-    ]
+    others = [rule for rule in RULES if rule != table.experiment.grading.rule]
+    by_rule = [f"{what}_by_{rule}" for rule in others for what in ("points", "otherwise")]
     yield [
         *("method", "name", "role", "benchmark", "responses", "mean_tokens"),
         *(f"{name}_%" for name in counts),
         *(name.replace("otherwise", "%_otherwise") for name in by_rule),
-        *("noise_rms", "noise_max", "noise_clip_%"),
     ]
     for row in table.rows:
         for benchmark, tally in row.tallies.items():
@@ -83,8 +81,6 @@ def _diagnostic_rows(table: Table) -> Iterable[list[str]]:
                 *(row.label, row.name, row.role or "", benchmark, str(responses)),
                 f"{tally['tokens'] / responses:.2f}",
                 *(percent(tally[name] / responses) for name in counts + by_rule),
-                *(number(row.noise.get(name), 2) for name in ("noise_rms", "noise_max")),
-                percent(row.noise.get("noise_clip_fraction", math.nan)),
             ]
 
 

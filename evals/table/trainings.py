@@ -11,10 +11,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
-from evals.table.data import Row, TableError
-from evals.table.manifests import check_alike, flatten, read_manifest, runs_by, sides
+from evals.table.data import TableError
+from evals.table.manifests import check_alike, flatten, parsed, read_manifest, runs_by, sides
 from kpo.trainer.guards.learning import stood_still
 
 Manifests = Mapping[str, dict[str, Any]]
@@ -42,14 +43,7 @@ def read_steps(folder: Path, trainings: Manifests) -> dict[str, Steps]:
     found: dict[str, Steps] = {}
     for run, manifest in trainings.items():
         path = folder / run / "metrics.jsonl"
-        if not path.is_file():
-            raise TableError(f"{path} is missing.")
-        try:
-            found[run] = [
-                json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()
-            ]
-        except ValueError as error:
-            raise TableError(f"{path} is not readable as JSON ({error}).") from error
+        found[run] = parsed(path, lambda text: [json.loads(line) for line in text.splitlines()])
         steps = manifest.get("learning", {}).get("steps", len(found[run]))
         if not found[run] or steps != len(found[run]):
             raise TableError(
@@ -92,7 +86,7 @@ def still_runs(trainings: Manifests) -> dict[str, str]:
     return {run: sentence for run, sentence in found.items() if sentence}
 
 
-def training_notes(trainings: Manifests, rows: Sequence[Row]) -> list[str]:
+def training_notes(trainings: Manifests, steps: Mapping[str, Steps]) -> list[str]:
     """What a table's readers must know of how its runs were trained."""
     notes = []
     if still := still_runs(trainings):
@@ -100,11 +94,15 @@ def training_notes(trainings: Manifests, rows: Sequence[Row]) -> list[str]:
         notes.append(
             f"{STILL}: the row has runs that learnt nothing, and are the base model again: {runs}."
         )
-    shares = {row.name: row.noise.get("noise_clip_fraction", 0.0) for row in rows}
-    if loud := [f"{100 * share:.2g} % ({name})" for name, share in shares.items() if share > 1e-3]:
+    shares: dict[str, list[float]] = {}
+    for run, rows in steps.items():
+        values = [step["noise_clip_fraction"] for step in rows if "noise_clip_fraction" in step]
+        shares.setdefault(run.rpartition("-s")[0], []).extend(values)
+    means = {name: fmean(values) for name, values in shares.items() if values}
+    if loud := [f"{100 * mean:.2g} % ({name})" for name, mean in means.items() if mean > 1e-3]:
         notes.append(
             "Rounding alone, where no weight has moved, takes some tokens' ratios beyond the clip:"
-            f" {', '.join(loud)}; see diagnostics.csv."
+            f" {', '.join(loud)}; see training.csv."
         )
     codes = {run: str(manifest.get("code"))[:12] for run, manifest in trainings.items()}
     if len(runs_by(codes)) > 1:

@@ -56,20 +56,21 @@ COLDER = {"prompt": PROTOCOL["prompt"], "sampling": {"temperature": 0.7, "top_p"
 SPOILED: dict[str, tuple[Spoil, str]] = {
     "grades missing": (
         lambda run: (run / "grades.jsonl").unlink(),
-        "gspo-s1/grades.jsonl is missing",
+        "gspo-s1/grades.jsonl cannot be read: No such file",
     ),
     "grades empty": (lambda run: write_rows(run / "grades.jsonl", []), "grades.jsonl is empty"),
     "row missing": (
         edit(lambda rows: rows.pop(7)),
-        "gspo-s1/grades.jsonl: sample 3 of aime24 p1 is in run base but not in run gspo-s1",
+        "gspo-s1/grades.jsonl lacks sample 3 of aime24 p1; a run holds samples 0 to 3",
     ),
     "row too many": (
         edit(lambda rows: rows.append({**rows[0], "id": "p99"})),
-        "gspo-s1/grades.jsonl: sample 0 of aime24 p99 is in run gspo-s1 but not in run base",
+        "gspo-s1/grades.jsonl has sample 0 of aime24 p99; a run holds",
     ),
     "problem renamed": (
         edit(lambda rows: [row.update(id="new") for row in rows[:4]]),
-        "sample 0 of aime24 new, and 3 more, is in run gspo-s1 but not in run base",
+        "has sample 0 of aime24 new and 3 more; a run holds samples 0 to 3 (evaluate.samples)"
+        " of each problem of run base",
     ),
     "row twice": (
         edit(lambda rows: rows.append(rows[0])),
@@ -154,7 +155,7 @@ def test_samples_that_the_config_does_not_ask_for_are_refused(
     change(root, "samples: 4", "samples: 5")
     with pytest.raises(SystemExit):
         make(root)
-    assert "problem p0 of aime24 has 4 samples" in capsys.readouterr().err
+    assert "base/grades.jsonl lacks sample 4 of aime24 p0 and 14 more" in capsys.readouterr().err
 
 
 def test_a_benchmark_without_rows_is_refused(
