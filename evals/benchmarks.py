@@ -18,10 +18,11 @@ from typing import Any
 
 from evals.grading.golds import normalise_gold
 from evals.grading.grader import check_golds
-from kpo.common.cli import fail, hold_or_exit
+from kpo.common.cli import command, fail
 from kpo.common.files import write_json
-from kpo.config.cli import experiment_argument, load_or_exit
-from kpo.config.experiment import Experiment
+from kpo.common.lock import hold
+from kpo.config.cli import experiment_argument
+from kpo.config.experiment import Experiment, load_experiment
 from kpo.model.policy import load_tokenizer
 from kpo.tasks.datasets.sources import Source
 from kpo.tasks.problems import (
@@ -139,6 +140,7 @@ def _first_difference(here: list[Problem], there: list[Problem]) -> str:
     return f"{len(here)} problems, on the hub {len(there)}"
 
 
+@command
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(
@@ -158,15 +160,12 @@ def main() -> None:
         help="also load the whole benchmarks from the hub, and fail where the rows differ",
     )
     args = parser.parse_args()
-    experiment = load_or_exit(args.config)
-    hold_or_exit(args.out)
-    try:
-        benchmarks = load_benchmarks(experiment, args.problems)
-        if args.model is not None:
-            check_room(experiment, args.model, benchmarks)
-        differences = compare_with_hub(experiment, args.problems) if args.compare_hub else []
-    except DataError as error:
-        fail(error)
+    experiment = load_experiment(args.config)
+    hold(args.out)
+    benchmarks = load_benchmarks(experiment, args.problems)
+    if args.model is not None:
+        check_room(experiment, args.model, benchmarks)
+    differences = compare_with_hub(experiment, args.problems) if args.compare_hub else []
     if differences:
         fail("the folder and the hub differ: " + "; ".join(differences))
     write_json(args.out, {b.name: {**b.record(), "origin": b.origin} for b in benchmarks})

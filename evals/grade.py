@@ -21,8 +21,9 @@ from evals.grading.golds import normalise_gold
 from evals.grading.grader import Grade, Grader, grade
 from evals.grading.rules import DEFAULT, RULES
 from evals.grading.statuses import FAILURES
-from evals.records import BadRowError, GradeRow, Sample, read_samples, write_rows
-from kpo.common.lock import HeldError, hold
+from evals.records import GradeRow, Sample, read_samples, write_rows
+from kpo.common.cli import command
+from kpo.common.lock import hold
 
 __all__ = ["Grade", "grade"]
 
@@ -70,23 +71,20 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+@command
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line; returns the exit code."""
     arguments = _arguments(argv)
-    try:
-        hold(arguments.out)
-        samples = read_samples(arguments.samples)
-        grader = Grader(
-            workers=arguments.workers,
-            timeout_s=arguments.timeout_s,
-            memory_mb=arguments.memory_mb,
-            answers=arguments.answers,
-            rule=arguments.rule,
-            beside=True,
-        )
-    except (HeldError, BadRowError, ValueError) as error:
-        print(f"evals.grade: {error}", file=sys.stderr)
-        return 2
+    hold(arguments.out)
+    samples = read_samples(arguments.samples)
+    grader = Grader(
+        workers=arguments.workers,
+        timeout_s=arguments.timeout_s,
+        memory_mb=arguments.memory_mb,
+        answers=arguments.answers,
+        rule=arguments.rule,
+        beside=True,
+    )
     with grader:
         rows = grade_samples(samples, grader, progress=True)
     write_rows(arguments.out, rows)

@@ -16,6 +16,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from evals.grading.rules import DEFAULT
 from evals.grading.statuses import Status
+from kpo.common.cli import UserError
 from kpo.common.files import write_text
 
 Finish = Literal["stop", "length"]
@@ -25,7 +26,7 @@ Key = tuple[str, str, int]
 """Benchmark, id of the problem and number of the sample: one response of an evaluation."""
 
 
-class BadRowError(ValueError):
+class BadRowError(UserError):
     """A line of a file that cannot be used; the message names file and line."""
 
 

@@ -24,6 +24,7 @@ from evals.grading.golds import normalise_gold
 from evals.grading.rules import DEFAULT, RULES
 from evals.grading.second_rule import agree
 from evals.records import BadRowError, GradeRow, Sample, read_grades, read_samples
+from kpo.common.cli import command
 from kpo.common.files import write_text
 
 SHOWN = 40  # characters of an answer in the report's tables; the CSV has the whole text
@@ -200,15 +201,12 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+@command
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line; returns the exit code."""
     arguments = _arguments(argv)
-    try:
-        grades = read_grades(arguments.grades)
-        opinions = second_opinions(read_samples(arguments.samples), grades, arguments.answers)
-    except BadRowError as error:
-        print(f"evals.regrade: {error}", file=sys.stderr)
-        return 2
+    grades = read_grades(arguments.grades)
+    opinions = second_opinions(read_samples(arguments.samples), grades, arguments.answers)
     write_text(arguments.out, report(opinions, grades[0].rule if grades else DEFAULT))
     if arguments.csv is not None:
         write_text(arguments.csv, disagreements_csv(opinions))

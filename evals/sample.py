@@ -13,17 +13,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from evals.records import BadRowError
-from evals.sampling.repeats import RepeatError
 from evals.sampling.unfinished import UnfinishedSamples, inputs_hash
-from kpo.common.cli import fail, hold_or_exit
+from kpo.common.cli import command, fail
 from kpo.common.lock import hold
-from kpo.config.builds import BuildError, check_builds
-from kpo.config.cli import experiment_argument, load_or_exit
-from kpo.config.experiment import Experiment
-from kpo.distributed.ranks import RanksError
-from kpo.model.files import ModelError
-from kpo.tasks.problems import DataError
+from kpo.config.builds import check_builds
+from kpo.config.cli import experiment_argument
+from kpo.config.experiment import Experiment, load_experiment
 
 
 def run(
@@ -54,6 +49,7 @@ def run(
     unfinished.remove()  # last: who dies before is sampled already when the job runs again
 
 
+@command
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(
@@ -75,15 +71,12 @@ def main() -> None:
         help="folder of evaluations: sample those ahead whose <run>/asked names a model",
     )
     args = parser.parse_args()
-    experiment = load_or_exit(args.config)
+    experiment = load_experiment(args.config)
     if not args.model.is_dir():
         fail(f"--model {args.model}: no such folder")
-    hold_or_exit(args.out)
-    try:
-        check_builds(experiment)
-        run(experiment, args.run, args.model, args.problems, args.out, args.queue)
-    except (BuildError, DataError, ModelError, BadRowError, RepeatError, RanksError) as error:
-        fail(error)
+    hold(args.out)
+    check_builds(experiment)
+    run(experiment, args.run, args.model, args.problems, args.out, args.queue)
 
 
 if __name__ == "__main__":

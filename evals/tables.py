@@ -16,12 +16,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from evals.table.build import build_table
-from evals.table.data import TableError
 from evals.table.documents import latex, markdown
 from evals.table.sheets import csv_files
-from kpo.common.cli import fail
+from kpo.common.cli import command
 from kpo.common.files import write_text
-from kpo.config.cli import experiment_argument, load_or_exit
+from kpo.config.cli import experiment_argument
+from kpo.config.experiment import load_experiment
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -45,14 +45,11 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+@command
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line; returns the exit code."""
     arguments = _arguments(argv)
-    experiment = load_or_exit(arguments.config)
-    try:
-        table = build_table(experiment, arguments.results)
-    except TableError as error:
-        fail(error)
+    table = build_table(load_experiment(arguments.config), arguments.results)
     files = csv_files(table) | {"table1.md": markdown(table), "table1.tex": latex(table)}
     for name, text in files.items():
         write_text(arguments.out_dir / name, text)

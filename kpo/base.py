@@ -17,13 +17,14 @@ import torch
 from tqdm import tqdm
 
 from kpo.common.allocator import keep_freed_memory
-from kpo.common.cli import fail, hold_or_exit, warn
+from kpo.common.cli import command, warn
 from kpo.common.files import atomic_folder, sha256_path, write_text
+from kpo.common.lock import hold
 from kpo.common.manifest import Manifest
 from kpo.common.seeding import derive_seed
 from kpo.config.builds import check_builds
-from kpo.config.cli import experiment_argument, load_or_exit
-from kpo.config.experiment import Experiment
+from kpo.config.cli import experiment_argument
+from kpo.config.experiment import Experiment, load_experiment
 from kpo.config.limits import LEAST_POSITIONS, faults_of
 from kpo.config.policy import PretrainedPolicy, ScratchPolicy, Sft
 from kpo.distributed.ranks import pick_device
@@ -32,7 +33,7 @@ from kpo.model.files import ModelError, read_config, read_model, read_tokenizer
 from kpo.model.loading import load_policy
 from kpo.model.policy import Policy, response_logprobs, save_model, weights_hash
 from kpo.model.wheel import load_gguf
-from kpo.objective_check import ObjectiveError, check_methods
+from kpo.objective_check import check_methods
 from kpo.tasks.chained_sums import TIERS, draw
 from kpo.tasks.prompts import FORCED_THINKING, PROTOCOLS, PromptProtocol
 from kpo.tasks.tokenizer import character_tokenizer
@@ -115,6 +116,8 @@ def make_base(experiment: Experiment, out: Path) -> None:
     It is read back as training reads it, which refuses a model that cannot be trained.
     The hash of the model's files goes into `<out>.sha256`, which tells whether it is another.
     """
+    check_methods({name: method.build() for name, method in experiment.methods.items()})
+    check_builds(experiment)
     torch.set_num_threads(experiment.train.threads)
     keep_freed_memory()
     manifest = Manifest.start(experiment.experiment, experiment.section("base"))
@@ -145,6 +148,7 @@ def make_base(experiment: Experiment, out: Path) -> None:
     write_text(out.with_name(f"{out.name}.sha256"), f"{content}\n")
 
 
+@command
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(
@@ -154,17 +158,9 @@ def main() -> None:
     experiment_argument(parser)
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     args = parser.parse_args()
-    experiment = load_or_exit(args.config)
-    try:
-        check_methods({name: method.build() for name, method in experiment.methods.items()})
-    except ObjectiveError as error:
-        fail(f"{args.config}: {error}")
-    hold_or_exit(args.out)
-    try:
-        check_builds(experiment)
-        make_base(experiment, args.out)
-    except (RuntimeError, ModelError) as error:
-        fail(error)
+    experiment = load_experiment(args.config)
+    hold(args.out)
+    make_base(experiment, args.out)
 
 
 if __name__ == "__main__":

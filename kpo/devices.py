@@ -15,8 +15,8 @@ import shutil
 from collections.abc import Sequence
 from typing import NoReturn
 
-from kpo.common.cli import fail
-from kpo.distributed.leases import DevicesError, lease
+from kpo.common.cli import command, fail
+from kpo.distributed.leases import lease
 
 
 def _become(command: Sequence[str], environment: dict[str, str]) -> NoReturn:
@@ -24,6 +24,7 @@ def _become(command: Sequence[str], environment: dict[str, str]) -> NoReturn:
     os.execvpe(command[0], list(command), {**os.environ, **environment})
 
 
+@command
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(
@@ -34,12 +35,9 @@ def main() -> None:
     parser.add_argument("gpus", type=int, help="how many")
     parser.add_argument("command", nargs=argparse.REMAINDER, help="what to run, and its arguments")
     args = parser.parse_args()
-    try:
-        if not args.command or shutil.which(args.command[0]) is None:
-            raise DevicesError(f"no such command: {' '.join(args.command[:1]) or '(none given)'}")
-        _become(args.command, lease(args.gpus) if args.gpus > 0 else {})
-    except DevicesError as error:
-        fail(error)
+    if not args.command or shutil.which(args.command[0]) is None:
+        fail(f"no such command: {' '.join(args.command[:1]) or '(none given)'}")
+    _become(args.command, lease(args.gpus) if args.gpus > 0 else {})
 
 
 if __name__ == "__main__":

@@ -22,8 +22,6 @@ import time
 from collections.abc import Sequence
 from types import FrameType
 
-from torch.distributed import TCPStore  # type: ignore[attr-defined]
-
 SHUTDOWN_S = 60.0
 """Seconds from the failure of one process to the killing of those that do not end by themselves."""
 POLL_S = 0.1
@@ -38,6 +36,8 @@ def launch(count: int, command: Sequence[str]) -> int:
 
     A process that a signal ended counts as 128 + the signal's number, as in a shell.
     """
+    from torch.distributed import TCPStore  # type: ignore[attr-defined]  # noqa: PLC0415
+
     store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     shared = {
         "MASTER_ADDR": "127.0.0.1",

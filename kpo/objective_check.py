@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from evals.grading.statuses import FAILURES
+from kpo.common.cli import UserError
 from kpo.noise_floor import NOISE
 from kpo.objective import Objective, ObjectiveOutput, TokenBatch, denominator, mean_over
 
@@ -37,7 +38,7 @@ TOLERANCE = 1e-4
 """Relative, for float32 sums in another order."""
 
 
-class ObjectiveError(ValueError):
+class ObjectiveError(UserError):
     """An objective that returns something else than the trainer needs."""
 
 

@@ -7,163 +7,13 @@
 from __future__ import annotations
 
 import argparse
-import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
-import torch
-from torch import Tensor
-
-from kpo.common.cli import fail
-from kpo.config.cli import method_arguments, method_or_exit
-from kpo.config.experiment import Experiment
-from kpo.distributed.ranks import ALONE, Ranks
-from kpo.distributed.sharding import full, shard
-from kpo.model.loading import load_policy
-from kpo.model.policy import Policy, response_logprobs
-from kpo.objective import Objective, TokenBatch, token_log_ratio
-from kpo.trainer.guards.failure import FailedBatch, Failure, load_failed_weights, load_failure
-from kpo.trainer.state.checkpoint import differences
+from kpo.common.cli import command, fail, warn
+from kpo.config.cli import experiment_of, method_arguments
 
 
-@dataclass(frozen=True)
-class Row:
-    """One response. The columns `old` to `ratio` count tokens from 0; None: all are finite.
-
-    Attributes:
-        raw: the largest |log-ratio| of a token, recomputed, in nats; NaN if there is one.
-        used: the same of the objective's own log-ratios (filtered, averaged, or raw again).
-        old: the first token whose log pi_old is not finite.
-        stored: the first token whose log pi_theta is not finite, as the trainer computed it.
-        recomputed: the same, computed now.
-        ratio: the first token whose ratio, as the objective uses it, is not finite.
-        loss: whether the response's loss is finite.
-    """
-
-    prompt: str
-    tokens: int
-    advantage: float
-    raw: float
-    used: float
-    old: int | None
-    stored: int | None
-    recomputed: int | None
-    ratio: int | None
-    loss: bool
-
-
-@dataclass(frozen=True)
-class Replayed:
-    """The responses, their mean loss, and the parameters whose weight or gradient is not finite."""
-
-    rows: list[Row]
-    loss: float
-    weights: list[str]
-    gradients: list[str]
-
-
-def replay(policy: Policy, objective: Objective, batches: Sequence[FailedBatch]) -> Replayed:
-    """Recompute log-probs, loss and gradient of every response, one after the other."""
-    policy.model.zero_grad(set_to_none=True)
-    total = sum(len(failed.responses) for failed in batches)
-    rows, losses = [], []
-    for failed in batches:
-        for i, old in enumerate(response_batches(failed)):
-            logprobs, _, mask = response_logprobs(
-                policy, [failed.prompts[i]], [failed.responses[i]]
-            )
-            now = TokenBatch(
-                logprobs, old.old_logprobs.to(logprobs), old.advantages.to(logprobs), mask
-            )
-            output = objective(now)
-            (output.loss / total).backward()
-            losses.append(output.loss.detach())
-            rows.append(
-                Row(
-                    prompt=failed.prompt_ids[i],
-                    tokens=len(failed.responses[i]),
-                    advantage=float(old.advantages),
-                    raw=float(token_log_ratio(now).detach().abs().max()),
-                    used=float(output.log_ratio.abs().max()),
-                    old=first_non_finite(old.old_logprobs),
-                    stored=first_non_finite(old.logprobs),
-                    recomputed=first_non_finite(logprobs),
-                    ratio=first_non_finite(output.log_ratio.exp()),
-                    loss=bool(output.loss.isfinite()),
-                )
-            )
-    named = list(policy.model.named_parameters())
-    return Replayed(
-        rows=rows,
-        loss=float(torch.stack(losses).mean()),
-        weights=[name for name, p in named if not is_finite(p)],
-        gradients=[name for name, p in named if p.grad is not None and not is_finite(p.grad)],
-    )
-
-
-def response_batches(failed: FailedBatch) -> Iterator[TokenBatch]:
-    """Each row of the stored batch as a batch [1, T_i] of its own."""
-    batch = failed.batch
-    for i, response in enumerate(failed.responses):
-        one, real = slice(i, i + 1), slice(len(response))
-        yield TokenBatch(
-            logprobs=batch.logprobs[one, real],
-            old_logprobs=batch.old_logprobs[one, real],
-            advantages=batch.advantages[one],
-            mask=batch.mask[one, real],
-        )
-
-
-def first_non_finite(values: Tensor) -> int | None:
-    """The place of the first NaN or infinity in values [1, T], None where there is none."""
-    places = (~values.isfinite()).flatten().nonzero()
-    return int(places[0]) if len(places) else None
-
-
-def is_finite(tensor: Tensor) -> bool:
-    """Whether a tensor, sharded or not, has finite values only."""
-    return bool(full(tensor).isfinite().all())
-
-
-def report(failure: Failure, replayed: Replayed) -> str:
-    """The replay as text: a table of responses, then the parameters that are not finite."""
-    names = [field.name for field in fields(Row)]
-    table = [names, *([cell(value) for value in astuple(row)] for row in replayed.rows)]
-    widths = [max(len(line[i]) for line in table) for i in range(len(names))]
-    lines = [f"step {failure.step}: the {failure.what} was not finite", ""]
-    lines += ["  ".join(v.rjust(w) for v, w in zip(line, widths, strict=True)) for line in table]
-    lines += ["", f"mean loss: {replayed.loss:.6g}"]
-    for what, found in (("weights", replayed.weights), ("gradient", replayed.gradients)):
-        lines.append(f"parameters with non-finite {what}: {len(found) or 'none'}")
-        lines += [f"  {name}" for name in found]
-    return "\n".join(lines)
-
-
-def cell(value: str | float | bool | None) -> str:
-    """A value of the table as text."""
-    if value is None:
-        return "-"
-    if isinstance(value, bool):
-        return "finite" if value else "NOT FINITE"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def run(experiment: Experiment, method: str, base: Path, failure: Failure) -> Replayed:
-    """Replay with the failure's weights, computed as the trainer does, but in one process.
-
-    Raises ValueError for weights that are not of the base policy's model.
-    """
-    train, chosen = experiment.train, experiment.methods[method]
-    torch.set_num_threads(train.threads)
-    on_gpu = train.gpus and torch.cuda.is_available()
-    ranks = Ranks(device=torch.device("cuda", 0)) if on_gpu else ALONE
-    policy = load_policy(base, longest=train.longest)
-    load_failed_weights(policy.model, failure)
-    policy = shard(policy, ranks, train.scoring)
-    return replay(policy, chosen.build(), failure.batches)
-
-
+@command
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(
@@ -181,19 +31,20 @@ def main() -> None:
     method_arguments(parser)
     parser.add_argument("--failure", type=Path, required=True, help="folder of the failure, read")
     args = parser.parse_args()
-    experiment = method_or_exit(args)
+    experiment = experiment_of(args)
+    from kpo.trainer.guards.failure import load_failure  # noqa: PLC0415
+    from kpo.trainer.replay import report, run  # noqa: PLC0415
+    from kpo.trainer.state.checkpoint import differences  # noqa: PLC0415
+
     try:
         failure = load_failure(args.failure)
     except FileNotFoundError as error:
         fail(f"--failure {args.failure}: no failure of a run is saved here ({error})")
-    try:
-        replayed = run(experiment, args.method, args.base, failure)
-    except ValueError as error:
-        fail(error)
+    replayed = run(experiment, args.method, args.base, failure)
     now = experiment.section("train", args.method)
     then = {key: value for key, value in failure.settings.items() if key in now}
     for line in differences(then, now):
-        sys.stderr.write(f"warning: the run had other settings: {line}\n")
+        warn(f"the run had other settings: {line}")
     print(report(failure, replayed))
 
 

@@ -8,167 +8,14 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
-import sys
 from pathlib import Path
 
-import torch
-import yaml
-
-from evals.grading.grader import Grader
-from kpo.common.allocator import keep_freed_memory
-from kpo.common.cli import fail, hold_or_exit, warn
-from kpo.common.files import put_in_place, write_jsonl, write_text
-from kpo.common.manifest import Manifest, trainer_code
-from kpo.common.seeding import ask_for_determinism
-from kpo.config.builds import BuildError, check_builds
-from kpo.config.cli import method_arguments, method_or_exit
-from kpo.config.experiment import Experiment
-from kpo.config.train import Train
-from kpo.distributed.ranks import Ranks, RanksError, join
-from kpo.distributed.sharding import needs_sharding, save_sharded, shard
-from kpo.model.files import ModelError
-from kpo.model.layers import recompute
-from kpo.model.loading import load_policy
-from kpo.model.policy import Policy, weights_hash
-from kpo.noise_floor import noise_of
-from kpo.objective_check import ObjectiveError, check_methods
-from kpo.rollout.engine import RolloutEngine
-from kpo.rollout.factory import make_engine
-from kpo.tasks.problems import DataError
-from kpo.tasks.prompts import FORCED_THINKING, PROTOCOLS
-from kpo.tasks.training_set import training_set
-from kpo.trainer.guards.failure import NonFiniteError
-from kpo.trainer.guards.learning import record, stood_still
-from kpo.trainer.guards.preemption import leave_on_sigterm
-from kpo.trainer.guards.rollout_checks import LogprobMismatchError
-from kpo.trainer.log import RunLog
-from kpo.trainer.loop import Trainer
-from kpo.trainer.prompts import load_prompts
-from kpo.trainer.state.checkpoint import CheckpointError, Checkpoints
-
-GRADING_WORKERS = 2
+from kpo.common.cli import command
+from kpo.common.lock import hold
+from kpo.config.cli import experiment_of, method_arguments
 
 
-def prepare(train: Train, base: Path, policy: Policy, ranks: Ranks) -> tuple[Policy, RolloutEngine]:
-    """The loaded policy as it is trained, and the engine that samples from it."""
-    engine = make_engine(
-        train.engine,
-        base,
-        max_tokens=train.longest,
-        dtype=train.dtype,
-        device=ranks.device,
-        gpu_memory=train.gpu_memory if train.gpus else None,
-        sleep=True,
-        policy=None if needs_sharding(ranks.size, train.dtype) else policy,
-    )
-    policy = shard(policy, ranks, train.scoring)
-    if train.activation_checkpointing:
-        recompute(policy.model)
-    return policy, engine
-
-
-def run(
-    experiment: Experiment, method: str, seed: int, base: Path, problems: Path | None, out: Path
-) -> None:
-    """Train and write the run's folder; its files appear when the run is complete.
-
-    A run that was interrupted goes on from its newest checkpoint.
-    """
-    train, limits = experiment.train, experiment.grading
-    torch.set_num_threads(train.threads)
-    keep_freed_memory()
-    if train.deterministic:
-        ask_for_determinism()
-    ranks = join(gpus=train.gpus, ranks=train.ranks, stall_s=train.stall_s)
-    shared = experiment.section("train")
-    settings = {**experiment.section("train", method), "seed": seed}
-    manifest, code = Manifest.start(experiment.experiment, settings), trainer_code()
-    stored = needs_sharding(ranks.size, train.scoring)  # sharding widens layer by layer
-    policy = load_policy(
-        base, dtype="auto" if stored else "float32", device=ranks.device, longest=train.longest
-    )
-    policy.model.to("cpu")  # the engine takes its memory first, then the weights, layer by layer
-    torch.cuda.empty_cache()
-    trained_on = load_prompts(experiment, policy, training_set(experiment, problems))
-    prompts = trained_on.prompts
-    if ranks.is_main:
-        sys.stderr.write(f"{trained_on.sentence()}\n")
-    protocol = PROTOCOLS[experiment.prompt]
-    inputs = {
-        "base": ranks.gather(weights_hash(base) if ranks.is_main else None)[0],
-        "data": trained_on.content,
-        "prompt": protocol.identity(policy.tokenizer, [prompt.tokens for prompt in prompts]),
-    }
-    if ranks.is_main and protocol.forces_thinking(policy.tokenizer):
-        warn(FORCED_THINKING)
-    policy, engine = prepare(train, base, policy, ranks)
-    partial = out / ".partial"
-    if ranks.is_main:
-        shutil.rmtree(partial, ignore_errors=True)
-    with (
-        Grader(
-            workers=GRADING_WORKERS,
-            timeout_s=limits.timeout_s,
-            memory_mb=limits.memory_mb,
-            answers=protocol.answers,
-            rule=limits.rule,
-            ready=1,
-        ) as grader,
-        RunLog(partial if ranks.is_main else None) as log,
-    ):
-        Trainer(
-            policy=policy,
-            objective=experiment.methods[method].build(),
-            engine=engine,
-            reward=grader.grade,
-            prompts=prompts,
-            config=train,
-            seed=seed,
-            log=log,
-            checkpoints=Checkpoints(
-                out / ".checkpoints", {**settings, "inputs": inputs}, ranks=ranks
-            ),
-            ranks=ranks,
-        ).train()
-    save_sharded(policy, partial / "model", ranks, train.dtype)
-    if not ranks.is_main:
-        return
-    learning = record(partial / "metrics.jsonl", base, partial / "model")
-    if sentence := stood_still(learning):
-        warn(f"this run learnt nothing: {sentence}")
-    write_jsonl(partial / "dropped.jsonl", (drop.row() for drop in trained_on.overlong))
-    write_text(partial / "config.yaml", yaml.safe_dump(settings, sort_keys=False))
-    manifest.finish(
-        partial / "manifest.json",
-        method=method,
-        seed=seed,
-        **inputs,
-        weights=weights_hash(partial / "model"),
-        learning=learning,
-        noise=noise_of(partial / "metrics.jsonl"),
-        settings=shared,
-        code=code,
-        training_set=trained_on.record,
-        engine=engine.describe(),
-        processes=ranks.size,
-    )
-    move_into_place(partial, out)
-    shutil.rmtree(out / ".checkpoints", ignore_errors=True)
-
-
-def move_into_place(partial: Path, out: Path) -> None:
-    """Move finished files to their declared names, the manifest last.
-
-    An older manifest goes first, so that none ever stands beside another run's files; until the new
-    one is there, the run is unfinished, and its checkpoints are still beside it.
-    """
-    (out / "manifest.json").unlink(missing_ok=True)
-    for path in sorted(partial.iterdir(), key=lambda path: path.name == "manifest.json"):
-        put_in_place(path, out / path.name)
-    partial.rmdir()
-
-
+@command
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(
@@ -187,28 +34,15 @@ def main() -> None:
     )
     parser.add_argument("--out", type=Path, required=True, help="folder of the run, written")
     args = parser.parse_args()
-    experiment = method_or_exit(args)
-    try:
-        check_methods({args.method: experiment.methods[args.method].build()})
-    except ObjectiveError as error:
-        fail(f"{args.config}: {error}")
+    experiment = experiment_of(args)
     if int(os.environ.get("RANK", "0")) == 0:  # the other ranks wait for this one
-        hold_or_exit(args.out)
+        hold(args.out)
     args.out.mkdir(parents=True, exist_ok=True)
+    from kpo.trainer.guards.preemption import leave_on_sigterm  # noqa: PLC0415
+    from kpo.trainer.run import run  # noqa: PLC0415
+
     leave_on_sigterm()  # while the trainer works, it has a checkpoint to write first
-    try:
-        check_builds(experiment)
-        run(experiment, args.method, args.seed, args.base, args.problems, args.out)
-    except (
-        BuildError,
-        DataError,
-        ModelError,
-        RanksError,
-        CheckpointError,
-        NonFiniteError,
-        LogprobMismatchError,
-    ) as error:
-        fail(error)
+    run(experiment, args.method, args.seed, args.base, args.problems, args.out)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from evals.grading.pool import Reply, Request, WorkerPool
 from evals.grading.respell import clean
 from evals.grading.rules import DEFAULT, RULES
 from evals.grading.statuses import Status
+from kpo.common.cli import UserError
 
 # The longest gold of the six benchmarks has 210 characters and nests 5 deep. Longer boxes hold
 # essays or digits by the thousand (Python itself refuses to read an integer of more than 4,300),
@@ -71,7 +72,7 @@ class Grader:
         ready: int = 0,
     ) -> None:
         if rule not in RULES:
-            raise ValueError(f"rule must be one of {', '.join(RULES)}, got {rule!r}")
+            raise UserError(f"rule must be one of {', '.join(RULES)}, got {rule!r}")
         self.rule, self._others = rule, [name for name in RULES if beside and name != rule]
         self._extract = EXTRACTORS[answers]
         self._pool = WorkerPool(

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self
 
 from evals.grading.rules import DEFAULT
+from kpo.common.cli import UserError
 
 START_LIMIT_S = 120.0  # for a worker's imports, on a busy machine
 START_ATTEMPTS = 3  # workers that may die in a row before one was ready
@@ -121,7 +122,7 @@ class WorkerPool:
 
     def __init__(self, *, workers: int, timeout_s: float, memory_mb: int, ready: int = 0) -> None:
         if workers < 1 or timeout_s <= 0 or memory_mb < 1:
-            raise ValueError(
+            raise UserError(
                 "workers, timeout_s and memory_mb must be positive, "
                 f"got {workers}, {timeout_s} and {memory_mb}"
             )

@@ -19,6 +19,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from kpo.common.cli import UserError
+
 if TYPE_CHECKING:  # slow to import, for who only takes samples as they are
     from kpo.rollout.engine import Response, RolloutEngine, Sampling
 
@@ -27,7 +29,7 @@ CHECKED = 8
 """Repeated responses of a call whose probability is asked for, those with the most tokens first."""
 
 
-class RepeatError(RuntimeError):
+class RepeatError(UserError):
     """Samples repeat beyond chance; the message names the problem."""
 
 

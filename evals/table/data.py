@@ -10,6 +10,7 @@ from typing import Any
 
 from evals.metrics import Floats
 from evals.statistics.differences import LEVEL
+from kpo.common.cli import UserError
 from kpo.config.experiment import Experiment
 from kpo.objective import Role
 
@@ -19,7 +20,7 @@ Tally = Counter[str]
 """Counts of a benchmark's responses: see `evals.table.runs.tally`."""
 
 
-class TableError(ValueError):
+class TableError(UserError):
     """There can be no table; the message is one sentence that names the file."""
 
 

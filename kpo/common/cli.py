@@ -3,10 +3,32 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
-from typing import NoReturn
+from collections.abc import Callable
+from functools import wraps
+from typing import NoReturn, ParamSpec, TypeVar
 
-from kpo.common.lock import HeldError, hold
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class UserError(ValueError):
+    """What a user can mend; the message is a sentence for whoever started the command."""
+
+
+def command(main: Callable[P, R]) -> Callable[P, R]:
+    """The command line `main`, in which a UserError is its sentence on stderr and exit code 2.
+
+    What takes long to import, it imports when its arguments are read: `--help` comes at once.
+    """
+
+    @wraps(main)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return main(*args, **kwargs)
+        except UserError as error:
+            fail(error)
+
+    return run
 
 
 def fail(message: object) -> NoReturn:
@@ -18,11 +40,3 @@ def fail(message: object) -> NoReturn:
 def warn(message: object) -> None:
     """One message on stderr."""
     sys.stderr.write(f"warning: {message}\n")
-
-
-def hold_or_exit(path: Path) -> None:
-    """Be the only process that makes `path`; else a sentence on stderr and exit code 2."""
-    try:
-        hold(path)
-    except HeldError as error:
-        fail(error)

@@ -12,11 +12,13 @@ from datetime import UTC, datetime
 from io import TextIOWrapper
 from pathlib import Path
 
+from kpo.common.cli import UserError
+
 _HELD: list[TextIOWrapper] = []
 """Open until the process ends, as closing a lock file gives the lock away."""
 
 
-class HeldError(RuntimeError):
+class HeldError(UserError):
     """Another process makes the same thing; the message says which."""
 
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 from importlib.metadata import PackageNotFoundError, version
 from typing import Literal
 
-import torch
-
+from kpo.common.cli import UserError
 from kpo.config.evaluate import Evaluate
 from kpo.config.experiment import Experiment
 from kpo.config.train import Train
 
 
-class BuildError(RuntimeError):
+class BuildError(UserError):
     """An environment that is built for other devices than the experiment asks for."""
 
 
@@ -34,6 +33,8 @@ def check_builds(experiment: Experiment) -> None:
 
 
 def _check(section: str, settings: Train | Evaluate) -> None:
+    import torch  # noqa: PLC0415 - not by what only reads arguments
+
     if settings.gpus and torch.version.cuda is None:
         raise BuildError(
             f"{section}.gpus is {settings.gpus}, but torch here is the CPU build: set up the"

@@ -5,21 +5,13 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from kpo.common.cli import fail
-from kpo.config.experiment import ConfigError, Experiment, load_experiment
+from kpo.common.cli import UserError
+from kpo.config.experiment import Experiment, load_experiment
 
 
 def experiment_argument(parser: argparse.ArgumentParser) -> None:
     """Add --config."""
     parser.add_argument("--config", required=True, help="experiment file (YAML), read")
-
-
-def load_or_exit(path: str) -> Experiment:
-    """The experiment, or its faults on stderr and exit code 2."""
-    try:
-        return load_experiment(path)
-    except ConfigError as error:
-        fail(error)
 
 
 def method_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,11 +21,12 @@ def method_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--base", type=Path, required=True, help="folder of the base policy, read")
 
 
-def method_or_exit(args: argparse.Namespace) -> Experiment:
-    """The experiment that `method_arguments` name; what is wrong with them, and exit code 2."""
-    experiment = load_or_exit(args.config)
+def experiment_of(args: argparse.Namespace) -> Experiment:
+    """The experiment that `method_arguments` name. Raises UserError for what is not there."""
+    experiment = load_experiment(args.config)
     if args.method not in experiment.methods:
-        fail(f"{args.config}: no method {args.method!r}; there is {', '.join(experiment.methods)}")
+        there = ", ".join(experiment.methods)
+        raise UserError(f"{args.config}: no method {args.method!r}; there is {there}")
     if not args.base.is_dir():
-        fail(f"--base {args.base}: no such folder")
+        raise UserError(f"--base {args.base}: no such folder")
     return experiment

@@ -9,8 +9,10 @@ from typing import Any, get_args, get_origin
 import yaml
 from pydantic import BaseModel
 
+from kpo.common.cli import UserError
 
-class ConfigError(ValueError):
+
+class ConfigError(UserError):
     """The experiment file is wrong; the message is meant for the person who wrote it."""
 
 

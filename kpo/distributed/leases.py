@@ -18,13 +18,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from kpo.common.cli import UserError
+
 VISIBLE, ORDER, LEASE = "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "KPO_DEVICE_LEASE"
 LOCKS = Path(f"/tmp/kpo-gpus-{os.getuid()}")
 """The same for all of a user's jobs on a machine, which $TMPDIR need not be."""
 POLL_S = 0.5
 
 
-class DevicesError(RuntimeError):
+class DevicesError(UserError):
     """The GPUs that a job asks for are not there, or cannot be leased."""
 
 

@@ -17,13 +17,14 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from kpo.common.cli import UserError
 from kpo.distributed.leases import hold_lease
 
 T = TypeVar("T")
 TIMEOUT_GRACE_S = 60.0
 
 
-class RanksError(RuntimeError):
+class RanksError(UserError):
     """The processes or devices that an experiment asks for are not there."""
 
 

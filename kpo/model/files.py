@@ -10,8 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from kpo.common.cli import UserError
 
-class ModelError(ValueError):
+
+class ModelError(UserError):
     """A model that cannot be had, or that this code would not compute as its own does."""
 
 

@@ -11,12 +11,13 @@ from typing import Any
 import torch
 from torch.utils.benchmark import Timer
 
+from kpo.common.cli import UserError
 from kpo.config.evaluate import Evaluate
 from kpo.config.experiment import Experiment
 from kpo.config.train import Train
 
 
-class MachineError(RuntimeError):
+class MachineError(UserError):
     """This machine does not have the GPUs that the experiment asks for."""
 
 

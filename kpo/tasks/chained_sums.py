@@ -26,6 +26,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kpo.common.cli import command
 from kpo.common.files import write_text
 from kpo.common.seeding import derive_seed
 
@@ -129,9 +130,11 @@ def _draw_from(rng: random.Random, tiers: list[str], held_out: bool) -> Sum:
     return draw(rng, tier, held_out=held_out)
 
 
+@command
 def main() -> None:
     """Command line."""
-    from kpo.config.cli import experiment_argument, load_or_exit  # noqa: PLC0415
+    from kpo.config.cli import experiment_argument  # noqa: PLC0415
+    from kpo.config.experiment import load_experiment  # noqa: PLC0415
 
     parser = argparse.ArgumentParser(
         prog="python -m kpo.tasks.chained_sums",
@@ -141,7 +144,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder to write into")
     parser.add_argument("--sets", nargs="+", choices=SETS, default=SETS, help="default: all")
     args = parser.parse_args()
-    experiment = load_or_exit(args.config)
+    experiment = load_experiment(args.config)
     if experiment.task is None:
         parser.error(f"{args.config} has no task section")
     write_problems(experiment.task, args.out, args.sets)

@@ -20,10 +20,10 @@ from tqdm import tqdm
 
 from evals.grading.golds import normalise_gold
 from evals.grading.grader import Grader
-from kpo.common.cli import fail
+from kpo.common.cli import command, fail
 from kpo.common.files import atomic_folder, write_json, write_jsonl, write_text
-from kpo.config.cli import experiment_argument, load_or_exit
-from kpo.config.experiment import Experiment
+from kpo.config.cli import experiment_argument
+from kpo.config.experiment import Experiment, load_experiment
 from kpo.tasks.datasets.cleaning import Drop, clean, count
 from kpo.tasks.datasets.similarity import NGRAM, SHARE, Overlap
 from kpo.tasks.problems import (
@@ -157,6 +157,7 @@ def _read(experiment: Experiment, folder: Path) -> TrainingSet:
     return TrainingSet(problems, record, [])
 
 
+@command
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(
@@ -170,13 +171,10 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2, help="processes that check golds")
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     args = parser.parse_args()
-    experiment = load_or_exit(args.config)
+    experiment = load_experiment(args.config)
     if experiment.task is not None:
         fail(f"{args.config}: the task makes its own problems, which need no cleaning")
-    try:
-        found = training_set(experiment, None, workers=args.workers, progress=True)
-    except DataError as error:
-        fail(error)
+    found = training_set(experiment, None, workers=args.workers, progress=True)
     write(found, args.out)
     sys.stderr.write(f"{found.sentence()}\n")
 

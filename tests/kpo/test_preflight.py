@@ -10,7 +10,8 @@ import torch
 from transformers import AutoConfig
 
 from kpo.planning.plan import Plan
-from kpo.preflight import duration, main, report
+from kpo.planning.report import duration, report
+from kpo.preflight import main
 from tests.kpo.planning.planned import plan
 
 CONFIGS = Path("workflow/config")

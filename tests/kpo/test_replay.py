@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from kpo import replay as module
+from kpo import replay as program
 from kpo.config.experiment import load_experiment
 from kpo.model.policy import Policy, response_logprobs, save_model
 from kpo.objective import Objective, TokenBatch
 from kpo.registry import make_objective
-from kpo.replay import replay
+from kpo.trainer import replay as module
 from kpo.trainer.guards.failure import FailedBatch, save_failure
+from kpo.trainer.replay import replay
 from tests.kpo.models import tiny_policy
 
 CONFIG = "workflow/config/tiny.yaml"
@@ -131,7 +132,7 @@ def test_the_batches_of_all_ranks_are_one() -> None:
 def command(monkeypatch: pytest.MonkeyPatch, base: Path, failure: Path) -> None:
     arguments = ["--config", CONFIG, "--method", "grpo", "--base", str(base)]
     monkeypatch.setattr(sys, "argv", ["replay", *arguments, "--failure", str(failure)])
-    module.main()
+    program.main()
 
 
 def test_the_command_prints_the_table(

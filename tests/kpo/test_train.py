@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from kpo import train
 from kpo.common.manifest import trainer_code
 from kpo.config.experiment import Experiment
 from kpo.config.train import Train
 from kpo.model.policy import save_model, weights_hash
+from kpo.trainer import run as train
 from kpo.trainer.state.checkpoint import CheckpointError
 from tests.kpo.models import tiny_policy
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from kpo.common.files import atomic_folder, write_text
-from kpo.train import move_into_place
+from kpo.trainer.run import move_into_place
 from tests.kpo.trainer.checkpointed import Run
 
 

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from kpo.common.cli import UserError
+
 ENDINGS = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
 _SHARD = re.compile(r"-(\d{4,})-of-(\d{4,})$")
 _OTHER_KINDS = {  # by their first bytes
@@ -24,7 +26,7 @@ _WANTED = "wanted is JSONL, JSON or CSV in UTF-8, or Parquet"
 csv.field_size_limit(2**30)
 
 
-class DataError(ValueError):
+class DataError(UserError):
     """A data set cannot be used; the message names the file or the hub id, and the row."""
 
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from safetensors.torch import load_file, save_file
 
+from kpo.common.cli import UserError
 from kpo.common.files import put_in_place, write_json
 from kpo.common.values import read_values, write_values
 from kpo.distributed.ranks import ALONE, Ranks
@@ -28,7 +29,7 @@ NAMED = 8
 """Prompts that an error names; all of them are in the saved batch."""
 
 
-class NonFiniteError(RuntimeError):
+class NonFiniteError(UserError):
     """A loss, gradient or ratio is NaN or infinite; says where, and how to look at it."""
 
     def __init__(self, step: int, what: str, prompt_ids: Sequence[str], saved: Path) -> None:
@@ -113,11 +114,11 @@ def load_failure(folder: Path) -> Failure:
 
 
 def load_failed_weights(model: Any, failure: Failure) -> None:
-    """Give a model, not sharded yet, the failure's weights. Raises ValueError if it has others."""
+    """Give a model, not sharded yet, the failure's weights. Raises UserError if it has others."""
     weights = load_file(failure.folder / "weights.safetensors")
     own = dict(model.named_parameters())
     theirs = {name: list(weight.shape) for name, weight in weights.items()}
     if theirs != {name: list(parameter.shape) for name, parameter in own.items()}:
-        raise ValueError(f"{failure.folder}: its weights are of another model than the base policy")
+        raise UserError(f"{failure.folder}: its weights are of another model than the base policy")
     for name, weight in weights.items():
         own[name].data.copy_(weight)

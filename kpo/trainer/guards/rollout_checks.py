@@ -5,12 +5,13 @@ from __future__ import annotations
 import torch
 
 from evals.grading.statuses import FAILURES
+from kpo.common.cli import UserError
 from kpo.config.train import Train
 from kpo.model.agreement import MAX_MISMATCH, MEAN_MISMATCH, excess
 from kpo.trainer.batch import Rollouts
 
 
-class LogprobMismatchError(RuntimeError):
+class LogprobMismatchError(UserError):
     """The rollout engine does not sample from the trainer's policy."""
 
 

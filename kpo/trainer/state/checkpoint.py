@@ -33,6 +33,7 @@ from torch.distributed.checkpoint.hf_storage import (
 from torch.distributed.checkpoint.state_dict_loader import load as dcp_load
 from torch.distributed.checkpoint.state_dict_saver import save as dcp_save
 
+from kpo.common.cli import UserError
 from kpo.common.files import put_in_place, sha256_file, take_back, write_json
 from kpo.common.values import read_values, write_values
 from kpo.distributed.ranks import ALONE, Ranks
@@ -44,7 +45,7 @@ FILE_BYTES = 2 << 30
 """Tensors of about this size go into one file, as each file is put together in memory."""
 
 
-class CheckpointError(ValueError):
+class CheckpointError(UserError):
     """A checkpoint that cannot be gone on from; the message says what to do."""
 
 
