@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 
-import torch
-
 
 def derive_seed(*parts: int | str) -> int:
     """A seed in [0, 2^62) that depends on every part."""
@@ -23,5 +21,7 @@ def ask_for_determinism() -> None:
     which is deterministic for one set of ranks and links, and vLLM, whose samples may depend on
     which requests it reads together.
     """
+    import torch  # noqa: PLC0415 - seeds do without
+
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True)
