@@ -116,8 +116,6 @@ def make_base(experiment: Experiment, out: Path) -> None:
     It is read back as training reads it, which refuses a model that cannot be trained.
     The hash of the model's files goes into `<out>.sha256`, which tells whether it is another.
     """
-    check_methods({name: method.build() for name, method in experiment.methods.items()})
-    check_builds(experiment)
     torch.set_num_threads(experiment.train.threads)
     keep_freed_memory()
     manifest = Manifest.start(experiment.experiment, experiment.section("base"))
@@ -159,6 +157,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     args = parser.parse_args()
     experiment = load_experiment(args.config)
+    check_methods({name: method.build() for name, method in experiment.methods.items()})
+    check_builds(experiment)
     hold(args.out)
     make_base(experiment, args.out)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from kpo.common.cli import command
 from kpo.common.lock import hold
+from kpo.config.builds import check_builds
 from kpo.config.cli import experiment_of, method_arguments
 
 
@@ -35,12 +36,15 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder of the run, written")
     args = parser.parse_args()
     experiment = experiment_of(args)
-    if int(os.environ.get("RANK", "0")) == 0:  # the other ranks wait for this one
-        hold(args.out)
-    args.out.mkdir(parents=True, exist_ok=True)
+    from kpo.objective_check import check_methods  # noqa: PLC0415
     from kpo.trainer.guards.preemption import leave_on_sigterm  # noqa: PLC0415
     from kpo.trainer.run import run  # noqa: PLC0415
 
+    check_methods({args.method: experiment.methods[args.method].build()})
+    check_builds(experiment)
+    if int(os.environ.get("RANK", "0")) == 0:  # the other ranks wait for this one
+        hold(args.out)
+    args.out.mkdir(parents=True, exist_ok=True)
     leave_on_sigterm()  # while the trainer works, it has a checkpoint to write first
     run(experiment, args.method, args.seed, args.base, args.problems, args.out)
 

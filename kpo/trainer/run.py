@@ -15,7 +15,6 @@ from kpo.common.cli import warn
 from kpo.common.files import put_in_place, write_jsonl, write_text
 from kpo.common.manifest import Manifest, trainer_code
 from kpo.common.seeding import ask_for_determinism
-from kpo.config.builds import check_builds
 from kpo.config.experiment import Experiment
 from kpo.config.train import Train
 from kpo.distributed.ranks import Ranks, join
@@ -24,7 +23,6 @@ from kpo.model.layers import recompute
 from kpo.model.loading import load_policy
 from kpo.model.policy import Policy, weights_hash
 from kpo.noise_floor import noise_of
-from kpo.objective_check import check_methods
 from kpo.rollout.engine import RolloutEngine
 from kpo.rollout.factory import make_engine
 from kpo.tasks.prompts import FORCED_THINKING, PROTOCOLS
@@ -64,8 +62,6 @@ def run(
     A run that was interrupted goes on from its newest checkpoint.
     """
     train, limits = experiment.train, experiment.grading
-    check_methods({method: experiment.methods[method].build()})
-    check_builds(experiment)
     torch.set_num_threads(train.threads)
     keep_freed_memory()
     if train.deterministic:
