@@ -93,7 +93,8 @@ def test_bad_lines_are_named_and_nothing_is_written(
 ) -> None:
     monkeypatch.setattr("evals.grading.pool.subprocess.Popen", None)  # no worker may start
     samples = write(tmp_path / "samples.jsonl", [row(0, "1/2", boxed("0.5")), line])
-    assert main(["--samples", str(samples), "--out", str(tmp_path / "out")]) == 2
+    with pytest.raises(SystemExit, match="2"):
+        main(["--samples", str(samples), "--out", str(tmp_path / "out")])
     message = capsys.readouterr().err
     assert f"{samples}, line 2" in message
     assert BAD_LINES[line] in message
@@ -102,7 +103,8 @@ def test_bad_lines_are_named_and_nothing_is_written(
 
 
 def test_a_file_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--samples", str(tmp_path / "no"), "--out", str(tmp_path / "out")]) == 2
+    with pytest.raises(SystemExit, match="2"):
+        main(["--samples", str(tmp_path / "no"), "--out", str(tmp_path / "out")])
     assert "cannot be read" in capsys.readouterr().err
 
 

@@ -254,7 +254,8 @@ def test_a_sample_without_a_grade(
 ) -> None:
     lines = stored[1].read_text().splitlines(keepends=True)
     stored[1].write_text("".join(lines[1:]))
-    assert main(arguments(stored, tmp_path / "out")) == 2
+    with pytest.raises(SystemExit, match="2"):
+        main(arguments(stored, tmp_path / "out"))
     message = capsys.readouterr().err
     assert "1 samples have no grade and 0 grades no sample" in message
     assert "sample 0 of math500 math500/0" in message
@@ -265,7 +266,8 @@ def test_a_grade_cut_in_half(
     stored: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     stored[1].write_text(stored[1].read_text()[:-30])
-    assert main(arguments(stored, tmp_path / "out")) == 2
+    with pytest.raises(SystemExit, match="2"):
+        main(arguments(stored, tmp_path / "out"))
     assert f"{stored[1]}, line 8 is not a whole JSON object" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
