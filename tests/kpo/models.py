@@ -81,6 +81,23 @@ def tiny_policy(family: str = "qwen3", seed: int = 0) -> Policy:
     return Policy(model, tokenizer, frozenset([tokenizer.eos_token_id]))
 
 
+def unusual_policy(family: str, *, tied: bool = False) -> Policy:
+    """Nothing at its default: random gains of norms, a large epsilon, tied or not, two ends."""
+    usual = tiny_policy(family)
+    config = usual.model.config
+    config.tie_word_embeddings = tied
+    config.rms_norm_eps = 1e-2
+    torch.manual_seed(1)
+    model = type(usual.model)(config)
+    for name, parameter in model.named_parameters():
+        if name.endswith("bias"):
+            torch.nn.init.normal_(parameter, std=0.3)
+        elif parameter.ndim == 1:
+            torch.nn.init.uniform_(parameter, 0.5, 2.0)
+    model.generation_config.eos_token_id = [*usual.eos, 7]  # which its configuration does not say
+    return Policy(model, usual.tokenizer, frozenset([*usual.eos, 7]))
+
+
 def edit(path: Path, **changes: Any) -> None:
     """Change entries of a JSON file."""
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))

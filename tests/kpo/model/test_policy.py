@@ -171,6 +171,20 @@ def test_the_hash_is_of_the_weights_alone(model: Path, saved: Path, tmp_path: Pa
     assert weights_hash(tmp_path / "other") != weights_hash(saved)
 
 
+def test_the_hash_is_of_every_file(tmp_path: Path) -> None:
+    policy = tiny_policy()
+    policy.model.save_pretrained(tmp_path, max_shard_size="20KB")
+    files = sorted(tmp_path.glob("*.safetensors"))
+    assert len(files) > 2
+    before = weights_hash(tmp_path)
+    for file in files:
+        content = file.read_bytes()
+        file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+        assert weights_hash(tmp_path) != before
+        file.write_bytes(content)
+    assert weights_hash(tmp_path) == before
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_gpu_that_is_not_there() -> None:
     assert pick_device(0) == torch.device("cpu")
