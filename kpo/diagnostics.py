@@ -38,12 +38,11 @@ class RatioStatistics:
         """Add a micro-batch with the log-ratio [B, T] that the objective used."""
         mask = batch.mask.bool()
         z = token_log_ratio(batch).detach()
-        shuffled = self._shuffle(batch)
         for name, values in (("raw", z), ("used", log_ratio)):
             self.tokens[name].append(values[mask].cpu())
             self._count(f"switch_{name}", direction_switches(values, mask))
             self._count(f"switch_large_{name}", direction_switches(values, mask, LARGE))
-        control = objective(shuffled).log_ratio
+        control = objective(self._shuffle(batch)).log_ratio
         self._count("switch_shuffled_used", direction_switches(control, mask))
 
     def copy(self) -> RatioStatistics:
@@ -73,8 +72,7 @@ class RatioStatistics:
         return result
 
     def _count(self, name: str, pair: Tensor) -> None:
-        pair = pair.cpu()
-        self.switches[name] = self.switches[name] + pair if name in self.switches else pair
+        self.switches[name] = self.switches.get(name, 0) + pair.cpu()
 
     def _shuffle(self, batch: TokenBatch) -> TokenBatch:
         """The same responses with their tokens in random order."""

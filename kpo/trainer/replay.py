@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from kpo.distributed.ranks import ALONE, Ranks
 from kpo.distributed.sharding import full, shard
 from kpo.model.loading import load_policy
 from kpo.model.policy import Policy, response_logprobs
-from kpo.objective import Objective, TokenBatch, token_log_ratio
+from kpo.objective import Objective, TokenBatch, denominator, token_log_ratio
 from kpo.trainer.guards.failure import FailedBatch, Failure, load_failed_weights
 
 
@@ -57,19 +57,17 @@ class Replayed:
 def replay(policy: Policy, objective: Objective, batches: Sequence[FailedBatch]) -> Replayed:
     """Recompute log-probs, loss and gradient of every response, one after the other."""
     policy.model.zero_grad(set_to_none=True)
-    total = sum(len(failed.responses) for failed in batches)
-    rows, losses = [], []
+    total = denominator(objective, (len(tokens) for each in batches for tokens in each.responses))
+    rows, loss = [], 0.0
     for failed in batches:
         for i, old in enumerate(response_batches(failed)):
-            logprobs, _, mask = response_logprobs(
-                policy, [failed.prompts[i]], [failed.responses[i]]
-            )
-            now = TokenBatch(
-                logprobs, old.old_logprobs.to(logprobs), old.advantages.to(logprobs), mask
-            )
+            sequences = [failed.prompts[i]], [failed.responses[i]]
+            logprobs, _, mask = response_logprobs(policy, *sequences)
+            of_old, advantages = old.old_logprobs.to(logprobs), old.advantages.to(logprobs)
+            now = TokenBatch(logprobs, of_old, advantages, mask)
             output = objective(now)
             (output.loss / total).backward()
-            losses.append(output.loss.detach())
+            loss += output.loss.item() / total
             rows.append(
                 Row(
                     prompt=failed.prompt_ids[i],
@@ -84,26 +82,18 @@ def replay(policy: Policy, objective: Objective, batches: Sequence[FailedBatch])
                     loss=bool(output.loss.isfinite()),
                 )
             )
-    named = list(policy.model.named_parameters())
-    return Replayed(
-        rows=rows,
-        loss=float(torch.stack(losses).mean()),
-        weights=[name for name, p in named if not is_finite(p)],
-        gradients=[name for name, p in named if p.grad is not None and not is_finite(p.grad)],
-    )
+    weights = dict(policy.model.named_parameters())
+    gradients = {name: p.grad for name, p in weights.items() if p.grad is not None}
+    return Replayed(rows, loss, non_finite(weights), non_finite(gradients))
 
 
 def response_batches(failed: FailedBatch) -> Iterator[TokenBatch]:
     """Each row of the stored batch as a batch [1, T_i] of its own."""
     batch = failed.batch
     for i, response in enumerate(failed.responses):
-        one, real = slice(i, i + 1), slice(len(response))
-        yield TokenBatch(
-            logprobs=batch.logprobs[one, real],
-            old_logprobs=batch.old_logprobs[one, real],
-            advantages=batch.advantages[one],
-            mask=batch.mask[one, real],
-        )
+        place = slice(i, i + 1), slice(len(response))
+        per_token = (batch.logprobs[place], batch.old_logprobs[place])
+        yield TokenBatch(*per_token, batch.advantages[i : i + 1], batch.mask[place])
 
 
 def first_non_finite(values: Tensor) -> int | None:
@@ -112,18 +102,18 @@ def first_non_finite(values: Tensor) -> int | None:
     return int(places[0]) if len(places) else None
 
 
-def is_finite(tensor: Tensor) -> bool:
-    """Whether a tensor, sharded or not, has finite values only."""
-    return bool(full(tensor).isfinite().all())
+def non_finite(tensors: Mapping[str, Tensor]) -> list[str]:
+    """Names of the tensors, sharded or not, that hold NaN or infinity."""
+    return [name for name, tensor in tensors.items() if not full(tensor).isfinite().all()]
 
 
 def report(failure: Failure, replayed: Replayed) -> str:
     """The replay as text: a table of responses, then the parameters that are not finite."""
-    names = [field.name for field in fields(Row)]
-    table = [names, *([cell(value) for value in astuple(row)] for row in replayed.rows)]
-    widths = [max(len(line[i]) for line in table) for i in range(len(names))]
+    table = [[field.name for field in fields(Row)]]
+    table += [[cell(value) for value in astuple(row)] for row in replayed.rows]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     lines = [f"step {failure.step}: the {failure.what} was not finite", ""]
-    lines += ["  ".join(v.rjust(w) for v, w in zip(line, widths, strict=True)) for line in table]
+    lines += ["  ".join(map(str.rjust, line, widths)) for line in table]
     lines += ["", f"mean loss: {replayed.loss:.6g}"]
     for what, found in (("weights", replayed.weights), ("gradient", replayed.gradients)):
         lines.append(f"parameters with non-finite {what}: {len(found) or 'none'}")
