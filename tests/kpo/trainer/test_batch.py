@@ -46,6 +46,15 @@ def test_the_order_depends_on_the_seed_and_not_on_what_was_asked_before() -> Non
     assert PromptOrder(many, 4, seed=1).batch(0) != forward[0]
 
 
+def test_the_order_is_that_of_earlier_runs() -> None:
+    """Another one would make other results of the same seed."""
+    order = PromptOrder([Prompt(str(i), [1], "") for i in range(10)], 10, seed=3)
+    assert ["".join(prompt.id for prompt in order.batch(step)) for step in range(2)] == [
+        "8960734152",
+        "3974250681",
+    ]
+
+
 # Micro-batches
 
 
