@@ -14,6 +14,7 @@ from kpo.trainer.batch import (
     Prompt,
     PromptOrder,
     compute_rewards,
+    make_rollouts,
     micro_batches,
     mini_batches,
     old_logprobs,
@@ -89,6 +90,18 @@ def test_micro_batches_are_full_and_keep_groups_together() -> None:
 
 def test_a_row_above_the_budget_stands_alone() -> None:
     assert micro_batches(LONG, MADE, [0, 1, 2], 50) == [[0], [1], [2]]
+
+
+def test_a_micro_batch_may_fill_the_budget_and_a_prompt_counts_once() -> None:
+    """6 tokens of the prompt, 90 and 12 of the second and third response to it."""
+    assert micro_batches(LONG, MADE, [1, 2], 108) == [[1, 2]]
+    assert micro_batches(LONG, MADE, [1, 2], 107) == [[1], [2]]
+
+
+def test_the_micro_batch_of_most_tokens_is_halved_for_a_second_rank() -> None:
+    """Of 113, 111 and 87 tokens."""
+    plans = [micro_batches(LONG, MADE, range(9), 115, Ranks(rank, 2)) for rank in range(2)]
+    assert plans == [[[0], [3, 4, 5]], [[1, 2], [6, 7, 8]]]
 
 
 # Old log-probs
@@ -168,3 +181,13 @@ def test_the_order_of_mini_batches_depends_on_the_seed() -> None:
     orders = {str(list(mini_batches(made, 4, seed))) for seed in range(20)}
     assert len(orders) > 5
     assert list(mini_batches(made, 4, 1)) == list(mini_batches(made, 4, 1))
+
+
+def test_between_micro_batches_something_may_be_asked() -> None:
+    policy = tiny_policy()
+    calls: list[int] = []
+    graded = [*zip(rewards().flatten().tolist(), statuses(), strict=True)]
+    parts = micro_batches(PROMPTS[:4], responses(policy), range(12), 20)
+    made = responses(policy)
+    make_rollouts(policy, PROMPTS[:4], made, graded, 20, between=lambda: calls.append(1))
+    assert len(calls) == len(parts) > 1

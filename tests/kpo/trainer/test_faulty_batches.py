@@ -71,3 +71,17 @@ def what_stopped(ranks: Ranks) -> tuple[str, bool]:
 
 def test_a_fault_of_the_second_rank_stops_the_first() -> None:
     assert on_ranks(2, what_stopped) == [("loss", True), ("loss", True)]
+
+
+def test_of_a_gradient_that_is_not_finite_all_micro_batches_are_kept() -> None:
+    policy = tiny_policy()
+    made = rollouts(policy)
+    next(policy.model.parameters()).register_hook(lambda gradient: gradient * torch.nan)
+    with pytest.raises(NonFinite, match=r"^gradient$") as found:
+        updater(policy, make_objective("grpo")).update(made, range(12), StepMetrics())
+    kept = found.value.failed
+    assert kept.responses == [response.tokens for response in made.responses]
+    assert kept.prompt_ids == [prompt.id for prompt in made.prompts for _ in range(made.group)]
+    assert torch.equal(kept.batch.mask, made.mask)  # micro-batches of other widths, side by side
+    assert torch.equal(kept.batch.old_logprobs[made.mask], made.old_logprobs[made.mask])
+    assert torch.equal(kept.batch.advantages, made.advantages.flatten())
