@@ -21,12 +21,11 @@ import sympy
 from evals.grading import structure
 from evals.grading.brackets import bare
 from evals.grading.intervals import as_set, is_set, same_sets
-from evals.grading.notations import same_based, same_clock, same_words
-from evals.grading.quantities import same_quantity, same_terms
+from evals.grading.notations import based, clock, same_based, same_clock, same_words, words
 from evals.grading.respell import clean, ungrouped
 from evals.grading.structure import squeeze
 from evals.grading.terms import TooLargeError, parse
-from evals.grading.units import quantity
+from evals.grading.units import quantity, same_quantity, same_terms
 
 __all__ = ["TooLargeError", "is_usable", "judge"]
 
@@ -254,10 +253,10 @@ KINDS: tuple[Kind, ...] = (
 def _readable(text: str) -> bool:
     """Whether all that a text is made of can be read."""
     text = ungrouped(bare(text))
-    readers = (structure.clock, structure.based, structure.congruence)
+    readers = (clock, based, structure.congruence)
     if any(read(text) is not None for read in readers) or as_set(text) is not None:
         return True
-    if "\\text" in text and structure.words(text) is not None:
+    if "\\text" in text and words(text) is not None:
         return True
     if matrix := structure.rows(text):
         return all(_readable(cell) for row in matrix[1] for cell in row)

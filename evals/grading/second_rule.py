@@ -17,6 +17,8 @@ import cmath
 import math
 import re
 
+from evals.grading.brackets import split
+
 RELATIVE_TOLERANCE = 1e-6
 MAX_CHARS = 1000  # longer answers are compared as text only
 _SPELLING: tuple[tuple[str, str], ...] = (
@@ -40,6 +42,7 @@ _SPELLING: tuple[tuple[str, str], ...] = (
     (r"_\{(\w+)\}", r"_\1"),
     (r"\u2212", "-"),
     (r"^[A-Za-z](?:_\w+)?(?:\([a-z]\))?(?:=|\\in)(?=[^=]*$)", ""),  # x = 5, f(x) = 2x
+    (r"\\cup", "\u222a"),
     (r"[.,;:]+$", ""),
 )
 _THOUSANDS = re.compile(r"[-+]?\d{1,3}(?:,\d{3})+(?:\.\d+)?")
@@ -91,8 +94,8 @@ def _close(a: complex, b: complex) -> bool:
 
 def _elements(text: str) -> tuple[str, list[str]] | None:
     """Kind and elements of a list, set, union, tuple or interval; None for a single thing."""
-    for kind, separator in (("union", "\\cup"), ("list", ",")):
-        parts = _split(text, separator)
+    for kind, separator in (("union", "\u222a"), ("list", ",")):
+        parts = split(text, {separator})
         if len(parts) > 1:
             return kind, [one for part in parts for one in _plus_minus(part)]
     signed = _plus_minus(text)
@@ -101,7 +104,7 @@ def _elements(text: str) -> tuple[str, list[str]] | None:
     for opening, closing in (("\\{", "\\}"), ("(", ")"), ("(", "]"), ("[", ")"), ("[", "]")):
         inside = text[len(opening) : len(text) - len(closing)]
         if text.startswith(opening) and text.endswith(closing):
-            parts = _split(inside, ",")
+            parts = split(inside, {","})
             if opening == "\\{":
                 return "list", [one for part in parts for one in _plus_minus(part)]
             if len(parts) > 1:
@@ -128,19 +131,6 @@ def _plus_minus(text: str) -> list[str]:
     if text.count("\\pm") != 1:
         return [text]
     return [text.replace("\\pm", sign) for sign in "+-"]
-
-
-def _split(text: str, separator: str) -> list[str]:
-    """Split at separators outside all brackets."""
-    parts, depth, start = [], 0, 0
-    for found in re.finditer(rf"[(\[{{]|[)\]}}]|{re.escape(separator)}", text):
-        if found[0] == separator:
-            if depth == 0:
-                parts.append(text[start : found.start()])
-                start = found.end()
-        else:
-            depth += 1 if found[0] in "([{" else -1
-    return [*parts, text[start:]]
 
 
 _TOKEN = re.compile(
@@ -199,7 +189,7 @@ class _Parser:
             if self.peek() == "/":
                 self.take()
                 value /= self.power()
-            elif self.peek() == "\\frac" and _is_whole(self.tokens[self.at - 1]):
+            elif self.peek() == "\\frac" and self.tokens[self.at - 1].isdigit():
                 value += self.power()  # a mixed number, 1\frac{4}{5}
             else:
                 if self.peek() == "*":
@@ -251,10 +241,6 @@ def _constant(token: str) -> complex:
     if token.isalpha():
         return complex(1 + math.modf(math.sqrt(2) * ord(token))[0])
     raise ValueError
-
-
-def _is_whole(token: str) -> bool:
-    return token.isdigit()
 
 
 def _small(value: complex) -> int:

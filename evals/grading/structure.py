@@ -1,4 +1,4 @@
-r"""What a respelled answer is made of: lists, pairs, matrices, chains of `=`, bases, clock times.
+r"""What a respelled answer is made of: lists, pairs, matrices, chains of `=`, ratios.
 
 Each function takes text and gives its parts as text, or None (or the whole) where the text is not
 of that kind; nothing here knows what a term means.
@@ -21,15 +21,6 @@ _NAME = re.compile(
 )
 _MATRIX = re.compile(r"(.*?)\\begin\{pmatrix\}(.*)\\end\{pmatrix\}\s*", re.DOTALL)
 _CASES = re.compile(r"\\begin\{cases\}(.*)\\end\{cases\}", re.DOTALL)
-_BASED = re.compile(
-    r"\(?(-?[0-9A-F]+(?:\.[0-9A-F]+)?)\)?_\{\(?(?:\\text\{)?(?:base)?\}?(\w+)\}?\)?\}"
-)
-_IN_WORDS = re.compile(
-    r"\s*\\text\{\s*\(?\s*(?:in )?base[ -]?(\w+)\s*\)?\s*\}|\s*\\text\{\s*\(?in base\s*\}\s*(\w+)"
-)
-_NUMBERS = "zero one two three four five six seven eight nine ten eleven twelve"
-_BASES = {word: str(n) for n, word in enumerate(_NUMBERS.split())} | {"sixteen": "16"}
-_CLOCK = re.compile(r"(\d{1,2})(?::(\d\d))?(am|pm|)")
 _CONGRUENCE = re.compile(
     r"(?:.*\\equiv)?(.*?)(?:\\p?mod|\\bmod|\(\\text\{\s*mod\s*\}|\(\s*mod|\\text\{\s*\(?mod\s*\}?)\s*"
     r"\{?([^{}()]+)\}?\s*\)?"
@@ -139,25 +130,6 @@ def cases(text: str) -> list[str] | None:
     return [f"({', '.join(p.strip(' ,') for p in split(line, {'&'}))})" for line in bare_lines]
 
 
-def based(text: str) -> tuple[str, str] | None:
-    """Digits and base of `204_{5}`; of `204 \\text{ (base five)}` too."""
-    text = _IN_WORDS.sub(lambda m: f"_{{{m[1] or m[2]}}}", text)
-    found = _BASED.fullmatch(text.replace(" ", ""))
-    if found is None:
-        return None
-    base = _BASES.get(found[2], found[2])
-    return (found[1].lstrip("0") or "0", base) if base.isdigit() else None
-
-
-def clock(text: str) -> tuple[str, str, str] | None:
-    """Hours, minutes, and am, pm or nothing."""
-    plain = re.sub(r"\\text|[{}.\s]", "", text).lower()
-    found = _CLOCK.fullmatch(plain)
-    if found is None or not (found[2] or found[3]):
-        return None
-    return found[1].lstrip("0"), found[2] or "00", found[3]
-
-
 def congruence(text: str) -> tuple[str, str] | None:
     r"""Residue and modulus of `n \equiv 3 \pmod{7}`."""
     found = _CONGRUENCE.fullmatch(text)
@@ -168,16 +140,6 @@ def ratio(text: str) -> list[str] | None:
     """Parts of `1:2:3`, or of `1 \\text{ to } 2`."""
     parts = split(re.sub(r"(?<=\d)\s*(?:\\text\{\s*to\s*\}|\bto\b)\s*(?=\d)", ":", text), {":"})
     return parts if len(parts) > 1 and all(parts) else None
-
-
-def words(text: str) -> str | None:
-    """Plain words: `\\text{right triangle}`, `(C)`, `East`, without brackets, points, articles."""
-    plain = re.sub(r"\\text\{([^{}]*)\}", r" \1 ", text)
-    plain = re.sub(r"(?<=[A-Za-z])-(?=[A-Za-z])|[().,;:~\"\u201c\u201d`\s]+", " ", plain).strip()
-    plain = re.sub(r"^(?:the|an|a) (?=\w\w)", "", plain, flags=re.IGNORECASE)
-    if not re.fullmatch(r"[^\W\d_]+(?:[ ']+[^\W\d_]+)*", plain):
-        return None
-    return plain if len(plain) == 1 else plain.casefold()
 
 
 def squeeze(text: str) -> str:

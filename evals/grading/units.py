@@ -1,4 +1,4 @@
-r"""Units behind or before a number: `41.8\,\Omega`, `30 km/h`, `\$18.90`, `10^{\circ}C`.
+r"""Values with units behind or before them: `41.8\,\Omega`, `30 km/h`, `\$18.90`, `62 \%`.
 
 An answer may leave its unit out or put the problem's in, so a unit is taken off before values are
 compared; only where both have one, and the two are known to differ, are they different.
@@ -8,37 +8,21 @@ from __future__ import annotations
 
 import re
 
+from evals.grading.structure import squeeze
+from evals.grading.terms import parse, same
+
 _PREFIXES = "k M G T m c d n p"
 _PREFIXED = "m g s Hz J N W V A Pa eV L l pc bar mol rad Bq cal T F yr"
-_WORDS = {
-    "degree": "degrees deg",
-    "radian": "radians rad",
-    "percent": "",
-    "dollar": "dollars USD usd bucks",
-    "cent": "cents",
-    "euro": "euros EUR",
-    "pound": "pounds GBP lb lbs",
-    "meter": "meters metre metres m",
-    "centimeter": "centimeters centimetre centimetres cm",
-    "millimeter": "millimeters millimetre millimetres mm",
-    "kilometer": "kilometers kilometre kilometres km",
-    "mile": "miles mi",
-    "inch": "inches in",
-    "foot": "feet ft",
-    "yard": "yards yd yds",
-    "second": "seconds sec secs s",
-    "minute": "minutes min mins",
-    "hour": "hours hr hrs h",
-    "day": "days",
-    "week": "weeks",
-    "month": "months",
-    "year": "years yr yrs",
-    "gram": "grams g",
-    "kilogram": "kilograms kg kgs",
-    "liter": "liters litre litres L",
-    "milliliter": "milliliters millilitres mL ml",
-}
-_KNOWN = {word: name for name, words in _WORDS.items() for word in (name, *words.split())}
+_NAMES = """
+    degree degrees deg; radian radians rad; percent; dollar dollars USD usd bucks; cent cents
+    euro euros EUR; pound pounds GBP lb lbs; meter meters metre metres m
+    centimeter centimeters centimetre centimetres cm; mile miles mi; inch inches in; foot feet ft
+    millimeter millimeters millimetre millimetres mm; kilometer kilometers kilometre kilometres km
+    yard yards yd yds; second seconds sec secs s; minute minutes min mins; hour hours hr hrs h
+    day days; week weeks; month months; year years yr yrs; gram grams g; kilogram kilograms kg kgs
+    liter liters litre litres L; milliliter milliliters millilitres mL ml
+"""  # a unit, and behind it its other spellings
+_KNOWN = {word: words.split()[0] for words in re.split("[;\n]", _NAMES) for word in words.split()}
 _KNOWN |= {"$": "dollar", "€": "euro", "£": "pound", "¢": "cent", r"^{\circ}": "degree"}
 _LONE = "K C F l h hr hrs min yd ft lb lbs oz mi mph kmh kph rpm atm ml mL cc th st nd rd am pm sq"
 _LONE += " cu erg dyn ly AU ppm db dB Gyr Myr sr in"
@@ -131,6 +115,37 @@ def _name(unit: str) -> str:
     return name + (found[3] or {"sq": "2", "cu": "3"}.get((found[1] or "")[:2], ""))
 
 
-def conflict(one: str, other: str) -> bool:
-    """Whether both units are known and differ."""
-    return one != other and not {one, other} & {"", "?"}
+def same_quantity(gold: str, answer: str) -> bool | None:
+    """A value with or without its unit, or percent sign."""
+    wanted, unit = quantity(gold, gold=True)
+    given, other = quantity(answer, gold=False)
+    named = {
+        unit or ("percent" if text.endswith("\\%") else "")
+        for text, unit in ((wanted, unit), (given, other))
+    }
+    if len(named - {"", "?"}) > 1:
+        return False
+    readings = [given] if given == answer else [given, answer]
+    return any(_same_percent(wanted, reading) for reading in readings)
+
+
+def _same_percent(gold: str, answer: str) -> bool:
+    """A percentage is the number before its sign, and a hundredth of it."""
+    wanted, given = (text.removesuffix("\\%").strip() for text in (gold, answer))
+    if same_terms(wanted, given):
+        return True
+    if (wanted == gold) == (given == answer):
+        return False
+    hundredth = [
+        one if bare_one == one else f"({bare_one})/100"
+        for one, bare_one in ((gold, wanted), (answer, given))
+    ]
+    return same_terms(*hundredth)
+
+
+def same_terms(gold: str, answer: str) -> bool:
+    """Whether two terms without units are the same; degree signs are dropped."""
+    if squeeze(gold) == squeeze(answer) != "":
+        return True
+    wanted, given = parse(gold.replace("^{\\circ}", "")), parse(answer.replace("^{\\circ}", ""))
+    return wanted is not None and given is not None and same(wanted, given)
