@@ -91,7 +91,7 @@ def copied(target: Path) -> None:
         ("kpo/kalman.py", "_CHUNK = 64", "_CHUNK = 32", {"kpo"}, False),
         ("kpo/objective.py", ".clamp(min=1)", ".clamp(min=2)", set(OBJECTIVES), True),
         ("kpo/trainer/step.py", "import torch\n", "import torch\nX = 1\n", set(), True),
-        ("evals/grading/judge.py", "import re\n", "import re\nX = 1\n", set(), True),
+        ("evals/grading/equivalence.py", "import re\n", "import re\nX = 1\n", set(), True),
         ("evals/tables.py", "import math\n", "import math\nX = 1\n", set(), False),
     ],
 )
