@@ -120,11 +120,6 @@ class Levels:
     problem_df: Floats
     effective_problems: float
 
-    @property
-    def seed_df(self) -> int:
-        """Degrees of freedom of the seed level."""
-        return max(self.seeds - 1, 1)
-
 
 def variance_levels(scores: Sequence[Floats]) -> Levels:
     """The levels of a mean score, for as many tables at once as there are leading dimensions.
@@ -166,26 +161,25 @@ def _of_mean(effects: Floats, df: int) -> Floats:
     return squares / (n * df) if df else np.full_like(squares, np.nan)
 
 
-def interval(levels: Levels, confidence: float = CONFIDENCE) -> tuple[Floats, Floats]:
+def interval(levels: Levels) -> tuple[Floats, Floats]:
     """Limits of the mean, each [...]; nan where there is one problem only.
 
     Where no problem differs from another (all solved, or none), the limits are those of as many
     yes-or-no trials as there are problems (Clopper and Pearson, Biometrika 26, 1934).
     """
-    tail = (1 - confidence) / 2
     mean = levels.mean
     spread = Spread(
         np.maximum(levels.seed - SEEDS_PART * levels.answer, 0),
         np.maximum(levels.problem, levels.answer) - (1 - SEEDS_PART) * levels.answer,
-        levels.seed_df,
+        max(levels.seeds - 1, 1),
         levels.problem_df,
     )
-    h = spread.half_width(1 - confidence)
+    h = spread.half_width(1 - CONFIDENCE)
     flat = ~(levels.problem > ROUNDING) | (mean <= 0) | (mean >= 1)
     safe = np.where(flat, 0.5, mean)
     centre, width = special.logit(safe), h / (safe * (1 - safe))
     low, high = special.expit(centre - width), special.expit(centre + width)
-    trials_low, trials_high = _trial_limits(mean, levels.effective_problems, tail)
+    trials_low, trials_high = _trial_limits(mean, levels.effective_problems)
     low, high = np.where(flat, trials_low, low), np.where(flat, trials_high, high)
     unknown = np.isnan(levels.problem)
     return np.where(unknown, np.nan, low), np.where(unknown, np.nan, high)
@@ -224,11 +218,12 @@ class Spread:
         return np.asarray(2 * special.stdtr(self.df, -t), dtype=np.float64)
 
 
-def _trial_limits(mean: Floats, n: float, tail: float) -> tuple[Floats, Floats]:
+def _trial_limits(mean: Floats, n: float) -> tuple[Floats, Floats]:
     """Clopper and Pearson's limits of a probability, from a share `mean` of n trials.
 
     With x = n mean, the quantile `tail` of Beta(x, n - x + 1) and 1 - `tail` of Beta(x + 1, n - x).
     """
+    tail = (1 - CONFIDENCE) / 2
     x = np.clip(n * mean, 0, n)
     some, left = np.maximum(x, 1e-9), np.maximum(n - x, 1e-9)
     low = np.where(x > 0, special.betaincinv(some, n - x + 1, tail), 0)
