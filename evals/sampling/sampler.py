@@ -17,8 +17,8 @@ import torch
 from tqdm import tqdm
 from transformers import AutoConfig
 
-from evals.benchmarks import Benchmark, all_problems, encode, load_benchmarks
 from evals.records import ProblemKey, Sample
+from evals.sampling.benchmarks import Benchmark, all_problems, encode, load_benchmarks
 from evals.sampling.repeats import refuse_repeats
 from evals.sampling.unfinished import UnfinishedSamples, inputs_hash
 from kpo.common.cli import warn

@@ -1,0 +1,127 @@
+"""Benchmarks as they are evaluated: problems with checked golds, prompts that fit a model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoConfig
+
+from evals.grading.golds import normalise_gold
+from evals.grading.grader import check_golds
+from kpo.config.experiment import Experiment
+from kpo.model.policy import load_tokenizer
+from kpo.tasks.datasets.sources import Source
+from kpo.tasks.problems import (
+    DataError,
+    Problem,
+    choose_folder,
+    content_hash,
+    load_problem_set,
+    locate,
+)
+from kpo.tasks.prompts import PROTOCOLS
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """A named list of problems and the hash of its texts and golds as they were loaded."""
+
+    name: str
+    problems: list[Problem]
+    content: str
+    origin: dict[str, str | None]
+
+    def record(self) -> dict[str, int | str]:
+        """What must be equal for two evaluations to be on the same problems."""
+        return {"problems": len(self.problems), "content_sha256": self.content}
+
+
+def load_benchmarks(experiment: Experiment, folder: Path | None) -> list[Benchmark]:
+    """The experiment's benchmarks from `folder`, else from the data section's folder or the hub.
+
+    Raises DataError for data that cannot be read and for a gold that does not parse or is not
+    equal to itself, naming benchmark, id and gold.
+    """
+    folder = folder or choose_folder(experiment.data.benchmarks_folder, "KPO_BENCHMARKS")
+    benchmarks = []
+    for name in experiment.evaluate.benchmarks:
+        loaded = load_problem_set(
+            name,
+            folder=folder,
+            sources=experiment.data.sources,
+            limit=experiment.evaluate.limit,
+        )
+        problems = [replace(p, answer=normalise_gold(name, p.answer)) for p in loaded.problems]
+        try:
+            check_golds([(f"{name} {p.id}", p.answer) for p in problems])
+        except ValueError as error:
+            raise DataError(str(error)) from error
+        content = content_hash(loaded.problems)
+        benchmarks.append(Benchmark(name, problems, content, loaded.origin))
+    return benchmarks
+
+
+def all_problems(benchmarks: list[Benchmark]) -> Iterator[tuple[str, Problem]]:
+    """Every problem with its benchmark's name."""
+    return ((b.name, problem) for b in benchmarks for problem in b.problems)
+
+
+def encode(
+    experiment: Experiment, tokenizer: Any, limit: int, benchmarks: list[Benchmark]
+) -> dict[tuple[str, str], list[int]]:
+    """Prompt tokens by (benchmark, problem).
+
+    Raises DataError for one that leaves no room for a response in the `limit` of a model.
+    """
+    protocol = PROTOCOLS[experiment.prompt]
+    response = experiment.evaluate.max_response_tokens
+    prompts = {}
+    for benchmark, problem in all_problems(benchmarks):
+        tokens = protocol.encode(tokenizer, problem.problem, "evaluation")
+        if len(tokens) + response > limit:
+            raise DataError(
+                f"{benchmark}: the prompt of {problem.id} has {len(tokens)} tokens and"
+                f" evaluate.max_response_tokens is {response}, together more than the model's"
+                f" {limit} positions: lower it"
+            )
+        prompts[benchmark, problem.id] = tokens
+    return prompts
+
+
+def check_room(experiment: Experiment, model: Path, benchmarks: list[Benchmark]) -> None:
+    """Raise DataError for a prompt that leaves no room for a response in the model's positions."""
+    limit = AutoConfig.from_pretrained(model).max_position_embeddings
+    encode(experiment, load_tokenizer(model)[0], limit, benchmarks)
+
+
+def compare_with_hub(experiment: Experiment, folder: Path | None) -> list[str]:
+    """A sentence for every benchmark whose rows in the folder are not the hub's, naming a row.
+
+    Raises DataError where no folder is configured, and where either cannot be read.
+    """
+    folder = folder or choose_folder(experiment.data.benchmarks_folder, "KPO_BENCHMARKS")
+    if folder is None:
+        raise DataError("--compare-hub: no folder of data files is named, so there is one side")
+    sources = experiment.data.sources
+    differences = []
+    for name in experiment.evaluate.benchmarks:
+        known = locate(name, folder=None, sources=sources)
+        assert isinstance(known, Source)
+        any_rows = {**sources, name: known.model_copy(update={"sha256": None})}
+        here = load_problem_set(name, folder=folder)
+        there = load_problem_set(name, folder=None, sources=any_rows)
+        if content_hash(here.problems) != content_hash(there.problems):
+            differences.append(f"{name}: {_first_difference(here.problems, there.problems)}")
+    return differences
+
+
+def _first_difference(here: list[Problem], there: list[Problem]) -> str:
+    for a, b in zip(here, there, strict=False):
+        if a.problem != b.problem:
+            return f"the problem of {a.id} is another than that of {b.id} on the hub"
+        if a.answer != b.answer:
+            return f"the gold of {a.id} is {a.answer!r}, on the hub {b.answer!r}"
+    return f"{len(here)} problems, on the hub {len(there)}"
