@@ -92,7 +92,7 @@ def copied(target: Path) -> None:
         ("kpo/objective.py", ".clamp(min=1)", ".clamp(min=2)", set(OBJECTIVES), True),
         ("kpo/trainer/step.py", "import torch\n", "import torch\nX = 1\n", set(), True),
         ("evals/grading/equivalence.py", "import re\n", "import re\nX = 1\n", set(), True),
-        ("evals/tables.py", "import math\n", "import math\nX = 1\n", set(), False),
+        ("evals/tables.py", "import argparse\n", "import argparse\nX = 1\n", set(), False),
     ],
 )
 def test_an_edit_is_seen_by_the_methods_that_use_it_and_by_the_trainer(
