@@ -18,6 +18,7 @@ from kpo.registry import make_objective
 from kpo.trainer import replay as module
 from kpo.trainer.guards.failure import FailedBatch, save_failure
 from kpo.trainer.replay import replay
+from tests.kpo.means import MEANS
 from tests.kpo.models import tiny_policy
 
 CONFIG = "workflow/config/tiny.yaml"
@@ -186,3 +187,12 @@ def test_a_batch_is_cut_into_its_responses() -> None:
     failed = batch_of(tiny_policy())
     widths = [batch.logprobs.shape for batch in module.response_batches(failed)]
     assert widths == [(1, 4), (1, 2), (1, 3)]
+
+
+@pytest.mark.parametrize("name", MEANS)
+def test_a_replayed_loss_is_the_mean_that_was_minimised(name: str) -> None:
+    policy, objective = tiny_policy(), MEANS[name]
+    failed = batch_of(policy)
+    output = objective(failed.batch)
+    expected = float(output.loss / output.count)
+    assert replay(policy, objective, [failed]).loss == pytest.approx(expected, abs=1e-5)
