@@ -8,6 +8,7 @@ import pytest
 
 from kpo.common.source_code import code_hash
 from kpo.config.experiment import Experiment
+from kpo.tasks.datasets.sources import SOURCES
 from tests.kpo.config.experiments import DROP, GRPO, HUB, SCRATCH, Tree, changed, load
 
 STAGES = ("problems", "test_problems", "base", "data", "evaluate", "grade", "table")
@@ -107,3 +108,66 @@ def test_a_training_section_records_the_objective_with_its_defaults(tmp_path: Pa
     kpo = experiment.section("train", "kpo")["method"]
     assert kpo["q"] == 1e-6
     assert kpo["memory"] == pytest.approx(1000, rel=1e-3)
+
+
+# Every key of every section, by the jobs that depend on it
+
+DEPEND = {
+    "policy": {"base"},
+    "train": {"train"},
+    "evaluate": {"evaluate", "table"},
+    "grading": {"grade", "train"},
+    "data": {"data"},
+}
+"""The jobs that depend on a section, but for the keys below."""
+EXCEPT: dict[str, set[str]] = {
+    "train.threads": set(),  # how a run is carried out, not what comes out of it
+    "train.checkpoint_every": set(),
+    "train.stall_s": set(),
+    "train.gpu_memory": set(),
+    "train.problems": {"train", "data"},
+    "evaluate.threads": set(),
+    "evaluate.gpu_memory": set(),
+    "data.train_folder": {"train", "data"},
+    "data.benchmarks_folder": {"evaluate"},
+    "data.sources": {"train", "data", "evaluate"},
+    "data.overlong": {"train"},
+}
+
+
+def keys() -> Iterator[Any]:
+    for tree, parts in ((SCRATCH, ("policy", "train", "evaluate", "grading")), (HUB, DEPEND)):
+        experiment = Experiment.model_validate(tree)
+        for part in parts:
+            for key in type(getattr(experiment, part)).model_fields:
+                kind = "scratch" if tree is SCRATCH else "hub"
+                yield pytest.param(tree, f"{part}.{key}", id=f"{kind}-{part}.{key}")
+
+
+def another(value: Any) -> Any:
+    """A value of about the same kind; checks do not see it."""
+    if isinstance(value, bool):
+        return not value
+    return value + 1 if isinstance(value, int | float) else "gsm8k"
+
+
+@pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")
+@pytest.mark.parametrize(("tree", "path"), keys())
+def test_every_key_reaches_the_jobs_that_depend_on_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tree: Tree, path: str
+) -> None:
+    for name in ("gsm8k-train", "aime24", "math500", "gsm8k"):
+        (tmp_path / f"{name}.jsonl").touch()
+    part, key = path.split(".")
+    experiment = load(tmp_path, tree)
+    section = getattr(experiment, part)
+    value: Any = {
+        "sources": dict.fromkeys(("gsm8k-train", "aime24"), SOURCES["minerva"]),
+        "benchmarks": ["gsm8k"],
+        "train_folder": str(tmp_path),
+        "benchmarks_folder": str(tmp_path),
+    }.get(key, another(getattr(section, key)))
+    changed_section = section.model_copy(update={key: value})
+    after = dict(sections(experiment.model_copy(update={part: changed_section})))
+    changed = {stage.split()[0] for stage, before in sections(experiment) if before != after[stage]}
+    assert changed == EXCEPT.get(path, DEPEND[part]) - ({"data"} if tree is SCRATCH else set())
