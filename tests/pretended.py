@@ -128,7 +128,7 @@ def commands(config: Tree) -> Iterator[list[str]]:
     made = f"{root}/problems"
     if "task" in config:
         sets = ["train", "easy", "medium", "hard"]
-        yield ["kpo.tasks.chained_sums", *settings, f"--out={made}", "--sets", *sets]
+        yield ["kpo.tasks.generate", *settings, f"--out={made}", "--sets", *sets]
     else:
         yield ["kpo.tasks.training_set", *settings, f"--out={made}"]
     yield ["kpo.base", *settings, f"--out={root}/base"]

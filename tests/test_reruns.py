@@ -47,8 +47,14 @@ def finished(whole: Pretended, tmp_path: Path) -> Pretended:
 CHANGES: list[tuple[str, Any, set[str]]] = [
     ("seeds", [0, 7], trained("grpo-s7", "kpo-s7")),
     ("prompt", "boxed", {"base base", *ALL, *evaluated("base")}),
-    ("task/train", 65, {"chained_sums train", *ALL}),
-    ("task/test", 3, {"chained_sums tests", *evaluated("base", *RUNS)}),
+    ("task/train", 65, {"generate train", *ALL}),
+    ("task/test", 3, {"generate tests", *evaluated("base", *RUNS)}),
+    ("task/slip", 0.2, {"base base", *ALL, *evaluated("base")}),
+    (
+        "task/tiers",
+        {"easy": [2, 4], "medium": [5, 6], "hard": [7, 8]},
+        {"generate train", "generate tests", "base base", *ALL, *evaluated("base")},
+    ),
     ("policy/sft/steps", 5, {"base base", *ALL, *evaluated("base")}),
     ("train/lr", 2e-4, ALL),
     ("train/checkpoint_every", 2, set()),
@@ -122,8 +128,8 @@ DELETED: list[tuple[str, set[str]]] = [
     ("results/table1.csv", set()),  # a copy
     ("results/test/table1.md", {"tables all"}),
     ("results/test/evals/base/grades.jsonl", {"grade base"}),
-    ("results/test/problems/train.jsonl", {"chained_sums train"}),
-    ("results/test/problems/hard.jsonl", {"chained_sums tests"}),
+    ("results/test/problems/train.jsonl", {"generate train"}),
+    ("results/test/problems/hard.jsonl", {"generate tests"}),
     ("results/test/base", {"base base"}),
 ]
 

@@ -51,8 +51,8 @@ def git_state() -> dict[str, Any]:
 
 
 def trainer_code() -> str:
-    """Hash of the code that all methods share: trainer, engines, grading, without objectives."""
-    return code_hash(*TRAINER, without={"kpo.registry"})
+    """Hash of the code that all methods share: trainer, engines, grading; no objective, no task."""
+    return code_hash(*TRAINER, without={"kpo.registry", "kpo.tasks.registry"})
 
 
 def hardware() -> dict[str, Any]:

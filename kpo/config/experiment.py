@@ -11,7 +11,15 @@ from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializeAsAny,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from kpo.common.files import sha256_path
 from kpo.common.source_code import code_hash
@@ -30,24 +38,13 @@ from kpo.config.values import (
 )
 from kpo.objective import Objective, Role, role_of
 from kpo.registry import OBJECTIVES, make_objective, settings_of
-from kpo.tasks.chained_sums import LONGEST_TEXT, TIERS
 from kpo.tasks.datasets.sources import SOURCES, Source
 from kpo.tasks.problems import choose_folder, locate
 from kpo.tasks.prompts import PROTOCOLS, Phase
+from kpo.tasks.registry import make_task
+from kpo.tasks.task import TRAIN, Part, Task
 
 __all__ = ["ConfigError", "Experiment", "load_experiment"]
-
-
-class ChainedSums(Section):
-    """The embedded task: how many problems to write (see `kpo.tasks.chained_sums`)."""
-
-    train: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
-        4096, description="training problems, over all tiers"
-    )
-    test: Annotated[int, Field(ge=1, le=10_000)] = Field(
-        50, description="held-out problems of each tier; 21,000 easy ones exist"
-    )
-    seed: int = 0
 
 
 class Method(Section):
@@ -87,8 +84,8 @@ class Method(Section):
 # experiment says where results lie. Of train, the base policy depends on gpus, but only for where
 # it is made.
 _STAGES = {
-    "problems": ("task",),
-    "test_problems": ("task",),
+    "problems": (),
+    "test_problems": (),
     "base": ("policy", "prompt"),
     "data": ("data",),
     "train": ("train", "prompt", "data", "grading"),
@@ -98,12 +95,24 @@ _STAGES = {
 }
 # Of a part that a stage depends on, the keys that do not matter to it.
 _WITHOUT = {
-    "problems": {"task": {"test"}},
-    "test_problems": {"task": {"train"}},
     "train": {"train": OPERATIONAL},
     "evaluate": {"evaluate": OPERATIONAL},
     "table": {"evaluate": OPERATIONAL},
 }
+
+
+# Of the task, what a stage depends on; training and grading only where the task grades itself.
+_PARTS: dict[str, Part] = {
+    "problems": "train",
+    "test_problems": "test",
+    "base": "sft",
+    "train": "grade",
+    "grade": "grade",
+}
+
+
+def _task(value: Any) -> Any:
+    return make_task(value) if isinstance(value, dict) else value
 
 
 class Experiment(Section):
@@ -112,7 +121,7 @@ class Experiment(Section):
     experiment: ExperimentName
     seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1), Distinct]
     prompt: str = Field(description="prompt protocol of training and evaluation")
-    task: ChainedSums | None = None
+    task: Annotated[SerializeAsAny[Task] | None, BeforeValidator(_task)] = None
     policy: Annotated[ScratchPolicy | PretrainedPolicy, Field(discriminator="kind")]
     data: Data = Data()
     train: Train
@@ -148,23 +157,27 @@ class Experiment(Section):
         assert self.task is not None
         if self.data != Data():
             raise ValueError("data: has no use beside task, which makes the problems; drop one")
-        if not self.train.total_steps(self.task.train):
+        problems = self.task.size(TRAIN)
+        if not self.train.total_steps(problems):
             raise ValueError(
-                f"train.epochs ({self.train.epochs}) over {self.task.train} problems is less than"
+                f"train.epochs ({self.train.epochs}) over {problems} problems is less than"
                 f" one step of train.prompts ({self.train.prompts})"
             )
-        if self.train.problems != "train":
+        if self.train.problems != TRAIN:
             raise ValueError(
-                f"train.problems is {self.train.problems!r}, but must be 'train', the task's"
+                f"train.problems is {self.train.problems!r}, but must be {TRAIN!r}, the task's"
                 " training problems"
             )
         for name in self.evaluate.benchmarks:
-            if name not in TIERS:
-                raise ValueError(
-                    f"evaluate.benchmarks holds {name!r}, but the task's are {', '.join(TIERS)}"
-                )
-
-        longest = self._task_prompt("training")
+            if name not in self.task.tests:
+                known = ", ".join(self.task.tests)
+                raise ValueError(f"evaluate.benchmarks holds {name!r}, but the task's are {known}")
+        if isinstance(self.policy, ScratchPolicy) and not self.task.has_own("worked"):
+            raise ValueError(
+                f"task: {self.task.kind} has no worked solutions, from which a policy of kind"
+                " scratch learns"
+            )
+        longest = self._task_prompt(self.task, "training")
         if longest > self.train.max_prompt_tokens:
             raise ValueError(
                 f"train.max_prompt_tokens is {self.train.max_prompt_tokens}, but must be at least"
@@ -174,7 +187,7 @@ class Experiment(Section):
     def _check_data(self) -> None:
         """Every data set is known, and where it is to come from a folder, its file is there."""
         if isinstance(self.policy, ScratchPolicy):
-            raise ValueError("task: this key is missing; a policy of kind scratch warms up on it")
+            raise ValueError("task: this key is missing; a policy of kind scratch learns from it")
         train, benchmarks = self._train_folder, self._benchmarks_folder
         wanted = [("train.problems", self.train.problems, train)]
         wanted += [("evaluate.benchmarks", name, benchmarks) for name in self.evaluate.benchmarks]
@@ -197,6 +210,9 @@ class Experiment(Section):
         for part, keys in _WITHOUT.get(stage, {}).items():
             dump[part] = dump[part] and {k: v for k, v in dump[part].items() if k not in keys}
         section: dict[str, Any] = {part: dump.get(part) for part in _STAGES[stage]}
+        used = _PARTS.get(stage)
+        if self.task is not None and used and (used != "grade" or self.task.has_own("grade")):
+            section["task"] = self.task.section(used)
         if stage == "base" and isinstance(self.policy, ScratchPolicy):
             section["positions"] = self.positions
         elif stage == "base" and isinstance(self.policy, PretrainedPolicy):
@@ -242,14 +258,15 @@ class Experiment(Section):
 
         They are rotary: their number limits sequences, but no weight depends on it.
         """
-        evaluated = self._task_prompt("evaluation") + self.evaluate.max_response_tokens
+        assert self.task is not None
+        evaluated = self._task_prompt(self.task, "evaluation") + self.evaluate.max_response_tokens
         return max(LEAST_POSITIONS, self.train.longest, evaluated)
 
-    def _task_prompt(self, phase: Phase) -> int:
-        """Tokens of the embedded task's longest prompt; the tokenizer's are characters."""
+    def _task_prompt(self, task: Task, phase: Phase) -> int:
+        """Tokens of the task's longest prompt; the tokenizer's are characters."""
         protocol = PROTOCOLS[self.prompt]
         template = protocol.training if phase == "training" else protocol.evaluation
-        return len(template.replace("{problem}", "")) + LONGEST_TEXT
+        return len(template.replace("{problem}", "")) + task.longest
 
     @property
     def runs(self) -> list[str]:

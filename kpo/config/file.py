@@ -110,6 +110,7 @@ _WORDING = (
 RENAMED = {
     "policy.warm_up": "policy.sft",
     "train.max_rollout_gap": "train.max_logprob_mismatch",
+    "policy.sft.slip": "task.slip",
 }
 """Keys that files may still hold, and what they are called now."""
 

@@ -8,21 +8,20 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from kpo.common.files import sha256_path
-from kpo.config.values import PositiveFloat, PositiveInt, Section, Share
+from kpo.config.values import PositiveFloat, PositiveInt, Section
 
 
 class Sft(Section):
-    """Supervised fine-tuning (SFT) of a policy made from scratch, before RL."""
+    """Supervised fine-tuning (SFT) of a policy from scratch, on the task's worked solutions."""
 
     steps: PositiveInt = 900
     batch: PositiveInt = 32
     lr: PositiveFloat = 3e-3
-    slip: Share = Field(0.18, description="probability that a supervised line is wrong")
     seed: int = 0
 
 
 class ScratchPolicy(Section):
-    """A small Qwen3 with a character tokenizer, made from scratch on the embedded task."""
+    """A small Qwen3 with a character tokenizer, made from scratch on the task."""
 
     kind: Literal["scratch"]
     hidden_size: PositiveInt = 96

@@ -1,4 +1,4 @@
-"""The embedded task: chained sums with running totals, the answer boxed.
+"""Chained sums: running totals, one a line, and the answer boxed.
 
     problem     81-9+4-4+9-4=?
     response    81-9=72
@@ -10,40 +10,113 @@ A problem starts with 10-99, adds or subtracts operands 2-9, and keeps every run
 Its tier follows from the number of terms. Whether a problem is held out depends on its own text
 (a hash), so train and test are disjoint by construction, however many of either are drawn.
 
-Command line: writes train.jsonl and one <tier>.jsonl per tier, or some of them, with the keys id,
-problem, answer.
+The command `python -m kpo.tasks.chained_sums` is another name of `kpo.tasks.generate`.
 """
 
 from __future__ import annotations
 
-import argparse
 import hashlib
-import json
 import random
-from collections.abc import Callable, Iterable
+import runpy
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Annotated, ClassVar, Literal
 
-from kpo.common.cli import command
-from kpo.common.files import write_text
+from pydantic import Field, field_validator, model_validator
+
 from kpo.common.seeding import derive_seed
-
-if TYPE_CHECKING:
-    from kpo.config.experiment import ChainedSums
-
-TIERS: dict[str, tuple[int, int]] = {"easy": (3, 4), "medium": (5, 6), "hard": (7, 8)}
-"""Smallest and largest number of terms of each tier."""
-
-LONGEST_TEXT = len("99=?") + 2 * (max(high for _, high in TIERS.values()) - 1)
-"""Characters of the longest problem."""
-
-SETS = ("train", *TIERS)
-"""The training problems, and the held-out problems of each tier."""
+from kpo.tasks.task import TRAIN, Part, Task
 
 HELD_OUT_SHARE = 0.1
 """Share of all problems that the hash reserves for testing."""
+
+TierName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
+Lengths = Annotated[tuple[int, int], Field(strict=False)]
+
+
+class ChainedSums(Task):
+    """The task's settings and its problems."""
+
+    used_by: ClassVar[dict[str, frozenset[Part]]] = {
+        "train": frozenset({"train"}),
+        "test": frozenset({"test"}),
+        "seed": frozenset({"train", "test"}),
+        "slip": frozenset({"sft"}),
+    }
+
+    kind: Literal["chained_sums"] = "chained_sums"
+    tiers: dict[TierName, Lengths] = Field(
+        {"easy": (3, 4), "medium": (5, 6), "hard": (7, 8)},
+        min_length=1,
+        description="smallest and largest number of terms of each tier",
+    )
+    train: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
+        4096, description="training problems, over all tiers"
+    )
+    test: Annotated[int, Field(ge=1, le=10_000)] = Field(
+        50, description="held-out problems of each tier"
+    )
+    slip: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.18, description="probability that a line of a worked solution is wrong"
+    )
+    seed: int = 0
+
+    @field_validator("tiers")
+    @classmethod
+    def _ranges(cls, value: dict[str, tuple[int, int]]) -> dict[str, tuple[int, int]]:
+        for tier, (low, high) in value.items():
+            if not 2 <= low <= high <= 200:
+                raise ValueError(
+                    "must have at each tier two numbers of terms in 2..200, the smaller first, not"
+                    f" {tier}: [{low}, {high}]"
+                )
+        return value
+
+    @model_validator(mode="after")
+    def _enough(self) -> ChainedSums:
+        """Draws are repeated until they differ, so at most half of what exists may be asked for."""
+        there = {tier: _existing(*lengths) for tier, lengths in self.tiers.items()}
+        for tier, count in there.items():
+            if self.test > (most := count // 20):  # half of the held-out share
+                raise ValueError(f"test is {self.test}, but must be at most {most} in {tier}")
+        if self.train > (most := max(there.values()) * 9 // 20):
+            raise ValueError(f"train is {self.train}, but must be at most {most} for these tiers")
+        return self
+
+    @property
+    def tests(self) -> tuple[str, ...]:
+        """The tiers."""
+        return tuple(self.tiers)
+
+    @property
+    def longest(self) -> int:
+        """Characters of a problem with the most terms."""
+        return len("99=?") + 2 * (max(high for _, high in self.tiers.values()) - 1)
+
+    def size(self, name: str) -> int:
+        """Problems of a set."""
+        return self.train if name == TRAIN else self.test
+
+    def problems(self, name: str) -> list[tuple[str, str]]:
+        """Training problems, tiers mixed evenly, or held-out ones of the tier `name`."""
+        rng = random.Random(derive_seed(self.seed, "chained sums", name))
+        tiers, held_out = (self.tests, False) if name == TRAIN else ((name,), True)
+
+        def pick() -> Sum:
+            tier = rng.choice(tiers) if len(tiers) > 1 else tiers[0]
+            return draw(rng, self.tiers[tier], held_out=held_out)
+
+        return [(p.text, str(p.answer)) for p in draw_distinct(self.size(name), pick)]
+
+    def worked(self, rng: random.Random, count: int) -> list[tuple[str, str]]:
+        """Training problems with solutions in which lines slip.
+
+        The slips leave probability on wrong lines, which is the room that RL then closes.
+        """
+        lengths = list(self.tiers.values())
+        drawn = [draw(rng, rng.choice(lengths), held_out=False) for _ in range(count)]
+        return [(problem.text, problem.worked(rng, self.slip)) for problem in drawn]
 
 
 @dataclass(frozen=True)
@@ -81,15 +154,13 @@ class Sum:
         return "\n".join([*lines, f"\\boxed{{{total}}}"])
 
 
-def draw(rng: random.Random, tier: str, *, held_out: bool) -> Sum:
-    """Draw a problem of a tier from one side of the split."""
-    low, high = TIERS[tier]
+def draw(rng: random.Random, lengths: tuple[int, int], *, held_out: bool) -> Sum:
+    """Draw a problem with a number of terms in `lengths` from one side of the split."""
     while True:
         start = total = rng.randint(10, 99)
         operands = []
-        for _ in range(rng.randint(low, high) - 1):
-            allowed = [o for o in range(-9, 10) if abs(o) >= 2 and 0 <= total + o <= 99]
-            operands.append(rng.choice(allowed))
+        for _ in range(rng.randint(*lengths) - 1):
+            operands.append(rng.choice(_operands(total)))
             total += operands[-1]
         problem = Sum(start, tuple(operands))
         if problem.held_out == held_out:
@@ -105,50 +176,23 @@ def draw_distinct(count: int, pick: Callable[[], Sum]) -> list[Sum]:
     return list(found.values())
 
 
-def write_problems(settings: ChainedSums, out: Path, sets: Iterable[str] = SETS) -> None:
-    """Write <set>.jsonl of each set into `out`: train (tiers mixed evenly) or the tests of a tier.
-
-    Each file depends on its own set's settings alone.
-    """
-    texts = {}
-    for name in sets:
-        rng = random.Random(derive_seed(settings.seed, "chained sums", name))
-        tiers, held_out = (list(TIERS), False) if name == "train" else ([name], True)
-        pick = partial(_draw_from, rng, tiers, held_out)
-        problems = draw_distinct(settings.test if held_out else settings.train, pick)
-        rows = (
-            {"id": f"{name}/{i}", "problem": p.text, "answer": str(p.answer)}
-            for i, p in enumerate(problems)
-        )
-        texts[name] = "".join(json.dumps(row) + "\n" for row in rows)
-    for name, text in texts.items():
-        write_text(out / f"{name}.jsonl", text)
+def _operands(total: int) -> list[int]:
+    """What may follow a running total."""
+    return [o for o in range(-9, 10) if abs(o) >= 2 and 0 <= total + o <= 99]
 
 
-def _draw_from(rng: random.Random, tiers: list[str], held_out: bool) -> Sum:
-    tier = rng.choice(tiers) if len(tiers) > 1 else tiers[0]
-    return draw(rng, tier, held_out=held_out)
-
-
-@command
-def main() -> None:
-    """Command line."""
-    from kpo.config.cli import experiment_argument  # noqa: PLC0415
-    from kpo.config.experiment import load_experiment  # noqa: PLC0415
-
-    parser = argparse.ArgumentParser(
-        prog="python -m kpo.tasks.chained_sums",
-        description="Write the embedded task's problems, train.jsonl and one file a tier.",
-    )
-    experiment_argument(parser)
-    parser.add_argument("--out", type=Path, required=True, help="folder to write into")
-    parser.add_argument("--sets", nargs="+", choices=SETS, default=SETS, help="default: all")
-    args = parser.parse_args()
-    experiment = load_experiment(args.config)
-    if experiment.task is None:
-        parser.error(f"{args.config} has no task section")
-    write_problems(experiment.task, args.out, args.sets)
+def _existing(low: int, high: int) -> int:
+    """How many problems have `low` to `high` terms."""
+    totals = Counter(range(10, 100))  # running totals, and the sums that lead to each
+    count = 0
+    for terms in range(1, high + 1):
+        count += totals.total() if terms >= low else 0
+        step: Counter[int] = Counter()
+        for total, ways in totals.items():
+            step.update({total + operand: ways for operand in _operands(total)})
+        totals = step
+    return count
 
 
 if __name__ == "__main__":
-    main()
+    runpy.run_module("kpo.tasks.generate", run_name="__main__")

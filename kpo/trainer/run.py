@@ -26,6 +26,7 @@ from kpo.noise_floor import noise_of
 from kpo.rollout.engine import RolloutEngine
 from kpo.rollout.factory import make_engine
 from kpo.tasks.prompts import FORCED_THINKING, PROTOCOLS
+from kpo.tasks.task import grades
 from kpo.tasks.training_set import training_set
 from kpo.trainer.guards.learning import record, stood_still
 from kpo.trainer.log import RunLog
@@ -107,7 +108,7 @@ def run(
             policy=policy,
             objective=experiment.methods[method].build(),
             engine=engine,
-            reward=grader.grade,
+            reward=lambda pairs: grades(experiment.task, pairs, grader),
             prompts=prompts,
             config=train,
             seed=seed,

@@ -24,11 +24,11 @@ import torch
 import transformers
 
 from evals.grading.grader import Grade
-from kpo.config.experiment import ChainedSums
 from kpo.config.train import Train
 from kpo.registry import OBJECTIVES, make_objective
 from kpo.rollout.transformers import TransformersEngine
-from kpo.tasks.chained_sums import write_problems
+from kpo.tasks.chained_sums import ChainedSums
+from kpo.tasks.generate import write_problems
 from kpo.tasks.prompts import PROTOCOLS
 from kpo.trainer.batch import Prompt
 from kpo.trainer.log import RunLog

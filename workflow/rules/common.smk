@@ -2,7 +2,6 @@
 
 from kpo.planning.job_memory import base_mb, sample_mb, train_mb
 from kpo.common.source_code import code_hash
-from kpo.tasks.chained_sums import TIERS
 from kpo.tasks.prompts import PROTOCOLS
 
 ROOT = f"results/{EXPERIMENT.experiment}"

@@ -5,41 +5,42 @@
 # Snakemake drops the job when that other one has to run.
 
 
-rule problems:
-    output:
-        f"{ROOT}/problems/train.jsonl",
-    conda:
-        "../../environment.yml"
-    log:
-        f"{ROOT}/logs/problems.log",
-    benchmark:
-        f"{ROOT}/benchmarks/problems.tsv"
-    params:
-        config=uncompared(CONFIG),
-        settings=EXPERIMENT.section("problems"),
-        out=subpath(output[0], parent=True),
-    shell:
-        "python -m kpo.tasks.chained_sums --config {params.config:q} --sets train"
-        " --out {params.out} 2> {log}"
+if EXPERIMENT.task:
 
+    rule problems:
+        output:
+            f"{ROOT}/problems/train.jsonl",
+        conda:
+            "../../environment.yml"
+        log:
+            f"{ROOT}/logs/problems.log",
+        benchmark:
+            f"{ROOT}/benchmarks/problems.tsv"
+        params:
+            config=uncompared(CONFIG),
+            settings=EXPERIMENT.section("problems"),
+            out=subpath(output[0], parent=True),
+        shell:
+            "python -m kpo.tasks.generate --config {params.config:q} --sets train"
+            " --out {params.out} 2> {log}"
 
-rule test_problems:
-    output:
-        expand(f"{ROOT}/problems/{{tier}}.jsonl", tier=TIERS),
-    conda:
-        "../../environment.yml"
-    log:
-        f"{ROOT}/logs/test_problems.log",
-    benchmark:
-        f"{ROOT}/benchmarks/test_problems.tsv"
-    params:
-        config=uncompared(CONFIG),
-        settings=EXPERIMENT.section("test_problems"),
-        sets=list(TIERS),
-        out=subpath(output[0], parent=True),
-    shell:
-        "python -m kpo.tasks.chained_sums --config {params.config:q} --sets {params.sets}"
-        " --out {params.out} 2> {log}"
+    rule test_problems:
+        output:
+            expand(f"{ROOT}/problems/{{tier}}.jsonl", tier=EXPERIMENT.task.tests),
+        conda:
+            "../../environment.yml"
+        log:
+            f"{ROOT}/logs/test_problems.log",
+        benchmark:
+            f"{ROOT}/benchmarks/test_problems.tsv"
+        params:
+            config=uncompared(CONFIG),
+            settings=EXPERIMENT.section("test_problems"),
+            sets=EXPERIMENT.task.tests,
+            out=subpath(output[0], parent=True),
+        shell:
+            "python -m kpo.tasks.generate --config {params.config:q} --sets {params.sets}"
+            " --out {params.out} 2> {log}"
 
 
 # The golds of problems from elsewhere, and room for their prompts. Training waits for it, but another

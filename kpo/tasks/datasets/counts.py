@@ -10,6 +10,7 @@ from typing import Any
 from kpo.config.experiment import Experiment
 from kpo.tasks.datasets.sources import SOURCES
 from kpo.tasks.problems import DataError, choose_folder, load_problems
+from kpo.tasks.task import TRAIN
 from kpo.tasks.training_set import RECORD, training_set
 
 ON_THE_HUB = {
@@ -52,7 +53,7 @@ def training_problems(experiment: Experiment, record: dict[str, Any] | None) -> 
     if record is not None:
         return int(record["problems"])
     if experiment.task is not None:
-        return experiment.task.train
+        return experiment.task.size(TRAIN)
     return _count(experiment, experiment.train.problems, None, None)
 
 
@@ -69,7 +70,7 @@ def _benchmarks(experiment: Experiment) -> Iterator[tuple[str, int | None]]:
     folder = choose_folder(experiment.data.benchmarks_folder, "KPO_BENCHMARKS")
     for name in evaluate.benchmarks:
         if task is not None:
-            yield name, min(task.test, evaluate.limit or task.test)
+            yield name, min(task.size(name), evaluate.limit or task.size(name))
         else:
             yield name, _count(experiment, name, folder, evaluate.limit)
 

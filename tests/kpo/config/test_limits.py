@@ -6,10 +6,11 @@ import pytest
 import torch
 
 from kpo.base import scratch_policy
-from kpo.config.experiment import ChainedSums, load_experiment
+from kpo.config.experiment import load_experiment
 from kpo.config.limits import CPU_HEAD_SIZES, head_size
 from kpo.config.policy import ScratchPolicy
-from kpo.tasks.chained_sums import LONGEST_TEXT, write_problems
+from kpo.tasks.chained_sums import ChainedSums
+from kpo.tasks.generate import write_problems
 from kpo.tasks.problems import load_problems
 from kpo.tasks.prompts import PROTOCOLS
 from kpo.tasks.tokenizer import character_tokenizer
@@ -27,6 +28,8 @@ STATED = {
     "positions": 512,
     "tied": True,
 }
+
+LONGEST = ChainedSums().longest
 
 
 def stated(path: str, value: int) -> Tree:
@@ -46,7 +49,7 @@ def test_the_defaults_positions_stay() -> None:
         ("train/max_response_tokens", 232, 256),
         ("train/max_response_tokens", 233, 257),
         ("train/max_prompt_tokens", 500, 580),
-        ("evaluate/max_response_tokens", 1000, 1000 + LONGEST_TEXT + 1),  # and the line's end
+        ("evaluate/max_response_tokens", 1000, 1000 + LONGEST + 1),  # and the line's end
     ],
 )
 def test_positions_follow_from_the_lengths(
@@ -66,12 +69,12 @@ def test_no_weight_depends_on_the_positions() -> None:
 def test_no_problem_of_the_task_is_longer_than_the_longest(tmp_path: Path) -> None:
     write_problems(ChainedSums(train=500, test=50), tmp_path / "problems")
     sets = [load_problems(name, folder=tmp_path / "problems") for name in ("train", "hard")]
-    assert [max(len(p.problem) for p in found) for found in sets] == [LONGEST_TEXT] * 2
+    assert [max(len(p.problem) for p in found) for found in sets] == [LONGEST] * 2
 
 
 @pytest.mark.parametrize("prompt", ["plain", "boxed", "official"])
 def test_a_task_whose_prompts_are_too_long(tmp_path: Path, prompt: str) -> None:
-    longest = PROTOCOLS[prompt].encode(character_tokenizer(), "9" * LONGEST_TEXT, "training")
+    longest = PROTOCOLS[prompt].encode(character_tokenizer(), "9" * LONGEST, "training")
     least = len(longest)
     tree = changed(changed(SCRATCH, "prompt", prompt), "train/max_prompt_tokens", least - 1)
     assert refusal(tmp_path, tree) == [

@@ -23,12 +23,12 @@ REFUSED: list[tuple[str, Any, str]] = [
     (
         "task/problems",
         1,
-        "task.problems: unknown key (its value is 1); allowed: train, test, seed",
+        "task: chained_sums has no setting 'problems'; it has kind, tiers, train, test, slip, seed",
     ),
     (
         "policy/sft/step",
         1,
-        "policy.sft.step: unknown key (its value is 1); allowed: steps, batch, lr, slip, seed",
+        "policy.sft.step: unknown key (its value is 1); allowed: steps, batch, lr, seed",
     ),
     (
         "policy/scratch",
@@ -43,6 +43,7 @@ REFUSED: list[tuple[str, Any, str]] = [
     ),
     # keys of former versions
     ("policy/warm_up", {}, "policy.warm_up: this key is now called policy.sft"),
+    ("policy/sft/slip", 0.2, "policy.sft.slip: this key is now called task.slip"),
     (
         "train/max_rollout_gap",
         0.1,
@@ -53,7 +54,7 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("methods", DROP, "methods: this key is missing"),
     ("methods/grpo/label", DROP, "methods.grpo.label: this key is missing"),
     ("policy/kind", DROP, "policy.kind: this key is missing"),
-    ("task", DROP, "task: this key is missing; a policy of kind scratch warms up on it"),
+    ("task", DROP, "task: this key is missing; a policy of kind scratch learns from it"),
     # types
     ("train/steps", "20", "train.steps is '20', but must be an integer"),
     ("train/steps", 2.0, "train.steps is 2.0, but must be an integer"),
@@ -89,7 +90,27 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("grading/memory_mb", 64, "grading.memory_mb is 64, but must be at least 512"),
     ("task/test", 50_000, "task.test is 50000, but must be at most 10000"),
     ("policy/kind", "x", "policy.kind is 'x', but must be one of 'scratch', 'pretrained'"),
-    ("policy/sft/slip", -0.1, "policy.sft.slip is -0.1, but must be at least 0"),
+    ("task/kind", "sums", "task: unknown kind 'sums'; there is chained_sums"),
+    ("task/tiers", {}, "task.tiers is {}, but must not be empty"),
+    ("task/tiers", {"x": [3]}, "task.tiers.x[1]: this key is missing"),
+    (
+        "task/tiers",
+        {"x": [4, 3]},
+        "task.tiers is {'x': [4, 3]}, but must have at each tier two numbers of terms in 2..200,"
+        " the smaller first, not x: [4, 3]",
+    ),
+    (
+        "task/tiers",
+        {"train": [3, 4]},
+        "task: chained_sums must have test sets with names of their own, other than train, but has"
+        " train",
+    ),
+    (
+        "task",
+        {"tiers": {"x": [2, 2]}, "train": 629},
+        "task: train is 629, but must be at most 628 for these tiers",
+    ),
+    ("task/slip", -0.1, "task.slip is -0.1, but must be at least 0"),
     ("prompt", "chat", "prompt is 'chat', but must be one of plain, boxed, official"),
     ("seeds", [], "seeds is [], but must not be empty"),
     ("seeds", [3, -1], "seeds[1] is -1, but must be at least 0"),

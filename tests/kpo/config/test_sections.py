@@ -40,6 +40,13 @@ CHANGES: list[tuple[Tree, str, Any, set[str]]] = [
     (SCRATCH, "task/train", 5, {"problems"}),
     (SCRATCH, "task/test", 5, {"test_problems"}),
     (SCRATCH, "task/seed", 5, {"problems", "test_problems"}),
+    (SCRATCH, "task/slip", 0.3, {"base"}),
+    (
+        SCRATCH,
+        "task/tiers",
+        {"easy": [4, 4], "hard": [7, 8]},
+        {"problems", "test_problems", "base"},
+    ),
     (SCRATCH, "policy/layers", 2, {"base"}),
     (SCRATCH, "policy/sft/seed", 2, {"base"}),
     (SCRATCH, "train/lr", 2e-4, TRAIN),

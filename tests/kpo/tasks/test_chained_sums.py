@@ -1,30 +1,29 @@
 """The embedded task: the split, the tiers, worked responses, and the files."""
 
+import hashlib
 import itertools
 import json
 import random
 import re
 from collections.abc import Iterable
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from evals.grading.extract import extract_boxed
-from kpo.config.experiment import ChainedSums
-from kpo.tasks import chained_sums
-from kpo.tasks.chained_sums import TIERS, Sum, draw, draw_distinct, write_problems
-from kpo.tasks.problems import Problem, load_problems
+from kpo.tasks.chained_sums import ChainedSums, Sum, draw, draw_distinct
 
 seeded = settings(derandomize=True, deadline=None, max_examples=50)
+TIERS = ChainedSums().tiers
 every_tier = pytest.mark.parametrize("tier", TIERS)
 EXAMPLE = Sum(81, (-9, 4, -4, 9, -4))
 
 
 def draws(tier: str, count: int, seed: int = 0, *, held_out: bool = False) -> list[Sum]:
     rng = random.Random(seed)
-    return [draw(rng, tier, held_out=held_out) for _ in range(count)]
+    return [draw(rng, TIERS[tier], held_out=held_out) for _ in range(count)]
 
 
 def terms(text: str) -> list[int]:
@@ -83,7 +82,7 @@ def test_both_sides_are_disjoint_however_much_is_drawn(tier: str) -> None:
 @seeded
 @given(seed=st.integers(0, 2**32), tier=st.sampled_from(list(TIERS)), held_out=st.booleans())
 def test_the_side_follows_from_the_text_alone(seed: int, tier: str, held_out: bool) -> None:
-    problem = draw(random.Random(seed), tier, held_out=held_out)
+    problem = draw(random.Random(seed), TIERS[tier], held_out=held_out)
     start, *operands = terms(problem.text)
     assert Sum(start, tuple(operands)).held_out is held_out
 
@@ -139,72 +138,65 @@ def test_slips_are_by_1_or_10_and_carry_on(slip: float) -> None:
     assert len(wrong) / len(offsets) == pytest.approx(slip, abs=0.03)
 
 
-# Files
+# Sets
+
+DEFAULT_CONTENT = "1192d858c8952d04d3b405c1ef15a2e7852444778d2aacb7691310ea905257b1"
+SMALL = ChainedSums(train=300, test=20)
 
 
-def read(folder: Path) -> dict[str, list[Problem]]:
-    return {name: load_problems(name, folder=folder) for name in ("train", *TIERS)}
-
-
-def test_the_files_hold_what_the_settings_say(tmp_path: Path) -> None:
-    write_problems(ChainedSums(train=300, test=20), tmp_path / "problems")
-    files = read(tmp_path / "problems")
-    assert {name: len(problems) for name, problems in files.items()} == {
+def test_the_sets_are_as_large_as_they_say_and_apart() -> None:
+    sets = {name: SMALL.problems(name) for name in SMALL.sets}
+    assert {name: len(pairs) for name, pairs in sets.items()} == {
         "train": 300,
         **dict.fromkeys(TIERS, 20),
     }
-    texts = [p.problem for problems in files.values() for p in problems]
+    texts = [text for pairs in sets.values() for text, _ in pairs]
     assert len(set(texts)) == len(texts)
-    for name, problems in files.items():
-        for problem in problems:
-            start, *operands = terms(problem.problem)
+    for name, pairs in sets.items():
+        for text, gold in pairs:
+            start, *operands = terms(text)
             assert Sum(start, tuple(operands)).held_out is (name != "train")
-            assert problem.answer == str(start + sum(operands))
+            assert gold == str(start + sum(operands))
     for tier, (low, high) in TIERS.items():
-        assert all(low <= len(terms(p.problem)) <= high for p in files[tier])
-        share = sum(low <= len(terms(p.problem)) <= high for p in files["train"]) / 300
+        assert all(low <= len(terms(text)) <= high for text, _ in sets[tier])
+        share = sum(low <= len(terms(text)) <= high for text, _ in sets["train"]) / 300
         assert share == pytest.approx(1 / 3, abs=0.1)
 
 
-def content(folder: Path) -> dict[str, str]:
-    return {path.name: path.read_text() for path in sorted(folder.iterdir())}
+def test_the_default_problems_and_solutions_stay_what_they_were() -> None:
+    task = ChainedSums()
+    drawn = [task.problems("train"), task.problems("easy"), task.worked(random.Random(5), 20)]
+    assert hashlib.sha256(json.dumps(drawn).encode()).hexdigest() == DEFAULT_CONTENT
 
 
-def test_the_same_seed_writes_the_same_files(tmp_path: Path) -> None:
-    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
-        write_problems(ChainedSums(train=50, test=5, seed=seed), tmp_path / name)
-    assert content(tmp_path / "a") == content(tmp_path / "b")
-    assert all(content(tmp_path / "a")[f] != text for f, text in content(tmp_path / "c").items())
+def test_another_seed_draws_other_problems() -> None:
+    other = ChainedSums(train=300, test=20, seed=1)
+    assert all(other.problems(name) != SMALL.problems(name) for name in SMALL.sets)
 
 
-def test_more_problems_keep_the_first_ones(tmp_path: Path) -> None:
-    write_problems(ChainedSums(train=20, test=3), tmp_path / "few")
-    write_problems(ChainedSums(train=80, test=9), tmp_path / "many")
-    few, many = content(tmp_path / "few"), content(tmp_path / "many")
-    assert all(many[name].startswith(text) for name, text in few.items())
+def test_more_problems_keep_the_first_ones() -> None:
+    many = ChainedSums(train=400, test=30)
+    for name in SMALL.sets:
+        assert many.problems(name)[: SMALL.size(name)] == SMALL.problems(name)
 
 
-def test_the_files_appear_whole_or_not_at_all(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    out = tmp_path / "problems"
-    write_problems(ChainedSums(train=5, test=2), out)
-    before = content(out)
-    written: list[object] = []
+def test_other_tiers_have_their_lengths_and_a_longest_problem() -> None:
+    task = ChainedSums(tiers={"pairs": (2, 2), "long": (30, 32)}, train=40, test=20)
+    assert task.sets == ("train", "pairs", "long")
+    assert {len(terms(text)) for text, _ in task.problems("pairs")} == {2}
+    assert {len(terms(text)) for text, _ in task.problems("long")} == {30, 31, 32}
+    texts = [text for name in task.sets for text, _ in task.problems(name)]
+    assert max(map(len, texts)) == task.longest
 
-    def full_disk(row: object) -> str:
-        written.append(row)
-        if len(written) > 4:
-            raise OSError("no space left")
-        return json.JSONEncoder().encode(row)
 
-    monkeypatch.setattr(json, "dumps", full_disk)
-    for folder in (out, tmp_path / "new"):
-        written.clear()
-        with pytest.raises(OSError, match="no space"):
-            write_problems(ChainedSums(train=9, test=2), folder)
-    assert content(out) == before
-    assert not (tmp_path / "new").exists()
+def test_worked_solutions_are_of_training_problems_and_slip_as_the_settings_say() -> None:
+    never, always = (ChainedSums(slip=slip).worked(random.Random(2), 50) for slip in (0, 1))
+    assert [text for text, _ in never] == [text for text, _ in always]
+    for (text, right), (_, wrong) in zip(never, always, strict=True):
+        start, *operands = terms(text)
+        assert not Sum(start, tuple(operands)).held_out
+        assert extract_boxed(right) == str(start + sum(operands))
+        assert all(left + term != result for left, term, result in lines(wrong))
 
 
 def test_drawing_distinct_problems_keeps_their_order() -> None:
@@ -216,29 +208,14 @@ def test_drawing_distinct_problems_keeps_their_order() -> None:
 @pytest.mark.slow
 def test_the_most_that_a_config_may_ask_for_exists() -> None:
     """Drawing goes on until there are enough, so there have to be: easy problems are the fewest."""
-    most = 10_000
-    rng = random.Random(0)
-    assert len(draw_distinct(most, lambda: draw(rng, "easy", held_out=True))) == most
+    assert len(ChainedSums(test=10_000).problems("easy")) == 10_000
 
 
-def test_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    arguments = ["--config", "workflow/config/tiny.yaml", "--out", str(tmp_path / "problems")]
-    monkeypatch.setattr("sys.argv", ["chained_sums", *arguments])
-    chained_sums.main()
-    assert sorted(content(tmp_path / "problems")) == [
-        "easy.jsonl",
-        "hard.jsonl",
-        "medium.jsonl",
-        "train.jsonl",
-    ]
-
-
-def test_the_command_line_wants_a_task(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    arguments = ["--config", "workflow/config/paper.yaml", "--out", "nowhere"]
-    monkeypatch.setattr("sys.argv", ["chained_sums", *arguments])
-    with pytest.raises(SystemExit) as exit_:
-        chained_sums.main()
-    assert exit_.value.code == 2
-    assert "paper.yaml has no task section" in capsys.readouterr().err
+def test_more_than_half_of_what_exists_is_refused() -> None:
+    pairs = itertools.product(range(10, 100), range(-9, 10))
+    count = sum(abs(o) > 1 and 0 <= start + o <= 99 for start, o in pairs)
+    most = {"test": int(count * 0.1 / 2), "train": int(count * 0.9 / 2)}
+    assert ChainedSums(tiers={"x": (2, 2)}, **most).size("x") == most["test"]  # type: ignore[arg-type]
+    for key, value in most.items():
+        with pytest.raises(ValidationError, match=f"must be at most {value}"):
+            ChainedSums(tiers={"x": (2, 2)}, **{**most, key: value + 1})  # type: ignore[arg-type]

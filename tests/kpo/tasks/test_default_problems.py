@@ -3,8 +3,8 @@
 import hashlib
 from pathlib import Path
 
-from kpo.config.experiment import ChainedSums
-from kpo.tasks.chained_sums import SETS, write_problems
+from kpo.tasks.chained_sums import ChainedSums
+from kpo.tasks.generate import write_problems
 
 SHA256 = {
     "train": "d6d585fffc0d018bddb7cf8fb240213ebe8cf5ccfe828a5f82acb2ec7bcfe2fd",
@@ -17,5 +17,5 @@ SHA256 = {
 def test_they_are_the_ones_of_the_reference_results(tmp_path: Path) -> None:
     """Content hashes: a change of how they are drawn makes other problems."""
     write_problems(ChainedSums(), tmp_path)
-    found = {name: hashlib.sha256((tmp_path / f"{name}.jsonl").read_bytes()) for name in SETS}
+    found = {name: hashlib.sha256((tmp_path / f"{name}.jsonl").read_bytes()) for name in SHA256}
     assert {name: digest.hexdigest() for name, digest in found.items()} == SHA256

@@ -10,7 +10,7 @@ import yaml
 
 from kpo.config.experiment import Experiment, load_experiment
 from kpo.tasks import training_set as module
-from kpo.tasks.chained_sums import TIERS, write_problems
+from kpo.tasks.generate import write_problems
 from kpo.tasks.problems import DataError, Problem, content_hash
 from kpo.tasks.training_set import training_set
 
@@ -189,8 +189,8 @@ def test_the_tasks_problems_are_taken_as_they_are(tmp_path: Path) -> None:
     assert found.problems == [Problem(**line) for line in lines]
     assert found.record["dropped"] == {}
     texts = {p.problem for p in found.problems}
-    assert len(texts) == len(found.problems) == experiment.task.train
-    for tier in TIERS:
+    assert len(texts) == len(found.problems) == experiment.task.size("train")
+    for tier in experiment.task.tests:
         held_out = {json.loads(line)["problem"] for line in (tmp_path / f"{tier}.jsonl").open()}
         assert not texts & held_out
     with pytest.raises(DataError, match="--problems must name"):

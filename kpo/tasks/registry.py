@@ -1,0 +1,37 @@
+"""Kind -> task: the one place that knows the tasks. Adding one: one file, one line here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from kpo.tasks.chained_sums import ChainedSums
+from kpo.tasks.task import TRAIN, Task
+
+TASKS: dict[str, type[Task]] = {
+    "chained_sums": ChainedSums,
+}
+DEFAULT = "chained_sums"
+"""The kind of a `task` section that names none."""
+
+
+def make_task(settings: Mapping[str, Any]) -> Task:
+    """The task that a `task` section describes, by its `kind` and settings.
+
+    Raises ValueError for an unknown kind, a setting that the task does not have, one out of bounds,
+    and sets that cannot be told apart; the message lists what there is.
+    """
+    kind = settings.get("kind", DEFAULT)
+    if kind not in TASKS:
+        raise ValueError(f"unknown kind {kind!r}; there is {', '.join(sorted(TASKS))}")
+    known = list(TASKS[kind].model_fields)
+    for key in settings:
+        if key not in known:
+            raise ValueError(f"{kind} has no setting {key!r}; it has {', '.join(known)}")
+    task = TASKS[kind].model_validate({**settings, "kind": kind})
+    if not task.tests or len(set(task.sets)) < len(task.sets):
+        raise ValueError(
+            f"{kind} must have test sets with names of their own, other than {TRAIN}, but has"
+            f" {', '.join(task.tests) or 'none'}"
+        )
+    return task
