@@ -41,7 +41,7 @@ def test_there_are_commands() -> None:
     assert {"kpo.train", "kpo.base", "kpo.devices", "evals.sample", "evals.grade"} <= set(COMMANDS)
 
 
-@pytest.mark.parametrize("module", [name for name in COMMANDS if name != "kpo.base"])
+@pytest.mark.parametrize("module", COMMANDS)
 def test_help_comes_at_once(module: str) -> None:
     done = run(HELP, module)
     assert done.returncode == 0

@@ -15,11 +15,11 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from kpo.base import scratch_policy
 from kpo.config.policy import ScratchPolicy
 from kpo.model.policy import Policy
 from kpo.rollout.engine import Sampling
 from kpo.rollout.transformers import TransformersEngine
+from kpo.trainer.base_policy import scratch_policy
 
 BATCH, PROMPT, NEW, ROUNDS = 256, 16, 64, 7
 

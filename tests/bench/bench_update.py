@@ -17,12 +17,12 @@ from dataclasses import dataclass
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from kpo.base import scratch_policy
 from kpo.common.allocator import keep_freed_memory
 from kpo.config.policy import ScratchPolicy
 from kpo.model.policy import Policy
 from kpo.registry import make_objective
 from kpo.tasks.tokenizer import character_tokenizer
+from kpo.trainer.base_policy import scratch_policy
 from kpo.trainer.step import StepMetrics, Updater
 from tests.bench.our_side import word_policy
 from tests.bench.update_work import operations, rollouts_of

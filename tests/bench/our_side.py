@@ -25,13 +25,13 @@ from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
 from baselines.grpo import GRPO
 from evals.grading.grader import Grade
-from kpo.base import scratch_policy
 from kpo.config.policy import ScratchPolicy
 from kpo.config.train import Train
 from kpo.model.policy import Policy, save_model
 from kpo.objective import ObjectiveOutput, TokenBatch
 from kpo.rollout.transformers import TransformersEngine
 from kpo.trainer import loop
+from kpo.trainer.base_policy import scratch_policy
 from kpo.trainer.batch import Prompt, mini_batches
 from kpo.trainer.log import RunLog
 from kpo.trainer.state.checkpoint import Checkpoints

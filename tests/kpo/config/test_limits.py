@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from kpo.base import scratch_policy
 from kpo.config.experiment import load_experiment
 from kpo.config.limits import CPU_HEAD_SIZES, head_size
 from kpo.config.policy import ScratchPolicy
@@ -14,6 +13,7 @@ from kpo.tasks.generate import write_problems
 from kpo.tasks.problems import load_problems
 from kpo.tasks.prompts import PROTOCOLS
 from kpo.tasks.tokenizer import character_tokenizer
+from kpo.trainer.base_policy import scratch_policy
 from tests.kpo.config.experiments import HUB, SCRATCH, Tree, changed, load, refusal
 from tests.kpo.models import FAMILIES, tiny_policy
 

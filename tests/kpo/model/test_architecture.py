@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from transformers import AutoConfig
 
-from kpo.base import pretrained, scratch_policy
 from kpo.config.policy import Architecture, PretrainedPolicy, ScratchPolicy, Wheel
 from kpo.model.architecture import ArchitectureError, architecture, check_stated
 from kpo.model.policy import save_model
+from kpo.trainer.base_policy import pretrained, scratch_policy
 from tests.kpo.models import tiny_policy
 
 SMALL = Architecture(
