@@ -36,9 +36,9 @@ def test_the_table_is_whole(finished: Workspace) -> None:
     assert (finished.folder / "results/table1.tex").stat().st_size > 0
 
 
-def test_every_job_left_a_log_and_a_benchmark(finished: Workspace) -> None:
+def test_every_job_left_a_log_and_its_time(finished: Workspace) -> None:
     root = finished.folder / "results/test"
-    for kind, ending in (("logs", "log"), ("benchmarks", "tsv")):
+    for kind, ending in (("logs", "log"), ("timings", "tsv")):
         names = {str(path.relative_to(root / kind)) for path in (root / kind).rglob(f"*.{ending}")}
         expected = {"problems", "base", "tables", "train/grpo-s0", "sample/base", "grade/base"}
         assert {f"{name}.{ending}" for name in expected} <= names

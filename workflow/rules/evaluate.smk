@@ -13,7 +13,7 @@ rule ask:
     log:
         f"{ROOT}/logs/ask/{{run}}.log",
     benchmark:
-        f"{ROOT}/benchmarks/ask/{{run}}.tsv"
+        f"{ROOT}/timings/ask/{{run}}.tsv"
     localrule: True
     priority: 2
     shell:
@@ -33,7 +33,7 @@ rule sample:
     log:
         f"{ROOT}/logs/sample/{{run}}.log",
     benchmark:
-        f"{ROOT}/benchmarks/sample/{{run}}.tsv"
+        f"{ROOT}/timings/sample/{{run}}.tsv"
     params:
         config=uncompared(CONFIG),
         settings=EXPERIMENT.section("evaluate"),
@@ -60,7 +60,7 @@ rule grade:
     log:
         f"{ROOT}/logs/grade/{{run}}.log",
     benchmark:
-        f"{ROOT}/benchmarks/grade/{{run}}.tsv"
+        f"{ROOT}/timings/grade/{{run}}.tsv"
     params:
         limits=f"--timeout-s {EXPERIMENT.grading.timeout_s} --memory-mb {EXPERIMENT.grading.memory_mb}",
         answers=PROTOCOLS[EXPERIMENT.prompt].answers,

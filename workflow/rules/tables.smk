@@ -19,7 +19,7 @@ rule tables:
     log:
         f"{ROOT}/logs/tables.log",
     benchmark:
-        f"{ROOT}/benchmarks/tables.tsv"
+        f"{ROOT}/timings/tables.tsv"
     params:
         config=uncompared(CONFIG),
         settings=EXPERIMENT.section("table"),
@@ -55,7 +55,7 @@ rule reference:
     log:
         f"{ROOT}/logs/reference.log",
     benchmark:
-        f"{ROOT}/benchmarks/reference.tsv"
+        f"{ROOT}/timings/reference.tsv"
     params:
         root=subpath(input[0], parent=True),
     shell:

@@ -15,7 +15,7 @@ if EXPERIMENT.task:
         log:
             f"{ROOT}/logs/problems.log",
         benchmark:
-            f"{ROOT}/benchmarks/problems.tsv"
+            f"{ROOT}/timings/problems.tsv"
         params:
             config=uncompared(CONFIG),
             settings=EXPERIMENT.section("problems"),
@@ -32,7 +32,7 @@ if EXPERIMENT.task:
         log:
             f"{ROOT}/logs/test_problems.log",
         benchmark:
-            f"{ROOT}/benchmarks/test_problems.tsv"
+            f"{ROOT}/timings/test_problems.tsv"
         params:
             config=uncompared(CONFIG),
             settings=EXPERIMENT.section("test_problems"),
@@ -58,7 +58,7 @@ rule benchmarks:
     log:
         f"{ROOT}/logs/benchmarks.log",
     benchmark:
-        f"{ROOT}/benchmarks/benchmarks.tsv"
+        f"{ROOT}/timings/benchmarks.tsv"
     params:
         config=uncompared(CONFIG),
     shell:
@@ -80,7 +80,7 @@ rule data:
     log:
         f"{ROOT}/logs/data.log",
     benchmark:
-        f"{ROOT}/benchmarks/data.tsv"
+        f"{ROOT}/timings/data.tsv"
     params:
         config=uncompared(CONFIG),
         settings=EXPERIMENT.section("data"),
@@ -100,7 +100,7 @@ rule base:
     log:
         f"{ROOT}/logs/base.log",
     benchmark:
-        f"{ROOT}/benchmarks/base.tsv"
+        f"{ROOT}/timings/base.tsv"
     params:
         config=uncompared(CONFIG),
         settings=EXPERIMENT.section("base"),
@@ -134,7 +134,7 @@ rule train:
     log:
         f"{ROOT}/logs/train/{{method}}-s{{seed}}.log",
     benchmark:
-        f"{ROOT}/benchmarks/train/{{method}}-s{{seed}}.tsv"
+        f"{ROOT}/timings/train/{{method}}-s{{seed}}.tsv"
     params:
         config=uncompared(CONFIG),
         settings=lambda wildcards: EXPERIMENT.section("train", wildcards.method),
