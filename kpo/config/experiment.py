@@ -258,8 +258,8 @@ class Experiment(Section):
 
         They are rotary: their number limits sequences, but no weight depends on it.
         """
-        assert self.task is not None
-        evaluated = self._task_prompt(self.task, "evaluation") + self.evaluate.max_response_tokens
+        prompt = self._task_prompt(self.task, "evaluation") if self.task else 0
+        evaluated = prompt + self.evaluate.max_response_tokens
         return max(LEAST_POSITIONS, self.train.longest, evaluated)
 
     def _task_prompt(self, task: Task, phase: Phase) -> int:
