@@ -15,8 +15,8 @@ import argparse
 from kpo.common.cli import command, fail, warn
 from kpo.config.cli import experiment_argument
 from kpo.config.experiment import load_experiment
-from kpo.tasks.datasets.counts import benchmark_problems, training_problems, training_record
-from kpo.tasks.training_set import stated
+from kpo.planning.counts import benchmark_problems, training_problems, training_record
+from kpo.trainer.training_set import stated
 
 
 def _positive(text: str) -> float:

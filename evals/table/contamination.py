@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from evals.table.trainings import Manifests
-from kpo.tasks.training_set import RECORD
+from kpo.trainer.training_set import RECORD
 
 AGAIN = (
     "to look now, run `snakemake --forcerun data {record}` with the experiment's --configfile; the"

@@ -36,7 +36,7 @@ class Data(Section):
         return {name: with_known(name, entry) for name, entry in value.items()}
 
     def cleaning(self) -> dict[str, str]:
-        """What the training set depends on beside its rows; `overlong` needs the tokenizer."""
+        """What becomes of rows that are found bad without a tokenizer, by what is wrong."""
         return {
             "duplicates": self.duplicates,
             "contradictions": self.contradictions,

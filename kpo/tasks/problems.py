@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from kpo.tasks.datasets.columns import columns_for, problem_and_gold, row_id
+from kpo.tasks.datasets.problem import ContentHash, Problem, content_hash
 from kpo.tasks.datasets.reading import DataError, find_files, read_rows
 from kpo.tasks.datasets.sources import SOURCES, Source
 
@@ -28,15 +27,6 @@ __all__ = [
     "locate",
     "open_problems",
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """One problem; `answer` is the gold in LaTeX, without its box."""
-
-    id: str
-    problem: str
-    answer: str
 
 
 @dataclass(frozen=True)
@@ -89,35 +79,6 @@ class ProblemStream:
                 f"{self.where}: the content's hash is {self.content}, expected {self._expected};"
                 f" data.sources.{name}.sha256 of the experiment can name another, or null for any"
             )
-
-
-class ContentHash:
-    """`content_hash`, problem by problem."""
-
-    def __init__(self) -> None:
-        self._encode = json.JSONEncoder(separators=(",", ":")).encode
-        self._hash = hashlib.sha256(b"[")
-        self._comma = b""
-
-    def add(self, problem: Problem) -> None:
-        """Take in the next problem."""
-        pair = self._encode([problem.problem, problem.answer])
-        self._hash.update(self._comma + pair.encode())
-        self._comma = b","
-
-    def hexdigest(self) -> str:
-        """Of all problems so far."""
-        whole = self._hash.copy()
-        whole.update(b"]")
-        return whole.hexdigest()
-
-
-def content_hash(problems: Iterable[Problem]) -> str:
-    """Hash of the problems' texts and answers, the same whatever they were loaded from."""
-    content = ContentHash()
-    for problem in problems:
-        content.add(problem)
-    return content.hexdigest()
 
 
 def choose_folder(configured: str | None, variable: str) -> Path | None:

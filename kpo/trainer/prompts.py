@@ -12,8 +12,8 @@ from kpo.model.policy import Policy
 from kpo.tasks.datasets.cleaning import Drop, count, handle
 from kpo.tasks.problems import DataError, content_hash
 from kpo.tasks.prompts import PROTOCOLS
-from kpo.tasks.training_set import TrainingSet, stated
 from kpo.trainer.batch import Prompt
+from kpo.trainer.training_set import TrainingSet, stated
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def load_prompts(experiment: Experiment, policy: Policy, found: TrainingSet) -> 
         for problem, tokens in encoded
         if len(tokens) > longest
     ]
-    handle(train.problems, experiment.data, drops)
+    handle(train.problems, experiment.data.overlong, drops)
     kept = [(problem, tokens) for problem, tokens in encoded if len(tokens) <= longest]
     if not kept:
         raise DataError(

@@ -27,12 +27,12 @@ from kpo.rollout.engine import RolloutEngine
 from kpo.rollout.factory import make_engine
 from kpo.tasks.prompts import FORCED_THINKING, PROTOCOLS
 from kpo.tasks.task import grades
-from kpo.tasks.training_set import training_set
 from kpo.trainer.guards.learning import record, stood_still
 from kpo.trainer.log import RunLog
 from kpo.trainer.loop import Trainer
 from kpo.trainer.prompts import load_prompts
 from kpo.trainer.state.checkpoint import Checkpoints
+from kpo.trainer.training_set import training_set
 
 GRADING_WORKERS = 2
 

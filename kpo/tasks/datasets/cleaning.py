@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from evals.grading.grader import Grader
-from kpo.config.data import Data
+from kpo.tasks.datasets.problem import Problem
 from kpo.tasks.datasets.reading import DataError
 from kpo.tasks.datasets.similarity import Match, Overlap, normalised
-from kpo.tasks.problems import Problem
 
 REASONS = {
     "duplicates": "repeat an earlier row",
@@ -52,9 +51,9 @@ class _Group:
     other_golds: dict[str, None] = field(default_factory=dict)
 
 
-def handle(where: str, data: Data, drops: list[Drop]) -> list[Drop]:
-    """The drops, of one reason, or DataError where the data section refuses such rows."""
-    if drops and getattr(data, drops[0].reason) == "refuse":
+def handle(where: str, handling: str, drops: list[Drop]) -> list[Drop]:
+    """The drops, of one reason, or DataError where such rows are handled by `refuse`."""
+    if drops and handling == "refuse":
         first = drops[0]
         count = sum(len(drop.ids) for drop in drops)
         details = ", ".join(f"{key} {value!r:.80}" for key, value in first.details.items())
@@ -76,23 +75,24 @@ def count(drops: Iterable[Drop]) -> dict[str, int]:
 def clean(
     where: str,
     problems: Iterable[Problem],
-    data: Data,
+    handling: Mapping[str, str],
     grader: Grader,
     overlap: Overlap | None,
     normalise: Callable[[str], str],
 ) -> tuple[list[Problem], list[Drop]]:
     """The problems to train on, with golds as `normalise` makes them, and the rows left out.
 
-    The first of equal rows stays. Raises DataError for rows that `data` refuses.
+    The first of equal rows stays. `handling` says of every reason but `overlong` whether such rows
+    are left out or refused, by DataError.
     """
     groups = _gather(problems, overlap, normalise)
     contradictory = _contradictory(groups, grader)
-    drops = handle(where, data, [drop for _, drop in contradictory])
+    drops = handle(where, handling["contradictions"], [drop for _, drop in contradictory])
     out = {id(group) for group, _ in contradictory}
     groups = [group for group in groups if id(group) not in out]
     drops += handle(
         where,
-        data,
+        handling["duplicates"],
         [
             Drop("duplicates", group.repeats, {"of": group.first.id})
             for group in groups
@@ -102,7 +102,7 @@ def clean(
     complaints = _complaints(groups, grader)
     drops += handle(
         where,
-        data,
+        handling["unusable_golds"],
         [
             Drop("unusable_golds", [p.id], {"gold": p.answer, "complaint": complaints[p.answer]})
             for p in (group.first for group in groups)
@@ -110,7 +110,8 @@ def clean(
         ],
     )
     groups = [group for group in groups if group.first.answer not in complaints]
-    drops += handle(where, data, [_contaminated(g.first, g.match) for g in groups if g.match])
+    found = [_contaminated(group.first, group.match) for group in groups if group.match]
+    drops += handle(where, handling["contamination"], found)
     return [group.first for group in groups if group.match is None], drops
 
 

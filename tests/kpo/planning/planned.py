@@ -7,9 +7,9 @@ import yaml
 
 from kpo.config.experiment import Experiment, load_experiment
 from kpo.config.train import Train
+from kpo.planning.counts import benchmark_problems
 from kpo.planning.machine import Device, Machine
 from kpo.planning.plan import Plan
-from kpo.tasks.datasets.counts import benchmark_problems
 from tests.kpo.models import tiny_policy
 
 MINI = Path("workflow/config/mini.yaml").resolve()

@@ -7,8 +7,8 @@ import pytest
 from kpo.config.experiment import Experiment
 from kpo.tasks.problems import DataError, Problem, content_hash
 from kpo.tasks.prompts import PROTOCOLS
-from kpo.tasks.training_set import TrainingSet
 from kpo.trainer.prompts import TrainingPrompts, load_prompts
+from kpo.trainer.training_set import TrainingSet
 from tests.kpo.models import tiny_policy
 
 PROBLEMS = [Problem("a", "1+1=?", "2"), Problem("b", "1+1+1+1=?", "4"), Problem("c", "2+1=?", "3")]

@@ -30,7 +30,12 @@ def cleaned(
     grader: Grader, problems: list[Problem], overlap: Overlap | None = None, **data: Any
 ) -> Cleaned:
     kept, drops = clean(
-        "set", problems, Data(**data), grader, overlap, lambda gold: normalise_gold("aime24", gold)
+        "set",
+        problems,
+        Data(**data).cleaning(),
+        grader,
+        overlap,
+        lambda gold: normalise_gold("aime24", gold),
     )
     assert sum(count(drops).values()) + len(kept) == len(problems)
     return kept, [drop.row() for drop in drops]

@@ -11,7 +11,7 @@ from kpo.config.experiment import Experiment
 from kpo.tasks.datasets.sources import SOURCES
 from kpo.tasks.problems import DataError, choose_folder, load_problems
 from kpo.tasks.task import TRAIN
-from kpo.tasks.training_set import RECORD, training_set
+from kpo.trainer.training_set import RECORD, training_set
 
 ON_THE_HUB = {
     "gsm8k-train": 7473,

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from kpo.tasks.datasets.counts import (
+from kpo.planning.counts import (
     ON_THE_HUB,
     benchmark_problems,
     training_problems,
@@ -14,7 +14,7 @@ from kpo.tasks.datasets.counts import (
 )
 from kpo.tasks.datasets.sources import SOURCES
 from kpo.tasks.problems import DataError, Problem, content_hash
-from kpo.tasks.training_set import TrainingSet, write
+from kpo.trainer.training_set import TrainingSet, write
 from tests.kpo.config.experiments import HUB, SCRATCH, Tree, changed, load
 
 

@@ -9,10 +9,10 @@ import pytest
 import yaml
 
 from kpo.config.experiment import Experiment, load_experiment
-from kpo.tasks import training_set as module
+from kpo.tasks import training_set as command
 from kpo.tasks.generate import write_problems
 from kpo.tasks.problems import DataError, Problem, content_hash
-from kpo.tasks.training_set import training_set
+from kpo.trainer.training_set import training_set
 
 Row = dict[str, Any]
 QUESTION = "In how many ways can five different books stand beside each other on one shelf"
@@ -68,7 +68,7 @@ class Place:
     def run(self, monkeypatch: pytest.MonkeyPatch) -> None:
         arguments = ["--config", str(self.path / "config.yaml"), "--out", str(self.out)]
         monkeypatch.setattr(sys, "argv", ["training_set", *arguments])
-        module.main()
+        command.main()
 
 
 @pytest.fixture
