@@ -120,6 +120,7 @@ def test_a_training_section_records_the_objective_with_its_defaults(tmp_path: Pa
 # Every key of every section, by the jobs that depend on it
 
 DEPEND = {
+    "task": {"problems", "test_problems", "base"},
     "policy": {"base"},
     "train": {"train"},
     "evaluate": {"evaluate", "table"},
@@ -128,6 +129,10 @@ DEPEND = {
 }
 """The jobs that depend on a section, but for the keys below."""
 EXCEPT: dict[str, set[str]] = {
+    "task.train": {"problems"},
+    "task.test": {"test_problems"},
+    "task.seed": {"problems", "test_problems"},
+    "task.slip": {"base"},
     "train.threads": set(),  # how a run is carried out, not what comes out of it
     "train.checkpoint_every": set(),
     "train.stall_s": set(),
@@ -143,9 +148,9 @@ EXCEPT: dict[str, set[str]] = {
 
 
 def keys() -> Iterator[Any]:
-    for tree, parts in ((SCRATCH, ("policy", "train", "evaluate", "grading")), (HUB, DEPEND)):
+    for tree, without in ((SCRATCH, "data"), (HUB, "task")):
         experiment = Experiment.model_validate(tree)
-        for part in parts:
+        for part in [part for part in DEPEND if part != without]:
             for key in type(getattr(experiment, part)).model_fields:
                 kind = "scratch" if tree is SCRATCH else "hub"
                 yield pytest.param(tree, f"{part}.{key}", id=f"{kind}-{part}.{key}")
@@ -171,6 +176,7 @@ def test_every_key_reaches_the_jobs_that_depend_on_it(
     value: Any = {
         "sources": dict.fromkeys(("gsm8k-train", "aime24"), SOURCES["minerva"]),
         "benchmarks": ["gsm8k"],
+        "tiers": {"easy": (4, 4), "hard": (7, 8)},
         "train_folder": str(tmp_path),
         "benchmarks_folder": str(tmp_path),
     }.get(key, another(getattr(section, key)))
