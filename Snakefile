@@ -3,6 +3,7 @@
 #   snakemake --cores all results/table1.csv
 #   snakemake --cores all results/table1.csv --configfile workflow/config/tiny-offpolicy.yaml
 import os
+import shlex
 
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version

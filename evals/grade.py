@@ -3,7 +3,8 @@
     python -m evals.grade --samples samples.jsonl --out grades.jsonl
 
 `evals.grading.grader` says how. The command asks the rules beside the one that grades too, and
-notes in a row which say the opposite, so that a table can tell what depends on the rule.
+notes in a row which say the opposite, so that a table can tell what depends on the rule. With
+--config a task grades its own responses (`kpo.tasks.task.Task.grade`), and no rule is asked beside.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import argparse
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from tqdm import tqdm
@@ -22,7 +24,7 @@ from evals.grading.grader import Grade, Grader, grade
 from evals.grading.rules import DEFAULT, RULES
 from evals.grading.statuses import FAILURES
 from evals.records import GradeRow, Sample, read_samples, write_rows
-from kpo.common.cli import command
+from kpo.common.cli import UserError, command
 from kpo.common.lock import hold
 
 __all__ = ["Grade", "grade"]
@@ -33,10 +35,27 @@ def grade_samples(samples: Sequence[Sample], grader: Grader, progress: bool) -> 
     pairs = [(normalise_gold(s.benchmark, s.answer), s.response) for s in samples]
     with tqdm(total=len(pairs), desc="grading", unit="response", disable=not progress) as bar:
         grades = grader.grade(pairs, on_done=bar.update)
+    return _rows(samples, grades, grader.rule)
+
+
+def grade_by_task(samples: Sequence[Sample], grader: Grader, config: str) -> list[GradeRow]:
+    """Grade stored responses as an experiment's task does in training, golds as they are.
+
+    Raises UserError for an experiment without a task that grades itself.
+    """
+    from kpo.config.experiment import load_experiment  # noqa: PLC0415 - few tasks need it
+    from kpo.tasks.task import grades  # noqa: PLC0415
+
+    experiment = load_experiment(config)
+    if not experiment.grades_itself:
+        raise UserError(f"--config {config}: has no task with a grade of its own; leave it out")
+    found = grades(experiment.task, [(s.answer, s.response) for s in samples], grader)
+    return _rows(samples, [replace(g, differs=()) for g in found], experiment.rule)
+
+
+def _rows(samples: Sequence[Sample], grades: Sequence[Grade], rule: str) -> list[GradeRow]:
     return [
-        GradeRow(
-            *s.key, g.correct, g.status, g.extracted, s.tokens, s.finish, grader.rule, g.differs
-        )
+        GradeRow(*s.key, g.correct, g.status, g.extracted, s.tokens, s.finish, rule, g.differs)
         for s, g in zip(samples, grades, strict=True)
     ]
 
@@ -68,6 +87,9 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         default=DEFAULT,
         help="what says that an answer is right",
     )
+    parser.add_argument(
+        "--config", help="experiment file (YAML) whose task grades itself: grade as the task does"
+    )
     return parser.parse_args(argv)
 
 
@@ -83,10 +105,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         memory_mb=arguments.memory_mb,
         answers=arguments.answers,
         rule=arguments.rule,
-        beside=True,
+        beside=arguments.config is None,
     )
     with grader:
-        rows = grade_samples(samples, grader, progress=True)
+        if arguments.config is None:
+            rows = grade_samples(samples, grader, progress=True)
+        else:
+            rows = grade_by_task(samples, grader, arguments.config)
     write_rows(arguments.out, rows)
     counts = Counter(row.status for row in rows)
     correct = sum(row.correct for row in rows)

@@ -77,7 +77,8 @@ def second_opinions(
 def _opinion(sample: Sample, grade: GradeRow, extracted: str) -> Opinion:
     gold = normalise_gold(sample.benchmark, sample.answer)
     verdicts = {"graded": grade.correct, "regraded": agree(gold, extracted)}
-    others = {r: grade.correct != (r in grade.differs) for r in RULES if r != grade.rule}
+    asked = RULES if grade.rule in RULES else ()  # beside a task's own grade none was
+    others = {r: grade.correct != (r in grade.differs) for r in asked if r != grade.rule}
     return Opinion(grade, gold, extracted, verdicts | others)
 
 

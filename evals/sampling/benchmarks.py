@@ -43,7 +43,7 @@ def load_benchmarks(experiment: Experiment, folder: Path | None) -> list[Benchma
     """The experiment's benchmarks from `folder`, else from the data section's folder or the hub.
 
     Raises DataError for data that cannot be read and for a gold that does not parse or is not
-    equal to itself, naming benchmark, id and gold.
+    equal to itself, naming benchmark, id and gold; golds of a task that grades itself are its own.
     """
     folder = folder or choose_folder(experiment.data.benchmarks_folder, "KPO_BENCHMARKS")
     benchmarks = []
@@ -54,14 +54,22 @@ def load_benchmarks(experiment: Experiment, folder: Path | None) -> list[Benchma
             sources=experiment.data.sources,
             limit=experiment.evaluate.limit,
         )
-        problems = [replace(p, answer=normalise_gold(name, p.answer)) for p in loaded.problems]
-        try:
-            check_golds([(f"{name} {p.id}", p.answer) for p in problems])
-        except ValueError as error:
-            raise DataError(str(error)) from error
+        problems = loaded.problems
+        if not experiment.grades_itself:
+            problems = _checked(name, problems)
         content = content_hash(loaded.problems)
         benchmarks.append(Benchmark(name, problems, content, loaded.origin))
     return benchmarks
+
+
+def _checked(name: str, problems: list[Problem]) -> list[Problem]:
+    """With golds as graders read them."""
+    problems = [replace(p, answer=normalise_gold(name, p.answer)) for p in problems]
+    try:
+        check_golds([(f"{name} {p.id}", p.answer) for p in problems])
+    except ValueError as error:
+        raise DataError(str(error)) from error
+    return problems
 
 
 def all_problems(benchmarks: list[Benchmark]) -> Iterator[tuple[str, Problem]]:

@@ -38,7 +38,7 @@ def build_table(experiment: Experiment, results: Path) -> Table:
         ["base", *experiment.runs],
         evaluate.benchmarks,
         evaluate.samples,
-        experiment.grading.rule,
+        experiment.rule,
     )
     check_trainings(folder, trainings, {name: run.model for name, run in runs.items()})
     columns = (*evaluate.benchmarks, OVERALL)

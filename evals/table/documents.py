@@ -14,7 +14,6 @@ from typing import Any
 
 import jinja2
 
-from evals.grading.rules import RULES
 from evals.table.data import NOISE, Comparison, Table
 from evals.table.text import UNKNOWN, figures, in_noise, percent, settings_text
 from evals.table.trainings import STILL
@@ -122,20 +121,19 @@ def _papers_cells(table: Table, benchmarks: Sequence[str]) -> Iterable[list[str]
 def _other_rules(table: Table) -> Iterable[dict[str, Any]]:
     """By how much the cells depend on which rule says what is right."""
     cells = [(row, b, tally) for row in table.rows for b, tally in row.tallies.items()]
-    for rule in RULES:
-        if rule != table.experiment.grading.rule:
-            apart = [tally[f"otherwise_by_{rule}"] for _, _, tally in cells]
-            points = [tally[f"points_by_{rule}"] / tally["responses"] for _, _, tally in cells]
-            most = max(range(len(cells)), key=lambda place: abs(points[place]))
-            yield {
-                "rule": rule,
-                "apart": sum(apart),
-                "responses": sum(tally["responses"] for _, _, tally in cells),
-                "moved": sum(map(bool, apart)),
-                "cells": len(cells),
-                "points": f"{100 * points[most]:+.1f}",
-                "where": f"{cells[most][0].label}, {cells[most][1]}",
-            }
+    for rule in table.experiment.other_rules:
+        apart = [tally[f"otherwise_by_{rule}"] for _, _, tally in cells]
+        points = [tally[f"points_by_{rule}"] / tally["responses"] for _, _, tally in cells]
+        most = max(range(len(cells)), key=lambda place: abs(points[place]))
+        yield {
+            "rule": rule,
+            "apart": sum(apart),
+            "responses": sum(tally["responses"] for _, _, tally in cells),
+            "moved": sum(map(bool, apart)),
+            "cells": len(cells),
+            "points": f"{100 * points[most]:+.1f}",
+            "where": f"{cells[most][0].label}, {cells[most][1]}",
+        }
 
 
 def _detectable(table: Table) -> str:

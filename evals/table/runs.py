@@ -84,8 +84,8 @@ def _grades(path: Path, benchmarks: Sequence[str], rule: str) -> list[GradeRow]:
     for row in rows:
         if row.rule != rule:
             raise TableError(
-                f"{path} was graded by the rule {row.rule}, but grading.rule is {rule}; grade it"
-                " again."
+                f"{path} was graded by the rule {row.rule}, but the experiment's is {rule}; grade"
+                " it again."
             )
         if row.benchmark not in benchmarks:
             raise TableError(

@@ -10,7 +10,6 @@ from itertools import chain
 from operator import itemgetter
 from statistics import fmean
 
-from evals.grading.rules import RULES
 from evals.grading.statuses import FAILURES
 from evals.table.data import Table
 from evals.table.text import number, percent
@@ -67,8 +66,11 @@ def _table_rows(table: Table) -> Iterable[list[str]]:
 
 def _diagnostic_rows(table: Table) -> Iterable[list[str]]:
     counts = ["truncated", *FAILURES]
-    others = [rule for rule in RULES if rule != table.experiment.grading.rule]
-    by_rule = [f"{what}_by_{rule}" for rule in others for what in ("points", "otherwise")]
+    by_rule = [
+        f"{what}_by_{rule}"
+        for rule in table.experiment.other_rules
+        for what in ("points", "otherwise")
+    ]
     yield [
         *("method", "name", "role", "benchmark", "responses", "mean_tokens"),
         *(f"{name}_%" for name in counts),

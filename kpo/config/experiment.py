@@ -21,6 +21,7 @@ from pydantic import (
     model_validator,
 )
 
+from evals.grading.rules import RULES
 from kpo.common.files import sha256_path
 from kpo.common.source_code import code_hash
 from kpo.config.data import Data
@@ -211,7 +212,7 @@ class Experiment(Section):
             dump[part] = dump[part] and {k: v for k, v in dump[part].items() if k not in keys}
         section: dict[str, Any] = {part: dump.get(part) for part in _STAGES[stage]}
         used = _PARTS.get(stage)
-        if self.task is not None and used and (used != "grade" or self.task.has_own("grade")):
+        if self.task is not None and used and (used != "grade" or self.grades_itself):
             section["task"] = self.task.section(used)
         if stage == "base" and isinstance(self.policy, ScratchPolicy):
             section["positions"] = self.positions
@@ -229,6 +230,21 @@ class Experiment(Section):
         if method is not None:
             section["method"] = self.methods[method].resolved()
         return section
+
+    @property
+    def grades_itself(self) -> bool:
+        """Whether the task brings a grade of its own, for rewards and for evaluation."""
+        return self.task is not None and self.task.has_own("grade")
+
+    @property
+    def rule(self) -> str:
+        """What stored grades say that they are by: grading.rule, or `task <kind>`."""
+        return f"task {self.task.kind}" if self.task and self.grades_itself else self.grading.rule
+
+    @property
+    def other_rules(self) -> list[str]:
+        """Rules whose verdicts grades hold where they differ; none beside a task's own grade."""
+        return [] if self.grades_itself else [rule for rule in RULES if rule != self.rule]
 
     @property
     def _train_folder(self) -> Path | None:

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict
 
 from evals.grading.grader import Grade, Grader
+from kpo.common.cli import UserError
 from kpo.common.source_code import code_hash
 
 TRAIN = "train"
@@ -64,7 +65,8 @@ class Task(BaseModel, ABC):
     def grade(self, pairs: Sequence[tuple[str, str]], grader: Grader) -> list[Grade]:
         """Grades of (gold, response) pairs, in order: in training a correct one is the reward.
 
-        Here `grader` decides, math-verify under the rule of the experiment's grading section.
+        Evaluation and tables take the same grade, with golds as `problems` gave them. Here `grader`
+        decides, math-verify under the rule of the experiment's grading section.
         """
         return grader.grade(pairs)
 
@@ -86,5 +88,13 @@ class Task(BaseModel, ABC):
 
 
 def grades(task: Task | None, pairs: Sequence[tuple[str, str]], grader: Grader) -> list[Grade]:
-    """`Task.grade`, or where problems are of no task, what the grader says."""
-    return grader.grade(pairs) if task is None else task.grade(pairs, grader)
+    """`Task.grade`, or where problems are of no task, what the grader says.
+
+    Raises UserError where the task does not give each pair its grade.
+    """
+    found = grader.grade(pairs) if task is None else task.grade(pairs, grader)
+    if task is not None and len(found) != len(pairs):
+        raise UserError(
+            f"task {task.kind}: grade gave {len(found)} grades for {len(pairs)} responses"
+        )
+    return found

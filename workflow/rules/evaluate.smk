@@ -65,7 +65,14 @@ rule grade:
         limits=f"--timeout-s {EXPERIMENT.grading.timeout_s} --memory-mb {EXPERIMENT.grading.memory_mb}",
         answers=PROTOCOLS[EXPERIMENT.prompt].answers,
         rule=EXPERIMENT.grading.rule,
-        code=code_hash("evals.grade", "evals.grading.worker"),
+        settings=EXPERIMENT.section("grade"),
+        # What a task's own grade depends on stands in its settings.
+        code=code_hash(
+            "evals.grade",
+            "evals.grading.worker",
+            without={"kpo.config.experiment", "kpo.tasks.task"},
+        ),
+        task=uncompared(f"--config {shlex.quote(CONFIG)}" if EXPERIMENT.grades_itself else ""),
     shell:
         "python -m evals.grade --samples {input} --out {output} --workers {threads}"
-        " {params.limits} --answers {params.answers} --rule {params.rule} > {log} 2>&1"
+        " {params.limits} --answers {params.answers} --rule {params.rule} {params.task} > {log} 2>&1"

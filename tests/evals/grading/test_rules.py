@@ -150,7 +150,9 @@ def test_grades_by_another_rule_are_refused(
     with pytest.raises(SystemExit):
         make(root)
     error = capsys.readouterr().err
-    assert "gspo-s1/grades.jsonl was graded by the rule math_verify, but grading.rule is" in error
+    assert (
+        "gspo-s1/grades.jsonl was graded by the rule math_verify, but the experiment's is" in error
+    )
     assert error.count("\n") == 1
 
 
