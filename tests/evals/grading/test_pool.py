@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from evals.grading import pool as pool_module
 from evals.grading import worker as grade_worker
 from evals.grading.grader import Grade, Grader, grade
 from evals.grading.pool import Reply, Request, WorkerPool
@@ -84,6 +85,23 @@ def test_workers_that_cannot_start_are_an_error_with_a_reason() -> None:
     with pytest.raises(RuntimeError, match=r"do not start.*40 MiB"):
         pool.run([Request("x", "y")])
     assert pool._alive == []
+
+
+@pytest.mark.slow
+def test_failed_starts_count_only_in_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    starts = iter([40, 40, 2048] * 2)  # MiB; in 40 none starts, and the third such would be one
+
+    class Worker(pool_module._Worker):
+        def __init__(self, timeout_s: float, memory_mb: int) -> None:
+            del memory_mb
+            super().__init__(timeout_s, next(starts))
+
+    monkeypatch.setattr(pool_module, "_Worker", Worker)
+    with WorkerPool(workers=1, timeout_s=30, memory_mb=2048) as pool:
+        for _ in range(2):
+            assert pool.run([Request("x", "x")]) == [Reply("ok", True)]
+            pool.close()
+    assert next(starts, None) is None
 
 
 def test_an_interrupted_call_leaves_no_worker_in_the_middle_of_something(grader: Grader) -> None:
