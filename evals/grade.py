@@ -19,7 +19,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from evals.grading.extract import answers_argument
-from evals.grading.golds import normalise_gold
+from evals.grading.golds import normalise_gold, normaliser_argument
 from evals.grading.grader import Grade, Grader, grade
 from evals.grading.rules import DEFAULT, RULES
 from evals.grading.statuses import FAILURES
@@ -30,9 +30,11 @@ from kpo.common.lock import hold
 __all__ = ["Grade", "grade"]
 
 
-def grade_samples(samples: Sequence[Sample], grader: Grader, progress: bool) -> list[GradeRow]:
-    """Grade stored responses against the golds stored with them."""
-    pairs = [(normalise_gold(s.benchmark, s.answer), s.response) for s in samples]
+def grade_samples(
+    samples: Sequence[Sample], grader: Grader, progress: bool, normaliser: str | None = None
+) -> list[GradeRow]:
+    """Grade stored responses against the golds stored with them, which `normaliser` makes plain."""
+    pairs = [(normalise_gold(normaliser, s.answer), s.response) for s in samples]
     with tqdm(total=len(pairs), desc="grading", unit="response", disable=not progress) as bar:
         grades = grader.grade(pairs, on_done=bar.update)
     return _rows(samples, grades, grader.rule)
@@ -81,6 +83,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         "--memory-mb", type=int, default=2048, help="for one process (default %(default)s)"
     )
     answers_argument(parser)
+    normaliser_argument(parser)
     parser.add_argument(
         "--rule",
         choices=RULES,
@@ -97,6 +100,8 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line; returns the exit code."""
     arguments = _arguments(argv)
+    if arguments.config and arguments.normaliser:
+        raise UserError("--normaliser has no use beside --config: a task reads its golds itself")
     hold(arguments.out)
     samples = read_samples(arguments.samples)
     grader = Grader(
@@ -109,7 +114,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     with grader:
         if arguments.config is None:
-            rows = grade_samples(samples, grader, progress=True)
+            rows = grade_samples(samples, grader, True, arguments.normaliser)
         else:
             rows = grade_by_task(samples, grader, arguments.config)
     write_rows(arguments.out, rows)

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from evals.grading.extract import EXTRACTORS, answers_argument
-from evals.grading.golds import normalise_gold
+from evals.grading.golds import normalise_gold, normaliser_argument
 from evals.grading.rules import DEFAULT, RULES
 from evals.grading.second_rule import agree
 from evals.records import BadRowError, GradeRow, Sample, read_grades, read_samples
@@ -55,9 +55,12 @@ class Opinion:
 
 
 def second_opinions(
-    samples: Sequence[Sample], grades: Sequence[GradeRow], answers: str = "boxed"
+    samples: Sequence[Sample],
+    grades: Sequence[GradeRow],
+    answers: str = "boxed",
+    normaliser: str | None = None,
 ) -> list[Opinion]:
-    """Regrade every sample, finding its answer as in grading.
+    """Regrade every sample, finding its answer and making its gold plain as in grading.
 
     Raises BadRowError if samples and grades are not of the same rows.
     """
@@ -71,11 +74,14 @@ def second_opinions(
             f"grade and {len(extra)} grades no sample, for example sample {example[2]} of "
             f"{example[0]} {example[1]}."
         )
-    return [_opinion(s, by_key[s.key], EXTRACTORS[answers](s.response) or "") for s in samples]
+    extract = EXTRACTORS[answers]
+    return [
+        _opinion(normalise_gold(normaliser, s.answer), by_key[s.key], extract(s.response) or "")
+        for s in samples
+    ]
 
 
-def _opinion(sample: Sample, grade: GradeRow, extracted: str) -> Opinion:
-    gold = normalise_gold(sample.benchmark, sample.answer)
+def _opinion(gold: str, grade: GradeRow, extracted: str) -> Opinion:
     verdicts = {"graded": grade.correct, "regraded": agree(gold, extracted)}
     asked = RULES if grade.rule in RULES else ()  # beside a task's own grade none was
     others = {r: grade.correct != (r in grade.differs) for r in asked if r != grade.rule}
@@ -199,6 +205,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True, help="Markdown report to write")
     parser.add_argument("--csv", type=Path, help="CSV of the disagreements to write")
     answers_argument(parser)
+    normaliser_argument(parser)
     return parser.parse_args(argv)
 
 
@@ -207,7 +214,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Command line; returns the exit code."""
     arguments = _arguments(argv)
     grades = read_grades(arguments.grades)
-    opinions = second_opinions(read_samples(arguments.samples), grades, arguments.answers)
+    opinions = second_opinions(
+        read_samples(arguments.samples), grades, arguments.answers, arguments.normaliser
+    )
     write_text(arguments.out, report(opinions, grades[0].rule if grades else DEFAULT))
     if arguments.csv is not None:
         write_text(arguments.csv, disagreements_csv(opinions))

@@ -1,12 +1,13 @@
 """Golds of the data sets as plain LaTeX.
 
-`NORMALISERS` repair what is odd in one benchmark's golds; each is a pure function of the gold and
-changes nothing when applied twice. What all golds and answers have in common is done by
-`evals.grading.respell.clean`.
+`NORMALISERS` repair what is odd in the golds of a data set, whose record names one
+(`kpo.tasks.datasets.sources`); each is a pure function of the gold and changes nothing when applied
+twice. What all golds and answers have in common is done by `evals.grading.respell.clean`.
 """
 
 from __future__ import annotations
 
+import argparse
 import re
 from collections.abc import Callable
 
@@ -14,7 +15,7 @@ from evals.grading.respell import scientific
 
 
 def _integers(gold: str) -> str:
-    """AIME answers have leading zeros (`025`)."""
+    """Leading zeros, as AIME answers have them (`025`)."""
     text = gold.strip()
     return str(int(text)) if re.fullmatch(r"0\d{1,8}", text) else text
 
@@ -43,19 +44,23 @@ def _olympiadbench(gold: str) -> str:
 
 
 NORMALISERS: dict[str, Callable[[str], str]] = {
-    "aime24": _integers,
-    "aime25": _integers,
-    "amc23": _integers,
-    "gsm8k": _integers,
-    "gsm8k-train": _integers,
-    "dapo-math-17k": _integers,
-    "math500": str.strip,
+    "integers": _integers,
     "minerva": _minerva,
     "olympiadbench": _olympiadbench,
+    "strip": str.strip,
 }
 
 
-def normalise_gold(benchmark: str, gold: str) -> str:
-    """The gold of a data set as plain LaTeX (unchanged for an unknown one)."""
-    normaliser = NORMALISERS.get(benchmark)
-    return gold if normaliser is None else normaliser(gold)
+def normalise_gold(normaliser: str | None, gold: str) -> str:
+    """The gold as plain LaTeX, by one of NORMALISERS; as it is without one."""
+    return gold if normaliser is None else NORMALISERS[normaliser](gold)
+
+
+def normaliser_argument(parser: argparse.ArgumentParser) -> None:
+    """Add --normaliser, for golds that another program than evals.sample wrote."""
+    parser.add_argument(
+        "--normaliser",
+        choices=NORMALISERS,
+        help="what makes golds plain LaTeX where they stand as in their data set; by default they"
+        " are taken as they are, as evals.sample writes them normalised",
+    )

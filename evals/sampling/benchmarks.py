@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from transformers import AutoConfig
 
-from evals.grading.golds import normalise_gold
 from evals.grading.grader import check_golds
 from kpo.config.experiment import Experiment
 from kpo.model.policy import load_tokenizer
+from kpo.tasks.datasets.columns import PLAIN
 from kpo.tasks.datasets.sources import Source
 from kpo.tasks.problems import (
     DataError,
@@ -27,7 +27,7 @@ from kpo.tasks.prompts import PROTOCOLS
 
 @dataclass(frozen=True)
 class Benchmark:
-    """A named list of problems and the hash of its texts and golds as they were loaded."""
+    """A named list of problems, and the hash of its texts and normalised golds."""
 
     name: str
     problems: list[Problem]
@@ -46,30 +46,25 @@ def load_benchmarks(experiment: Experiment, folder: Path | None) -> list[Benchma
     equal to itself, naming benchmark, id and gold; golds of a task that grades itself are its own.
     """
     folder = folder or choose_folder(experiment.data.benchmarks_folder, "KPO_BENCHMARKS")
+    sources = experiment.data.sources
+    if experiment.task is not None and folder is not None:  # as written, whatever name they have
+        sources = dict.fromkeys(experiment.evaluate.benchmarks, PLAIN)
     benchmarks = []
     for name in experiment.evaluate.benchmarks:
-        loaded = load_problem_set(
-            name,
-            folder=folder,
-            sources=experiment.data.sources,
-            limit=experiment.evaluate.limit,
-        )
-        problems = loaded.problems
+        limit = experiment.evaluate.limit
+        loaded = load_problem_set(name, folder=folder, sources=sources, limit=limit)
         if not experiment.grades_itself:
-            problems = _checked(name, problems)
+            _check(name, loaded.problems)
         content = content_hash(loaded.problems)
-        benchmarks.append(Benchmark(name, problems, content, loaded.origin))
+        benchmarks.append(Benchmark(name, loaded.problems, content, loaded.origin))
     return benchmarks
 
 
-def _checked(name: str, problems: list[Problem]) -> list[Problem]:
-    """With golds as graders read them."""
-    problems = [replace(p, answer=normalise_gold(name, p.answer)) for p in problems]
+def _check(name: str, problems: list[Problem]) -> None:
     try:
         check_golds([(f"{name} {p.id}", p.answer) for p in problems])
     except ValueError as error:
         raise DataError(str(error)) from error
-    return problems
 
 
 def all_problems(benchmarks: list[Benchmark]) -> Iterator[tuple[str, Problem]]:
@@ -119,7 +114,7 @@ def compare_with_hub(experiment: Experiment, folder: Path | None) -> list[str]:
         known = locate(name, folder=None, sources=sources)
         assert isinstance(known, Source)
         any_rows = {**sources, name: known.model_copy(update={"sha256": None})}
-        here = load_problem_set(name, folder=folder)
+        here = load_problem_set(name, folder=folder, sources=any_rows)
         there = load_problem_set(name, folder=None, sources=any_rows)
         if content_hash(here.problems) != content_hash(there.problems):
             differences.append(f"{name}: {_first_difference(here.problems, there.problems)}")

@@ -263,10 +263,10 @@ class Experiment(Section):
     def _data_set(self, name: str, folder: Path | None) -> dict[str, Any]:
         place = locate(name, folder=folder, sources=self.data.sources)
         if isinstance(place, Source):
-            return place.model_dump()
+            return place.section()
         source = {**SOURCES, **self.data.sources}.get(name)  # says how rows are read
         files = [sha256_path(path) for path in place]
-        return {"sha256_of_files": files, "source": source and source.model_dump()}
+        return {"sha256_of_files": files, "source": source and source.section()}
 
     @property
     def positions(self) -> int:

@@ -13,19 +13,6 @@ from kpo.tasks.problems import DataError, choose_folder, load_problems
 from kpo.tasks.task import TRAIN
 from kpo.trainer.training_set import RECORD, training_set
 
-ON_THE_HUB = {
-    "gsm8k-train": 7473,
-    "dapo-math-17k": 17_398,  # distinct ones of the set that it filters
-    "aime24": 30,
-    "aime25": 30,
-    "amc23": 40,
-    "math500": 500,
-    "minerva": 272,
-    "olympiadbench": 675,
-    "gsm8k": 1319,
-}
-"""Problems of the known data sets; what is dropped from them before training is not taken off."""
-
 
 def training_record(experiment: Experiment) -> dict[str, Any] | None:
     """The record of the training set, where its rule wrote it or from files; None without either.
@@ -79,8 +66,7 @@ def _count(experiment: Experiment, name: str, folder: Path | None, limit: int | 
     if folder is not None:
         sources = experiment.data.sources
         return len(load_problems(name, folder=folder, sources=sources, limit=limit))
-    source = experiment.data.sources.get(name, SOURCES.get(name))
-    known = SOURCES.get(name)
-    if source is None or known is None or (source.hub, source.split) != (known.hub, known.split):
+    source = {**SOURCES, **experiment.data.sources}.get(name)
+    if source is None or source.size is None:
         return limit  # an unknown set has as many, or fewer
-    return min(ON_THE_HUB[name], limit or ON_THE_HUB[name])
+    return min(source.size, limit or source.size)

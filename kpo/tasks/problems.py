@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from evals.grading.golds import normalise_gold
 from kpo.tasks.datasets.columns import columns_for, problem_and_gold, row_id
 from kpo.tasks.datasets.problem import ContentHash, Problem, content_hash
 from kpo.tasks.datasets.reading import DataError, find_files, read_rows
@@ -31,7 +32,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class ProblemSet:
-    """A data set as it was loaded.
+    """A data set as it was loaded, with normalised golds.
 
     `origin` is where from: {"file"} for files, {"hub", "subset", "split", "revision"} for the hub.
     `revision` is then the commit that was resolved (None for a folder in the place of a hub id).
@@ -44,7 +45,8 @@ class ProblemSet:
 class ProblemStream:
     """A data set's problems, one after the other, for sets that need not be held as a whole.
 
-    Iterate it once; `check()` then says whether the rows are those that the source promises.
+    Golds come as the source's normaliser makes them. Iterate it once; `check()` then says whether
+    the rows are those that the source promises.
     """
 
     def __init__(
@@ -53,9 +55,11 @@ class ProblemStream:
         origin: dict[str, str | None],
         problems: Iterator[Problem],
         expected: str | None,
+        normaliser: str | None,
     ) -> None:
         self.where, self.origin = where, origin
         self._problems, self._expected = problems, expected
+        self._normaliser = normaliser
         self._hash = ContentHash()
         self.count = 0
 
@@ -63,11 +67,12 @@ class ProblemStream:
         for problem in self._problems:
             self._hash.add(problem)
             self.count += 1
-            yield problem
+            gold = normalise_gold(self._normaliser, problem.answer)
+            yield problem if gold == problem.answer else replace(problem, answer=gold)
 
     @property
     def content(self) -> str:
-        """`content_hash` of the problems that were iterated."""
+        """`content_hash` of the rows that were iterated, with golds as they stand there."""
         return self._hash.hexdigest()
 
     def check(self, name: str) -> None:
@@ -158,7 +163,8 @@ def open_problems(
     source = {**SOURCES, **(sources or {})}.get(name)
     where = str(place[0]) if len(place) == 1 else str(place[0].parent)
     files = place[0].name if len(place) == 1 else f"{place[0].name} to {place[-1].name}"
-    return ProblemStream(where, {"file": files}, _from_files(place, source), expected)
+    normaliser = source.normaliser if source else None
+    return ProblemStream(where, {"file": files}, _from_files(place, source), expected, normaliser)
 
 
 def _from_files(paths: list[Path], source: Source | None) -> Iterator[Problem]:
@@ -191,6 +197,7 @@ def _from_hub(name: str, source: Source) -> ProblemStream:
         {**origin, "revision": commit},
         _from_rows(name, source, rows),
         source.sha256,
+        source.normaliser,
     )
 
 

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
-from evals.grading.golds import normalise_gold
 from evals.grading.grader import Grader
 from kpo.common.files import atomic_folder, write_json, write_jsonl, write_text
 from kpo.config.experiment import Experiment
@@ -86,7 +84,6 @@ def training_set(
             data.cleaning(),
             grader,
             overlap,
-            partial(normalise_gold, name),
         )
     stream.check(name)
     if not problems:

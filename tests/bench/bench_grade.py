@@ -23,7 +23,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from evals.grading.golds import normalise_gold
+from evals.grading.golds import NORMALISERS, normalise_gold
 from evals.grading.grader import Grader
 from evals.grading.respell import clean
 from evals.grading.second_rule import agree
@@ -117,7 +117,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Time both, print the ratio and what went wrong, if anything."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.bench_grade", description=__doc__)
     parser.add_argument("--problems", type=Path, help="JSONL with an `answer` a line")
-    parser.add_argument("--benchmark", default="math500", help="whose golds they are")
+    parser.add_argument("--normaliser", choices=NORMALISERS, help="of the golds")
     parser.add_argument("--responses", type=int, default=10_000)
     parser.add_argument("--plain", type=int, default=800, help="responses for the plain loop")
     parser.add_argument("--workers", type=int, default=2)
@@ -127,7 +127,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if options.problems is not None:
         lines = options.problems.read_text(encoding="utf-8").splitlines()
         golds = [json.loads(line)["answer"] for line in lines]
-    golds = [normalise_gold(options.benchmark, gold) for gold in golds]
+    golds = [normalise_gold(options.normaliser, gold) for gold in golds]
     items = make_items(golds, options.responses, bomb_share=0.01, seed=1)
     start = time.perf_counter()
     with Grader(workers=options.workers, timeout_s=options.timeout_s) as grader:

@@ -23,8 +23,9 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from evals.grading.golds import NORMALISERS, normalise_gold
+from evals.grading.golds import normalise_gold
 from evals.grading.grader import Grader
+from kpo.tasks.datasets.sources import SOURCES
 
 Spelling = Callable[[str], str]
 _WORDS = re.compile(r"\\[A-Za-z]+\s*|\\.|[A-Za-z]{2,}")
@@ -267,9 +268,9 @@ def read_golds(paths: Sequence[Path]) -> list[str]:
     """Distinct golds of JSONL files of problems, as graded; a file's name is its benchmark's."""
     golds: dict[str, None] = {}
     for path in paths:
-        benchmark = path.stem if path.stem in NORMALISERS else ""
+        normaliser = SOURCES[path.stem].normaliser if path.stem in SOURCES else None
         for line in path.read_text(encoding="utf-8").splitlines():
-            golds[normalise_gold(benchmark, json.loads(line)["answer"])] = None
+            golds[normalise_gold(normaliser, json.loads(line)["answer"])] = None
     return list(golds)
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from evals.grade import main
+from evals.grading.grader import Grade, Grader
 from evals.records import read_grades
 from tests.evals.grading.asked import LINE, SLOW, boxed, is_running
 from tests.evals.stored import row, visible, write
@@ -41,7 +42,8 @@ def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
         ],
     )
     out = tmp_path / "new" / "grades.jsonl"
-    assert main(["--samples", str(samples), "--out", str(out), "--timeout-s", "900"]) == 0
+    options = "--timeout-s", "900", "--normaliser", "minerva"
+    assert main(["--samples", str(samples), "--out", str(out), *options]) == 0
     rows = [json.loads(line) for line in out.read_text(encoding="ascii").splitlines()]
     assert list(rows[0]) == [
         *("benchmark", "id", "sample", "correct", "status", "extracted", "tokens", "finish")
@@ -71,6 +73,33 @@ def test_the_rule_of_the_prompt_protocol(
     samples, out = write(tmp_path / "samples.jsonl", rows), tmp_path / "grades.jsonl"
     assert main(["--samples", str(samples), "--out", str(out), "--answers", answers]) == 0
     assert f"4 graded, {correct} correct, {4 - correct} no_answer" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("options", "gold"), [([], "-1./3"), (["--normaliser", "minerva"], "-1/3")]
+)
+def test_golds_are_as_samples_hold_them_unless_a_normaliser_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], gold: str
+) -> None:
+    graded: list[str] = []
+
+    def grade(_: Grader, pairs: list[tuple[str, str]], on_done: object) -> list[Grade]:
+        graded.extend(gold for gold, _ in pairs)
+        return [Grade(True, "ok", "5")]
+
+    monkeypatch.setattr(Grader, "grade", grade)
+    samples = write(tmp_path / "samples.jsonl", [row(0, "-1./3", boxed("5"))])
+    files = ["--samples", str(samples), "--out", str(tmp_path / "grades.jsonl")]
+    assert main([*files, *options]) == 0
+    assert graded == [gold]
+
+
+def test_a_task_takes_no_normaliser(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = ["--samples", "x", "--out", str(tmp_path / "grades.jsonl")]
+    with pytest.raises(SystemExit) as left:
+        main([*files, "--config", "x.yaml", "--normaliser", "minerva"])
+    assert left.value.code == 2
+    assert "--normaliser has no use beside --config" in capsys.readouterr().err
 
 
 BAD_LINES = {

@@ -183,9 +183,9 @@ def stored(tmp_path: Path) -> tuple[Path, Path]:
         sample(0, "math500", "1/2", r"\boxed{0.5}"),
         sample(1, "math500", "1/2", r"\boxed{0.6}"),
         sample(2, "math500", "1/2", r"\boxed{0.50}"),
-        sample(3, "minerva", "4e3", r"\boxed{4 \times 10^3}"),
-        sample(4, "minerva", "4e3", "\\boxed{`a|b`\ud800}"),
-        sample(7, "minerva", "4e3", "\\boxed{`a|b`\ud800}"),
+        sample(3, "minerva", r"4 \times 10^{3}", r"\boxed{4 \times 10^3}"),
+        sample(4, "minerva", r"4 \times 10^{3}", "\\boxed{`a|b`\ud800}"),
+        sample(7, "minerva", r"4 \times 10^{3}", "\\boxed{`a|b`\ud800}"),
         sample(5, "amc23", "7", "no box"),
         sample(6, "amc23", "7", r"\boxed{7}"),
     ]

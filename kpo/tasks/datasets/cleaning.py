@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from evals.grading.grader import Grader
@@ -78,14 +78,13 @@ def clean(
     handling: Mapping[str, str],
     grader: Grader,
     overlap: Overlap | None,
-    normalise: Callable[[str], str],
 ) -> tuple[list[Problem], list[Drop]]:
-    """The problems to train on, with golds as `normalise` makes them, and the rows left out.
+    """The problems to train on, and the rows left out.
 
     The first of equal rows stays. `handling` says of every reason but `overlong` whether such rows
     are left out or refused, by DataError.
     """
-    groups = _gather(problems, overlap, normalise)
+    groups = _gather(problems, overlap)
     contradictory = _contradictory(groups, grader)
     drops = handle(where, handling["contradictions"], [drop for _, drop in contradictory])
     out = {id(group) for group, _ in contradictory}
@@ -115,15 +114,10 @@ def clean(
     return [group.first for group in groups if group.match is None], drops
 
 
-def _gather(
-    problems: Iterable[Problem], overlap: Overlap | None, normalise: Callable[[str], str]
-) -> list[_Group]:
+def _gather(problems: Iterable[Problem], overlap: Overlap | None) -> list[_Group]:
     by_text: dict[str, _Group] = {}  # most repeated rows repeat to the letter
     by_meaning: dict[bytes, _Group] = {}
-    golds: dict[str, str] = {}
     for problem in problems:
-        if (gold := golds.get(problem.answer)) is None:
-            gold = golds[problem.answer] = normalise(problem.answer)
         group = by_text.get(problem.problem)
         if group is None:
             plain = normalised(problem.problem)
@@ -131,13 +125,13 @@ def _gather(
             group = by_meaning.get(key)
             if group is None:
                 match = overlap.find(plain) if overlap is not None else None
-                group = _Group(replace(problem, answer=gold), match)
+                group = _Group(problem, match)
                 by_text[problem.problem] = by_meaning[key] = group
                 continue
             by_text[problem.problem] = group
         group.repeats.append(problem.id)
-        if gold != group.first.answer:
-            group.other_golds[gold] = None
+        if problem.answer != group.first.answer:
+            group.other_golds[problem.answer] = None
     return list(by_meaning.values())
 
 

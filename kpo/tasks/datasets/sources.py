@@ -11,7 +11,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from evals.grading.golds import NORMALISERS
 
 
 class Source(BaseModel):
@@ -39,9 +41,26 @@ class Source(BaseModel):
     )
     answer: str = "answer"
     answer_form: Literal["plain", "hashes", "boxed", "first"] = "plain"
+    normaliser: str | None = Field(
+        None, description="what makes its golds plain LaTeX, a key of NORMALISERS; null: they are"
+    )
+    size: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="problems it has, for plans; of dapo-math-17k, the distinct ones"
+    )
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = Field(
         None, description="content hash of the rows, refused if it differs"
     )
+
+    @field_validator("normaliser")
+    @classmethod
+    def _known_normaliser(cls, value: str | None) -> str | None:
+        if value not in (None, *NORMALISERS):
+            raise ValueError(f"must be one of {', '.join(NORMALISERS)}, or null")
+        return value
+
+    def section(self) -> dict[str, Any]:
+        """What problems and golds depend on: all but the size, which is only told."""
+        return self.model_dump(exclude={"size"})
 
 
 _GSM8K: dict[str, Any] = {
@@ -50,49 +69,64 @@ _GSM8K: dict[str, Any] = {
     "revision": "740312add88f781978c0658806c59bc2815b9866",
     "problem": "question",
     "answer_form": "hashes",
+    "normaliser": "integers",
 }
 
 SOURCES: dict[str, Source] = {
-    "gsm8k-train": Source(split="train", **_GSM8K),
+    "gsm8k-train": Source(split="train", size=7473, **_GSM8K),
     "dapo-math-17k": Source(
         hub="aaabiao/dapo_filter",
         split="train",
         problem="prompt",
         instruction="Let's think step by step and output the final answer within \\boxed{}.",
         answer="reward_model.ground_truth",
+        normaliser="integers",
+        size=17_398,
     ),
     "aime24": Source(
         hub="HuggingFaceH4/aime_2024",
         split="train",
         revision="2fe88a2f1091d5048c0f36abc874fb997b3dd99a",
+        normaliser="integers",
+        size=30,
     ),
     "aime25": Source(
         hub="MathArena/aime_2025",
         split="train",
         revision="c94da77eb22bbd6439e62a323bec18493a421302",
+        normaliser="integers",
+        size=30,
     ),
     "amc23": Source(
         hub="knoveleng/AMC-23",
         split="train",
+        normaliser="integers",
+        size=40,
         sha256="b6b405c7eab010509124a364abe03d61fe8ee277407580522a3bcc55b61faed3",
     ),
     "math500": Source(
         hub="HuggingFaceH4/MATH-500",
         split="test",
         revision="6e4ed1a2a79af7d8630a6b768ec859cb5af4d3be",
+        normaliser="strip",
+        size=500,
     ),
     "minerva": Source(
         hub="zwhe99/simplerl-minerva-math",
         split="test",
+        normaliser="minerva",
+        size=272,
         sha256="5b969e8d5383a0205d5dfe4bbc87f62deeb49ba2773ea507e10fc6185948f9bf",
     ),
     "olympiadbench": Source(
         hub="realtreetune/olympiadbench",
         split="test",
         answer_form="first",
+        normaliser="olympiadbench",
+        size=675,
         sha256="ac10d378ab9c40399ef86684048382ce00e4afcee06857da9ffcfccfbb09f0ab",
     ),
-    "gsm8k": Source(split="test", **_GSM8K),
+    "gsm8k": Source(split="test", size=1319, **_GSM8K),
 }
 
 
@@ -100,8 +134,12 @@ def with_known(name: str, entry: Any) -> Any:
     """An entry of the config's `data.sources`, completed.
 
     One without `hub` changes the known data set of that name, key by key (another revision, say);
-    one with `hub` stands for itself.
+    one with `hub` stands for itself, but for the normaliser: a known name has golds of its kind.
     """
-    if name in SOURCES and isinstance(entry, Mapping) and "hub" not in entry:
-        return {**SOURCES[name].model_dump(), **entry}
-    return entry
+    if name not in SOURCES or not isinstance(entry, Mapping):
+        return entry
+    known = SOURCES[name]
+    if "hub" in entry:
+        return {"normaliser": known.normaliser, **entry}
+    another = "split" in entry or "subset" in entry
+    return {**known.model_dump(exclude={"size"} if another else None), **entry}

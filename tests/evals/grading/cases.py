@@ -6,6 +6,9 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
+from evals.grading.golds import normalise_gold
+from kpo.tasks.datasets.sources import SOURCES
+
 COUNTS = {
     "aime24": 30,
     "aime25": 30,
@@ -24,6 +27,14 @@ class Case(NamedTuple):
     gold: str
     right: tuple[str, ...]
     wrong: tuple[str, ...]
+
+    @property
+    def normalised(self) -> str:
+        return normalise_gold(normaliser_of(self.benchmark), self.gold)
+
+
+def normaliser_of(benchmark: str) -> str | None:
+    return SOURCES[benchmark].normaliser if benchmark in SOURCES else None
 
 
 def read_cases(name: str) -> list[Case]:

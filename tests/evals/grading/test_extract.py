@@ -15,7 +15,7 @@ from evals.grading.extract import extract_boxed, extract_boxed_or_hashes
 from evals.grading.golds import NORMALISERS, normalise_gold
 from evals.grading.grader import MAX_ANSWER_CHARS, Grade, Grader, check_golds
 from evals.grading.respell import clean
-from tests.evals.grading.cases import BENCHMARK_FILES, CASES, COUNTS, Case
+from tests.evals.grading.cases import BENCHMARK_FILES, CASES, COUNTS, Case, normaliser_of
 
 
 @pytest.mark.parametrize(
@@ -153,11 +153,7 @@ def test_nothing_raises(text: str) -> None:
 @pytest.fixture(scope="module")
 def graded() -> dict[tuple[str, str], Grade]:
     """All cases through one grader: (gold, answer) -> grade."""
-    pairs = [
-        (normalise_gold(c.benchmark, c.gold), answer)
-        for c in CASES
-        for answer in (*c.right, *c.wrong)
-    ]
+    pairs = [(c.normalised, answer) for c in CASES for answer in (*c.right, *c.wrong)]
     with Grader(workers=2, timeout_s=30) as grader:
         grades = grader.grade([(gold, f"\\boxed{{{answer}}}") for gold, answer in pairs])
     return dict(zip(pairs, grades, strict=True))
@@ -168,8 +164,8 @@ def graded() -> dict[tuple[str, str], Grade]:
 def test_golds_match_what_is_right_and_nothing_else(
     case: Case, graded: dict[tuple[str, str], Grade]
 ) -> None:
-    gold = normalise_gold(case.benchmark, case.gold)
-    assert normalise_gold(case.benchmark, gold) == gold
+    gold = case.normalised
+    assert case._replace(gold=gold).normalised == gold
     refused = [a for a in case.right if graded[gold, a] != Grade(True, "ok", a.strip())]
     accepted = [a for a in case.wrong if graded[gold, a] != Grade(False, "ok", a.strip())]
     assert not refused, f"{gold} should equal {refused}"
@@ -178,7 +174,7 @@ def test_golds_match_what_is_right_and_nothing_else(
 
 @pytest.mark.slow
 def test_odd_golds_are_usable() -> None:
-    check_golds([(c.gold, normalise_gold(c.benchmark, c.gold)) for c in CASES])
+    check_golds([(c.gold, c.normalised) for c in CASES])
 
 
 @pytest.mark.parametrize(
@@ -212,8 +208,8 @@ def test_all_golds_of_the_local_benchmarks() -> None:
         rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
         assert len(rows) == COUNTS[name]
         for row in rows:
-            gold = normalise_gold(name, row["answer"])
-            assert normalise_gold(name, gold) == gold
+            gold = normalise_gold(normaliser_of(name), row["answer"])
+            assert normalise_gold(normaliser_of(name), gold) == gold
             assert clean(clean(gold)) == clean(gold)
             assert len(re.findall(r"\d[eE]-?\d|np\.|\$", gold.replace(r"\$", ""))) == 0
             golds.append((f"{name} {row['id']}", gold))

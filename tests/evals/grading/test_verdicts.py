@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from evals.grading.golds import normalise_gold
 from evals.grading.grader import Grade, Grader, check_golds
 from evals.grading.respell import clean
 from evals.grading.terms import parse
@@ -50,14 +49,14 @@ def test_golds_of_all_kinds_are_usable() -> None:
 def test_reported_cases() -> None:
     rows = [json.loads(line) for line in SHARED.read_text(encoding="utf-8").splitlines()]
     with Grader(workers=2, timeout_s=60) as grader:
-        grades = grader.grade([(normalise_gold("", r["gold"]), r["response"]) for r in rows])
+        grades = grader.grade([(r["gold"], r["response"]) for r in rows])
     assert [r["id"] for r, g in zip(rows, grades, strict=True) if g.correct != r["right"]] == []
 
 
 @pytest.mark.slow
 def test_respelled_golds_are_accepted_and_changed_ones_refused() -> None:
     """All golds of golds.txt, and a sample of the benchmarks' where their files are at hand."""
-    golds = [normalise_gold(c.benchmark, c.gold) for c in CASES]
+    golds = [c.normalised for c in CASES]
     golds += random.Random(0).sample(read_golds(BENCHMARK_FILES), 25) if BENCHMARK_FILES else []
     found = cases(dict.fromkeys(golds))
     wrong = misjudged(found)

@@ -22,7 +22,7 @@ REFUSED_DATA: list[tuple[str, Any, str]] = [
         "data/sources/mine/hubb",
         "x",
         "data.sources.mine.hubb: unknown key (its value is 'x'); allowed: hub, split, subset,"
-        " revision, problem, instruction, preamble, answer, answer_form, sha256",
+        " revision, problem, instruction, preamble, answer, answer_form, normaliser, size, sha256",
     ),
     (
         "data/overlong",
@@ -34,6 +34,12 @@ REFUSED_DATA: list[tuple[str, Any, str]] = [
         "data/sources/mine/answer_form",
         "box",
         "data.sources.mine.answer_form is 'box', but must be 'plain', 'hashes', 'boxed' or 'first'",
+    ),
+    (
+        "data/sources/mine/normaliser",
+        "aime24",
+        "data.sources.mine.normaliser is 'aime24', but must be one of integers, minerva,"
+        " olympiadbench, strip, or null",
     ),
     ("data/sources/Mine", {"hub": "a", "split": "b"}, f"data.sources: the key 'Mine' {NAME_RULE}"),
     ("data/train_folder", "", "data.train_folder is '', but must have at least 1 character"),

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from kpo.planning.counts import (
-    ON_THE_HUB,
     benchmark_problems,
     training_problems,
     training_record,
@@ -35,7 +34,7 @@ def counts(folder: Path, tree: Tree) -> tuple[int | None, dict[str, int | None]]
 
 
 def test_every_known_data_set_has_a_size() -> None:
-    assert ON_THE_HUB.keys() == SOURCES.keys()
+    assert all(source.size for source in SOURCES.values())
 
 
 def test_the_tasks(tmp_path: Path) -> None:
@@ -50,6 +49,10 @@ def test_the_hubs(tmp_path: Path) -> None:
     assert counts(tmp_path, limited)[1] == {"aime24": 30, "math500": 100}
     another_commit = changed(HUB, "data/sources/aime24", {"revision": "abc"})
     assert counts(tmp_path, another_commit)[1]["aime24"] == 30
+    another_split = changed(HUB, "data/sources/aime24", {"split": "test"})
+    assert counts(tmp_path, another_split)[1]["aime24"] is None
+    told = changed(HUB, "data/sources/aime24", {"hub": "me/aime", "split": "train", "size": 90})
+    assert counts(tmp_path, told)[1]["aime24"] == 90
 
 
 def test_unknown_ones(tmp_path: Path) -> None:

@@ -147,6 +147,20 @@ def test_golds_are_normalised_as_benchmarks_are(place: Place, name: str) -> None
     assert [p.answer for p in found.problems] == ["5"]
 
 
+def test_golds_of_a_source_of_ones_own_are_normalised_before_they_are_checked(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.write("mine", [{"id": "a", "problem": "4+1?", "answer": "$-1./3$"}])
+    source = {"hub": "me/mine", "split": "train", "normaliser": "minerva"}
+    experiment = place.experiment(sources={"mine": source})
+    place.run(monkeypatch)
+    kept = [Problem("a", "4+1?", "-1/3")]
+    assert training_set(experiment, place.out).problems == kept
+    changed = place.experiment(sources={"mine": {**source, "normaliser": "strip"}})
+    with pytest.raises(DataError, match="make it again"):
+        training_set(changed, place.out)
+
+
 def test_a_set_of_which_nothing_is_left(place: Place) -> None:
     place.write("mine", ROWS[4:])
     with pytest.raises(DataError, match="no row is left to train on"):

@@ -18,6 +18,7 @@ from kpo.tasks.problems import (
     load_problem_set,
     load_problems,
     locate,
+    open_problems,
 )
 
 Row = dict[str, Any]
@@ -162,7 +163,30 @@ def test_an_entry_without_a_hub_id_changes_the_known_set() -> None:
     expected = {"revision": COMMIT, "sha256": None}
     assert Source(**entry) == SOURCES["minerva"].model_copy(update=expected)
     whole = {"hub": "me/minerva", "split": "dev"}
-    assert with_known("minerva", whole) == with_known("mine", whole) == whole
+    assert with_known("mine", whole) == whole
+    assert with_known("minerva", whole) == {**whole, "normaliser": "minerva"}
+    plain = {**whole, "normaliser": None}
+    assert with_known("minerva", plain) == plain
+
+
+@pytest.mark.parametrize("place", ["hub", "folder"])
+def test_golds_are_normalised_as_the_source_says(tmp_path: Path, hub: Hub, place: str) -> None:
+    rows: list[Row] = [
+        {"problem": "p", "answer": "025"},
+        {"problem": "q", "answer": "np.arcsin(1)"},
+    ]
+    hub(rows)
+    folder = write(tmp_path, rows) if place == "folder" else None
+
+    def golds(normaliser: str | None) -> list[str]:
+        source = Source(hub="me/set", split="test", normaliser=normaliser, sha256=content)
+        found = load_problems("set", folder=folder, sources={"set": source})
+        return [problem.answer for problem in found]
+
+    content = content_hash(Problem("", row["problem"], row["answer"]) for row in rows)  # as it is
+    assert golds(None) == ["025", "np.arcsin(1)"]
+    assert golds("integers") == ["25", "np.arcsin(1)"]
+    assert golds("minerva") == ["025", "\\arcsin(1)"]
 
 
 def test_an_unknown_set_lists_the_known_ones() -> None:
@@ -265,4 +289,6 @@ def test_a_known_hash_binds_the_hub_and_not_a_folder(tmp_path: Path, hub: Hub) -
 def test_known_hashes_are_those_of_the_checked_rows(name: str) -> None:
     if not BENCHMARKS.is_dir():
         pytest.skip(f"no copies of the benchmarks in {BENCHMARKS} (KPO_BENCHMARKS names a folder)")
-    assert content_hash(load_problems(name, folder=BENCHMARKS)) == SOURCES[name].sha256
+    stream = open_problems(name, folder=BENCHMARKS)
+    list(stream)
+    assert stream.content == SOURCES[name].sha256
