@@ -168,7 +168,7 @@ def test_deterministic_kernels_are_asked_for_before_ranks_meet(
     assert done == [*(["asked"] if deterministic else []), 77.0]
 
 
-def test_rewards_are_by_the_rule_of_the_settings_and_a_worker_is_kept_ready(
+def test_rewards_are_by_the_grading_of_the_settings_and_a_worker_is_kept_ready(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: dict[str, Any] = {}
@@ -179,10 +179,11 @@ def test_rewards_are_by_the_rule_of_the_settings_and_a_worker_is_kept_ready(
 
     monkeypatch.setattr(train, "Grader", grader)
     with pytest.raises(StopHereError):
-        run.train({**SETTINGS, "grading": {"rule": "math_verify", "timeout_s": 3.0}})
-    assert asked["rule"] == "math_verify"
-    assert asked["timeout_s"] == 3.0
-    assert asked["ready"] == 1
+        length = {**SETTINGS["train"], "max_prompt_tokens": 100}
+        grading = {"rule": "math_verify", "timeout_s": 3.0, "memory_mb": 777}
+        run.train({**SETTINGS, "prompt": "official", "train": length, "grading": grading})
+    asked.pop("workers")
+    assert asked == {**grading, "answers": "boxed-or-hashes", "ready": 1}
 
 
 def test_scoring_in_float32_beside_a_sampler_in_half(run: Run) -> None:
