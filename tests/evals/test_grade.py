@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from evals import grade as grade_command
 from evals.grade import main
 from evals.grading.grader import Grade, Grader
 from evals.records import read_grades
@@ -170,3 +171,29 @@ def test_no_worker_outlives_the_parent(end: signal.Signals, tmp_path: Path) -> N
         assert parent.wait() != 0
     until(lambda: not any(map(is_running, workers)))
     assert visible(tmp_path) == [samples]
+
+
+def test_grading_is_told_every_option(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[str, object] = {}
+
+    class StopHereError(Exception):
+        pass
+
+    def grader(**settings: object) -> None:
+        asked.update(settings)
+        raise StopHereError
+
+    monkeypatch.setattr(grade_command, "Grader", grader)
+    (tmp_path / "samples.jsonl").write_text("")
+    files = ["--samples", str(tmp_path / "samples.jsonl"), "--out", str(tmp_path / "grades.jsonl")]
+    limits = ["--workers", "3", "--timeout-s", "1.5", "--memory-mb", "777"]
+    with pytest.raises(StopHereError):
+        main([*files, *limits, "--answers", "boxed-or-hashes", "--rule", "math_verify"])
+    assert asked == {
+        "workers": 3,
+        "timeout_s": 1.5,
+        "memory_mb": 777,
+        "answers": "boxed-or-hashes",
+        "rule": "math_verify",
+        "beside": True,
+    }
