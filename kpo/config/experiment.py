@@ -13,7 +13,6 @@ from typing import Annotated, Any
 
 from pydantic import (
     BeforeValidator,
-    ConfigDict,
     Field,
     SerializeAsAny,
     ValidationError,
@@ -23,11 +22,11 @@ from pydantic import (
 
 from evals.grading.rules import RULES
 from kpo.common.files import sha256_path
-from kpo.common.source_code import code_hash
 from kpo.config.data import Data
 from kpo.config.evaluate import Evaluate, Grading
 from kpo.config.file import ConfigError, read_experiment_file, sentence
 from kpo.config.limits import LEAST_POSITIONS, model_faults
+from kpo.config.method import Method
 from kpo.config.policy import Architecture, PretrainedPolicy, ScratchPolicy
 from kpo.config.train import OPERATIONAL, Train
 from kpo.config.values import (
@@ -35,10 +34,7 @@ from kpo.config.values import (
     ExperimentName,
     MethodName,
     Section,
-    Text,
 )
-from kpo.objective import Objective, Role, role_of
-from kpo.registry import OBJECTIVES, make_objective, settings_of
 from kpo.tasks.datasets.sources import SOURCES, Source
 from kpo.tasks.problems import choose_folder, locate
 from kpo.tasks.prompts import PROTOCOLS, Phase
@@ -46,39 +42,6 @@ from kpo.tasks.registry import make_task
 from kpo.tasks.task import TRAIN, Part, Task
 
 __all__ = ["ConfigError", "Experiment", "load_experiment"]
-
-
-class Method(Section):
-    """A row of the table: an objective with its settings (checked by the registry)."""
-
-    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
-
-    objective: str
-    label: Text = Field(description="the row's name in tables; matches the paper's where it can")
-    role: Role = Field(
-        default_factory=lambda given: role_of(OBJECTIVES.get(given["objective"])),
-        description="what tables take the row for; else what the objective declares",
-    )
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """What the objective is built with."""
-        return dict(self.model_extra or {})
-
-    def build(self) -> Objective:
-        """The objective."""
-        return make_objective(self.objective, **self.settings)
-
-    def resolved(self) -> dict[str, Any]:
-        """What training depends on: the objective's code and settings, defaults included."""
-        objective = self.build()
-        code = code_hash(type(objective).__module__)
-        return {"objective": self.objective, **settings_of(objective), "code": code}
-
-    @model_validator(mode="after")
-    def _known_to_the_registry(self) -> Method:
-        self.build()
-        return self
 
 
 # What each stage of the pipeline depends on, beside what earlier stages made. The name of the

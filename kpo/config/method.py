@@ -1,0 +1,45 @@
+"""A method of an experiment: a row of its table."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import ConfigDict, Field, model_validator
+
+from kpo.common.source_code import code_hash
+from kpo.config.values import Section, Text
+from kpo.objective import Objective, Role, role_of
+from kpo.registry import OBJECTIVES, make_objective, settings_of
+
+
+class Method(Section):
+    """A row of the table: an objective with its settings (checked by the registry)."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
+
+    objective: str
+    label: Text = Field(description="the row's name in tables; matches the paper's where it can")
+    role: Role = Field(
+        default_factory=lambda given: role_of(OBJECTIVES.get(given["objective"])),
+        description="what tables take the row for; else what the objective declares",
+    )
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the objective is built with."""
+        return dict(self.model_extra or {})
+
+    def build(self) -> Objective:
+        """The objective."""
+        return make_objective(self.objective, **self.settings)
+
+    def resolved(self) -> dict[str, Any]:
+        """What training depends on: the objective's code and settings, defaults included."""
+        objective = self.build()
+        code = code_hash(type(objective).__module__)
+        return {"objective": self.objective, **settings_of(objective), "code": code}
+
+    @model_validator(mode="after")
+    def _known_to_the_registry(self) -> Method:
+        self.build()
+        return self
