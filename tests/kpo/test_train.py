@@ -138,7 +138,7 @@ def test_a_run_does_not_go_on_with_an_objective_of_other_code(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run.interrupt(monkeypatch)
-    monkeypatch.setattr("kpo.config.experiment.code_hash", lambda module: "edited")
+    monkeypatch.setattr("kpo.config.method.code_hash", lambda module: "edited")
     with pytest.raises(CheckpointError, match=r'method\.code was .* and is "edited"'):
         run.train()
 
