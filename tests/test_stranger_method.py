@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.workspace import TEST_CONFIG, Workspace, copy_of_project
+from tests.workspace import TEST_CONFIG, Workspace, add_registered, copy_of_project
 
 pytestmark = pytest.mark.slow
 TABLE = "results/table1.csv"
@@ -55,14 +55,7 @@ def rows(path: Path) -> dict[str, dict[str, str]]:
 @pytest.fixture
 def workspace(tmp_path: Path) -> Workspace:
     project = copy_of_project(tmp_path / "project")
-    (project / "baselines/tempered.py").write_text(SOURCE)
-    registry = project / "kpo/registry.py"
-    text = registry.read_text().replace(
-        "OBJECTIVES: dict[str, type[Any]] = {\n",
-        "from baselines.tempered import Tempered\n\n"
-        'OBJECTIVES: dict[str, type[Any]] = {\n    "tempered": Tempered,\n',
-    )
-    registry.write_text(text)
+    add_registered(project, "baselines/tempered.py", SOURCE, "kpo/registry.py", "tempered")
     (tmp_path / "here").mkdir()
     return Workspace(tmp_path / "here", {**TEST_CONFIG, "methods": METHODS}, project)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.workspace import TEST_CONFIG, Workspace, copy_of_project
+from tests.workspace import TEST_CONFIG, Workspace, add_registered, copy_of_project
 
 pytestmark = pytest.mark.slow
 TABLE = "results/table1.csv"
@@ -69,14 +69,7 @@ EXPERIMENT: dict[str, Any] = {
 @pytest.fixture
 def workspace(tmp_path: Path) -> Workspace:
     project = copy_of_project(tmp_path / "project")
-    (project / "kpo/tasks/letters.py").write_text(SOURCE)
-    registry = project / "kpo/tasks/registry.py"
-    text = registry.read_text().replace(
-        "TASKS: dict[str, type[Task]] = {\n",
-        "from kpo.tasks.letters import Letters\n\n"
-        'TASKS: dict[str, type[Task]] = {\n    "letters": Letters,\n',
-    )
-    registry.write_text(text)
+    add_registered(project, "kpo/tasks/letters.py", SOURCE, "kpo/tasks/registry.py", "letters")
     (tmp_path / "here").mkdir()
     return Workspace(tmp_path / "here", EXPERIMENT, project)
 

@@ -52,6 +52,18 @@ def copy_of_project(folder: Path) -> Path:
     return folder
 
 
+def add_registered(project: Path, file: str, source: str, registry: str, key: str) -> None:
+    """Add a module to a project, and its class `Key` as `key`, the first of a registry's dict."""
+    (project / file).write_text(source)
+    path = project / registry
+    before, opening, after = path.read_text().partition("] = {\n")
+    rest, _, dictionary = before.rpartition("\n")
+    module, name = file.removesuffix(".py").replace("/", "."), key.capitalize()
+    path.write_text(
+        f'{rest}\nfrom {module} import {name}\n\n{dictionary}{opening}    "{key}": {name},\n{after}'
+    )
+
+
 @cache
 def _server(project: Path) -> subprocess.Popen[str]:
     """The process that runs a project's workflow until tests end: `tests.snakemake_server`."""

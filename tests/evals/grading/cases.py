@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from evals.grading.golds import normalise_gold
+from evals.grading.grader import Grade, Grader
 from kpo.tasks.datasets.sources import SOURCES
 
 COUNTS = {
@@ -48,6 +49,13 @@ def read_cases(name: str) -> list[Case]:
             Case(benchmark, gold, tuple(right[2:].split(" ;; ")), tuple(wrong[2:].split(" ;; ")))
         )
     return cases
+
+
+def graded_by_one(pairs: list[tuple[str, str]], timeout_s: float) -> dict[tuple[str, str], Grade]:
+    """Grades of (gold, answer) pairs, each answer in a box, by one grader."""
+    with Grader(workers=2, timeout_s=timeout_s) as grader:
+        grades = grader.grade([(gold, f"\\boxed{{{answer}}}") for gold, answer in pairs])
+    return dict(zip(pairs, grades, strict=True))
 
 
 CASES = read_cases("golds.txt")

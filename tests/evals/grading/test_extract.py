@@ -13,9 +13,16 @@ from hypothesis import strategies as st
 from evals.grading.brackets import nesting
 from evals.grading.extract import extract_boxed, extract_boxed_or_hashes
 from evals.grading.golds import NORMALISERS, normalise_gold
-from evals.grading.grader import MAX_ANSWER_CHARS, Grade, Grader, check_golds
+from evals.grading.grader import MAX_ANSWER_CHARS, Grade, check_golds
 from evals.grading.respell import clean
-from tests.evals.grading.cases import BENCHMARK_FILES, CASES, COUNTS, Case, normaliser_of
+from tests.evals.grading.cases import (
+    BENCHMARK_FILES,
+    CASES,
+    COUNTS,
+    Case,
+    graded_by_one,
+    normaliser_of,
+)
 
 
 @pytest.mark.parametrize(
@@ -154,9 +161,7 @@ def test_nothing_raises(text: str) -> None:
 def graded() -> dict[tuple[str, str], Grade]:
     """All cases through one grader: (gold, answer) -> grade."""
     pairs = [(c.normalised, answer) for c in CASES for answer in (*c.right, *c.wrong)]
-    with Grader(workers=2, timeout_s=30) as grader:
-        grades = grader.grade([(gold, f"\\boxed{{{answer}}}") for gold, answer in pairs])
-    return dict(zip(pairs, grades, strict=True))
+    return graded_by_one(pairs, timeout_s=30)
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ from evals.grading.grader import Grade, Grader, check_golds
 from evals.grading.respell import clean
 from evals.grading.terms import parse
 from evals.grading.units import quantity
-from tests.evals.grading.cases import BENCHMARK_FILES, CASES, KINDS, Case
+from tests.evals.grading.cases import BENCHMARK_FILES, CASES, KINDS, Case, graded_by_one
 from tests.evals.respellings import cases, misjudged, rates, read_golds
 
 SHARED = Path(__file__).resolve().parents[4] / "shared" / "cases" / "grading.jsonl"
@@ -25,9 +25,7 @@ SHARED = Path(__file__).resolve().parents[4] / "shared" / "cases" / "grading.jso
 def graded() -> dict[tuple[str, str], Grade]:
     """All cases through one grader: (gold, answer) -> grade."""
     pairs = [(c.gold, answer) for c in KINDS for answer in (*c.right, *c.wrong)]
-    with Grader(workers=2, timeout_s=60) as grader:
-        grades = grader.grade([(gold, f"\\boxed{{{answer}}}") for gold, answer in pairs])
-    return dict(zip(pairs, grades, strict=True))
+    return graded_by_one(pairs, timeout_s=60)
 
 
 @pytest.mark.slow

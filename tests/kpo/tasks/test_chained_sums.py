@@ -215,7 +215,8 @@ def test_more_than_half_of_what_exists_is_refused() -> None:
     pairs = itertools.product(range(10, 100), range(-9, 10))
     count = sum(abs(o) > 1 and 0 <= start + o <= 99 for start, o in pairs)
     most = {"test": int(count * 0.1 / 2), "train": int(count * 0.9 / 2)}
-    assert ChainedSums(tiers={"x": (2, 2)}, **most).size("x") == most["test"]  # type: ignore[arg-type]
+    tiers = {"tiers": {"x": (2, 2)}}
+    assert ChainedSums.model_validate({**tiers, **most}).size("x") == most["test"]
     for key, value in most.items():
         with pytest.raises(ValidationError, match=f"must be at most {value}"):
-            ChainedSums(tiers={"x": (2, 2)}, **{**most, key: value + 1})  # type: ignore[arg-type]
+            ChainedSums.model_validate({**tiers, **most, key: value + 1})

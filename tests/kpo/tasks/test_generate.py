@@ -36,8 +36,8 @@ class Letters(Task):
         return 3 if name == "train" else 2
 
     def problems(self, name: str) -> Iterable[tuple[str, str]]:
-        texts = {"train": "abc", "late": "xy", "size": "x", "twice": "xx", "shared": "ax"}
-        texts |= {"long": ["x", "xx"], "empty": ["x", ""]}  # type: ignore[dict-item]
+        texts: dict[str, Iterable[str]] = {"train": "abc", "late": "xy", "size": "x"}
+        texts |= {"twice": "xx", "shared": "ax", "long": ["x", "xx"], "empty": ["x", ""]}
         chosen = texts[self.odd or name] if name == "late" else texts[name]
         return [(text, text[:1] and chr(ord(text[0]) + 1)) for text in chosen]
 
