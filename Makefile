@@ -30,8 +30,9 @@ table1: $(READY) ## train, evaluate and tabulate: results/table1.csv
 report: table1 ## the workflow's own report: results/report.html
 	$(SNAKEMAKE) --report results/report.html
 
+# A process a core, 4 at most; what a module sets up is set up once. ARGS=-n0: in one process.
 test: $(READY) ## the test suite (ARGS="..." goes to pytest)
-	$(BIN)/python -m pytest $(if $(ARGS),$(ARGS),tests)
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadscope $(if $(ARGS),$(ARGS),tests)
 
 mutants: $(READY) ## faults planted in the code: are they noticed? (ARGS="kpo.model.head.*")
 	rm -rf mutants
