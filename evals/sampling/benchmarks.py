@@ -19,8 +19,9 @@ from kpo.tasks.problems import (
     Problem,
     choose_folder,
     content_hash,
-    load_problem_set,
+    load_problems,
     locate,
+    open_problems,
 )
 from kpo.tasks.prompts import PROTOCOLS
 
@@ -51,12 +52,11 @@ def load_benchmarks(experiment: Experiment, folder: Path | None) -> list[Benchma
         sources = dict.fromkeys(experiment.evaluate.benchmarks, PLAIN)
     benchmarks = []
     for name in experiment.evaluate.benchmarks:
-        limit = experiment.evaluate.limit
-        loaded = load_problem_set(name, folder=folder, sources=sources, limit=limit)
+        stream = open_problems(name, folder=folder, sources=sources)
+        problems = stream.load(experiment.evaluate.limit)
         if not experiment.grades_itself:
-            _check(name, loaded.problems)
-        content = content_hash(loaded.problems)
-        benchmarks.append(Benchmark(name, loaded.problems, content, loaded.origin))
+            _check(name, problems)
+        benchmarks.append(Benchmark(name, problems, content_hash(problems), stream.origin))
     return benchmarks
 
 
@@ -114,10 +114,10 @@ def compare_with_hub(experiment: Experiment, folder: Path | None) -> list[str]:
         known = locate(name, folder=None, sources=sources)
         assert isinstance(known, Source)
         any_rows = {**sources, name: known.model_copy(update={"sha256": None})}
-        here = load_problem_set(name, folder=folder, sources=any_rows)
-        there = load_problem_set(name, folder=None, sources=any_rows)
-        if content_hash(here.problems) != content_hash(there.problems):
-            differences.append(f"{name}: {_first_difference(here.problems, there.problems)}")
+        here = load_problems(name, folder=folder, sources=any_rows)
+        there = load_problems(name, folder=None, sources=any_rows)
+        if content_hash(here) != content_hash(there):
+            differences.append(f"{name}: {_first_difference(here, there)}")
     return differences
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -19,71 +19,66 @@ from kpo.tasks.datasets.sources import SOURCES, Source
 __all__ = [
     "DataError",
     "Problem",
-    "ProblemSet",
     "ProblemStream",
     "choose_folder",
     "content_hash",
-    "load_problem_set",
     "load_problems",
     "locate",
     "open_problems",
 ]
 
 
-@dataclass(frozen=True)
-class ProblemSet:
-    """A data set as it was loaded, with normalised golds.
-
-    `origin` is where from: {"file"} for files, {"hub", "subset", "split", "revision"} for the hub.
-    `revision` is then the commit that was resolved (None for a folder in the place of a hub id).
-    """
-
-    problems: list[Problem]
-    origin: dict[str, str | None]
-
-
+@dataclass
 class ProblemStream:
     """A data set's problems, one after the other, for sets that need not be held as a whole.
 
-    Golds come as the source's normaliser makes them. Iterate it once; `check()` then says whether
-    the rows are those that the source promises.
+    Golds come as the source's normaliser makes them. Iterate it once, or `load` it as a whole.
+
+    Attributes:
+        name: of the data set.
+        where: the file or the hub id, for messages.
+        origin: {"file"} for files, {"hub", "subset", "split", "revision"} for the hub, the revision
+            being the commit that was resolved (None for a folder in the place of a hub id).
+        count: problems that were iterated.
     """
 
-    def __init__(
-        self,
-        where: str,
-        origin: dict[str, str | None],
-        problems: Iterator[Problem],
-        expected: str | None,
-        normaliser: str | None,
-    ) -> None:
-        self.where, self.origin = where, origin
-        self._problems, self._expected = problems, expected
-        self._normaliser = normaliser
-        self._hash = ContentHash()
-        self.count = 0
+    name: str
+    where: str
+    origin: dict[str, str | None]
+    _rows: Iterator[Problem]
+    _normaliser: str | None
+    _expected: str | None
+    count: int = 0
+    _hash: ContentHash = field(default_factory=ContentHash)
 
     def __iter__(self) -> Iterator[Problem]:
-        for problem in self._problems:
+        for problem in self._rows:
             self._hash.add(problem)
             self.count += 1
-            gold = normalise_gold(self._normaliser, problem.answer)
-            yield problem if gold == problem.answer else replace(problem, answer=gold)
+            yield replace(problem, answer=normalise_gold(self._normaliser, problem.answer))
 
     @property
     def content(self) -> str:
         """`content_hash` of the rows that were iterated, with golds as they stand there."""
         return self._hash.hexdigest()
 
-    def check(self, name: str) -> None:
-        """Raise DataError for an empty set and for other content than its source's."""
+    def check(self) -> None:
+        """Raise DataError, after the last row, for an empty set and for content that is refused."""
         if not self.count:
             raise DataError(f"{self.where}: the data set is empty")
         if self._expected not in (None, self.content):
             raise DataError(
                 f"{self.where}: the content's hash is {self.content}, expected {self._expected};"
-                f" data.sources.{name}.sha256 of the experiment can name another, or null for any"
+                f" data.sources.{self.name}.sha256 of the experiment can name another, or null for"
+                " any"
             )
+
+    def load(self, limit: int | None = None) -> list[Problem]:
+        """The first `limit` problems, of all that are checked, with ids that are all different."""
+        problems = list(self)
+        self.check()
+        refuse_repeated_ids(self.where, problems)
+        return problems[:limit]
 
 
 def choose_folder(configured: str | None, variable: str) -> Path | None:
@@ -93,7 +88,7 @@ def choose_folder(configured: str | None, variable: str) -> Path | None:
 
 
 def locate(
-    name: str, *, folder: Path | None, sources: Mapping[str, Source] | None = None
+    name: str, *, folder: Path | None, sources: Mapping[str, Source] = {}
 ) -> list[Path] | Source:
     """Where the data set `name` is: files (`find_files`), or without a folder a place on the hub.
 
@@ -102,39 +97,13 @@ def locate(
     """
     if folder is not None:
         return find_files(folder, name)
-    known = {**SOURCES, **(sources or {})}
+    known = {**SOURCES, **sources}
     if name not in known:
         raise DataError(
             f"unknown data set {name!r}; known: {', '.join(known)}; for any other a folder of data"
             " files must be named"
         )
     return known[name]
-
-
-def load_problems(
-    name: str,
-    *,
-    folder: Path | None,
-    sources: Mapping[str, Source] | None = None,
-    limit: int | None = None,
-) -> list[Problem]:
-    """The problems of `load_problem_set`."""
-    return load_problem_set(name, folder=folder, sources=sources, limit=limit).problems
-
-
-def load_problem_set(
-    name: str,
-    *,
-    folder: Path | None,
-    sources: Mapping[str, Source] | None = None,
-    limit: int | None = None,
-) -> ProblemSet:
-    """The data set `name` as a whole, with ids that are all different; see `open_problems`."""
-    stream = open_problems(name, folder=folder, sources=sources)
-    problems = list(stream)
-    stream.check(name)
-    refuse_repeated_ids(stream.where, problems)
-    return ProblemSet(problems[:limit], stream.origin)
 
 
 def refuse_repeated_ids(where: str, problems: Iterable[Problem]) -> None:
@@ -146,8 +115,19 @@ def refuse_repeated_ids(where: str, problems: Iterable[Problem]) -> None:
         seen.add(problem.id)
 
 
+def load_problems(
+    name: str,
+    *,
+    folder: Path | None,
+    sources: Mapping[str, Source] = {},
+    limit: int | None = None,
+) -> list[Problem]:
+    """The problems of `open_problems`, as `ProblemStream.load` gives them."""
+    return open_problems(name, folder=folder, sources=sources).load(limit)
+
+
 def open_problems(
-    name: str, *, folder: Path | None, sources: Mapping[str, Source] | None = None
+    name: str, *, folder: Path | None, sources: Mapping[str, Source] = {}
 ) -> ProblemStream:
     """The data set `name`, from files of `folder` if one is given, else from the hub.
 
@@ -159,12 +139,13 @@ def open_problems(
     place = locate(name, folder=folder, sources=sources)
     if isinstance(place, Source):
         return _from_hub(name, place)
-    expected = (sources or {})[name].sha256 if name in (sources or {}) else None
-    source = {**SOURCES, **(sources or {})}.get(name)
+    own = sources.get(name)
+    source = own or SOURCES.get(name)
     where = str(place[0]) if len(place) == 1 else str(place[0].parent)
     files = place[0].name if len(place) == 1 else f"{place[0].name} to {place[-1].name}"
-    normaliser = source.normaliser if source else None
-    return ProblemStream(where, {"file": files}, _from_files(place, source), expected, normaliser)
+    normaliser, expected = source and source.normaliser, own and own.sha256
+    rows = _from_files(place, source)
+    return ProblemStream(name, where, {"file": files}, rows, normaliser, expected)
 
 
 def _from_files(paths: list[Path], source: Source | None) -> Iterator[Problem]:
@@ -191,19 +172,14 @@ def _from_hub(name: str, source: Source) -> ProblemStream:
             " instead"
         ) from error
     commit = builder.hash if re.fullmatch("[0-9a-f]{40}", str(builder.hash)) else None
-    origin = {"hub": source.hub, "subset": source.subset, "split": source.split}
-    return ProblemStream(
-        f"{name} ({source.hub})",
-        {**origin, "revision": commit},
-        _from_rows(name, source, rows),
-        source.sha256,
-        source.normaliser,
-    )
+    origin = {"hub": source.hub, "subset": source.subset, "split": source.split, "revision": commit}
+    problems = _from_rows(name, source, rows)
+    where = f"{name} ({source.hub})"
+    return ProblemStream(name, where, origin, problems, source.normaliser, source.sha256)
 
 
 def _from_rows(name: str, source: Source, rows: Any) -> Iterator[Problem]:
     tables = rows.with_format("arrow").iter(batch_size=1024)
-    cells = chain.from_iterable(table.to_pylist() for table in tables)
-    for i, row in enumerate(cells):
+    for i, row in enumerate(chain.from_iterable(table.to_pylist() for table in tables)):
         texts = problem_and_gold(f"{source.hub}, row {i}", row, source)
         yield Problem(f"{name}/{i}", *texts)

@@ -23,7 +23,6 @@ from kpo.tasks.problems import (
     Problem,
     choose_folder,
     content_hash,
-    load_problem_set,
     load_problems,
     open_problems,
     refuse_repeated_ids,
@@ -85,7 +84,7 @@ def training_set(
             grader,
             overlap,
         )
-    stream.check(name)
+    stream.check()
     if not problems:
         raise DataError(f"{stream.where}: no row is left to train on ({count(drops)})")
     refuse_repeated_ids(stream.where, problems)
@@ -119,7 +118,7 @@ def _benchmarks(experiment: Experiment) -> tuple[dict[str, Any] | None, Overlap 
         return None, None
     folder = choose_folder(data.benchmarks_folder, "KPO_BENCHMARKS")
     sets = {
-        name: load_problem_set(name, folder=folder, sources=data.sources).problems
+        name: load_problems(name, folder=folder, sources=data.sources)
         for name in experiment.evaluate.benchmarks
     }
     overlap = Overlap((name, p.id, p.problem) for name, found in sets.items() for p in found)

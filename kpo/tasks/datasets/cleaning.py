@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from evals.grading.grader import Grader
@@ -41,14 +41,14 @@ class Drop:
         return {"reason": self.reason, "ids": self.ids, **self.details}
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Group:
-    """A problem, the ids of the rows that repeat it, their other golds, and its benchmark."""
+    """A problem, the ids of all rows that have it, their golds in order, and its benchmark."""
 
-    first: Problem
+    problem: Problem
     match: Match | None
-    repeats: list[str] = field(default_factory=list)
-    other_golds: dict[str, None] = field(default_factory=dict)
+    ids: list[str] = field(default_factory=list)
+    golds: dict[str, None] = field(default_factory=dict)
 
 
 def handle(where: str, handling: str, drops: list[Drop]) -> list[Drop]:
@@ -85,33 +85,42 @@ def clean(
     are left out or refused, by DataError.
     """
     groups = _gather(problems, overlap)
-    contradictory = _contradictory(groups, grader)
-    drops = handle(where, handling["contradictions"], [drop for _, drop in contradictory])
-    out = {id(group) for group, _ in contradictory}
-    groups = [group for group in groups if id(group) not in out]
+    torn = _contradictory(groups, grader)
+    drops = handle(
+        where,
+        handling["contradictions"],
+        [Drop("contradictions", group.ids, {"golds": list(group.golds)}) for group in torn],
+    )
+    groups = [group for group in groups if group not in torn]
+    repeated = [group for group in groups if len(group.ids) > 1]
     drops += handle(
         where,
         handling["duplicates"],
-        [
-            Drop("duplicates", group.repeats, {"of": group.first.id})
-            for group in groups
-            if group.repeats
-        ],
+        [Drop("duplicates", group.ids[1:], {"of": group.problem.id}) for group in repeated],
     )
-    complaints = _complaints(groups, grader)
+    golds = dict.fromkeys(group.problem.answer for group in groups)  # each is looked at once
+    unusable = grader.unusable_golds((gold, gold) for gold in golds)
+    complaints = {gold: complaint for _, gold, complaint in unusable}
     drops += handle(
         where,
         handling["unusable_golds"],
         [
             Drop("unusable_golds", [p.id], {"gold": p.answer, "complaint": complaints[p.answer]})
-            for p in (group.first for group in groups)
+            for p in (group.problem for group in groups)
             if p.answer in complaints
         ],
     )
-    groups = [group for group in groups if group.first.answer not in complaints]
-    found = [_contaminated(group.first, group.match) for group in groups if group.match]
-    drops += handle(where, handling["contamination"], found)
-    return [group.first for group in groups if group.match is None], drops
+    groups = [group for group in groups if group.problem.answer not in complaints]
+    drops += handle(
+        where,
+        handling["contamination"],
+        [
+            Drop("contamination", [group.problem.id], asdict(group.match))
+            for group in groups
+            if group.match
+        ],
+    )
+    return [group.problem for group in groups if group.match is None], drops
 
 
 def _gather(problems: Iterable[Problem], overlap: Overlap | None) -> list[_Group]:
@@ -122,39 +131,17 @@ def _gather(problems: Iterable[Problem], overlap: Overlap | None) -> list[_Group
         if group is None:
             plain = normalised(problem.problem)
             key = hashlib.blake2b(plain.encode(), digest_size=16).digest()
-            group = by_meaning.get(key)
-            if group is None:
-                match = overlap.find(plain) if overlap is not None else None
-                group = _Group(problem, match)
-                by_text[problem.problem] = by_meaning[key] = group
-                continue
-            by_text[problem.problem] = group
-        group.repeats.append(problem.id)
-        if problem.answer != group.first.answer:
-            group.other_golds[problem.answer] = None
+            if key not in by_meaning:
+                by_meaning[key] = _Group(problem, overlap.find(plain) if overlap else None)
+            group = by_text[problem.problem] = by_meaning[key]
+        group.ids.append(problem.id)
+        group.golds[problem.answer] = None
     return list(by_meaning.values())
 
 
-def _contradictory(groups: list[_Group], grader: Grader) -> list[tuple[_Group, Drop]]:
+def _contradictory(groups: list[_Group], grader: Grader) -> dict[_Group, None]:
     """The groups whose golds are not all equal to the first, as the grader sees it."""
-    pairs = [(group, gold) for group in groups for gold in group.other_golds]
-    grades = grader.grade([(group.first.answer, f"\\boxed{{{gold}}}") for group, gold in pairs])
-    found: dict[int, tuple[_Group, Drop]] = {}
-    for (group, _), grade in zip(pairs, grades, strict=True):
-        if not grade.correct and id(group) not in found:
-            golds = [group.first.answer, *group.other_golds]
-            ids = [group.first.id, *group.repeats]
-            found[id(group)] = group, Drop("contradictions", ids, {"golds": golds})
-    return list(found.values())
-
-
-def _complaints(groups: list[_Group], grader: Grader) -> dict[str, str]:
-    """What is wrong with golds, each looked at once."""
-    distinct = dict.fromkeys(group.first.answer for group in groups)
-    unusable = grader.unusable_golds((gold, gold) for gold in distinct)
-    return {gold: complaint for _, gold, complaint in unusable}
-
-
-def _contaminated(problem: Problem, match: Match) -> Drop:
-    details = {"benchmark": match.benchmark, "problem": match.problem, "share": match.share}
-    return Drop("contamination", [problem.id], details)
+    pairs = [(group, gold) for group in groups for gold in list(group.golds)[1:]]
+    grades = grader.grade([(group.problem.answer, f"\\boxed{{{gold}}}") for group, gold in pairs])
+    wrong = zip(pairs, grades, strict=True)
+    return dict.fromkeys(group for (group, _), grade in wrong if not grade.correct)

@@ -6,6 +6,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any
@@ -25,12 +26,13 @@ def columns_for(row: Mapping[str, Any], source: Source | None) -> Source:
     """
     if source is None:
         return PLAIN
-    there = all(_reaches(row, column) for column in (source.problem, source.answer))
-    return source if there else PLAIN.model_copy(update=_phrases(source))
-
-
-def _phrases(source: Source) -> dict[str, str | None]:
-    return {"instruction": source.instruction, "preamble": source.preamble}
+    try:
+        for column in (source.problem, source.answer):
+            _cell("", row, column)
+    except DataError:
+        phrases = {"instruction": source.instruction, "preamble": source.preamble}
+        return PLAIN.model_copy(update=phrases)
+    return source
 
 
 def problem_and_gold(where: str, row: Mapping[str, Any], source: Source) -> tuple[str, str]:
@@ -44,31 +46,14 @@ def problem_and_gold(where: str, row: Mapping[str, Any], source: Source) -> tupl
 
 
 def row_id(row: Mapping[str, Any], otherwise: str) -> str:
-    """The row's id, or where it has none (null, not a number, an empty text), the other."""
-    value = row.get("id")
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)  # a column of whole numbers that holds nulls comes as floats
-    if value is None or value == "" or (isinstance(value, float) and math.isnan(value)):
-        return otherwise
-    return str(value)
-
-
-def _steps(column: str) -> list[str]:
-    return column.split(".")
-
-
-def _reaches(row: Mapping[str, Any], column: str) -> bool:
-    try:
-        _cell("", row, column)
-    except DataError:
-        return False
-    return True
+    """The row's id, or where it is neither a text nor a number, the other."""
+    return _as_text(row.get("id")) or otherwise
 
 
 def _cell(where: str, row: Mapping[str, Any], column: str) -> Any:
     """The value of a column, or of what `column` leads to inside one."""
     value: Any = row
-    for part in _steps(column):
+    for part in (parts := column.split(".")):
         if isinstance(value, Mapping) and part in value:
             value = value[part]
         elif isinstance(value, list) and part.isdigit() and int(part) < len(value):
@@ -76,49 +61,40 @@ def _cell(where: str, row: Mapping[str, Any], column: str) -> Any:
             if isinstance(value, Mapping) and value.get("role", "user") != "user":
                 raise DataError(
                     f"{where}: {column} leads to a turn of the {value['role']}; the column alone"
-                    f" ({_steps(column)[0]}) stands for the last user turn"
+                    f" ({parts[0]}) stands for the last user turn"
                 )
         else:
             raise DataError(f"{where}: no column {column!r}; there is {', '.join(map(str, row))}")
     return value
 
 
-# Problems
+def _parsed(value: Any, start: str) -> Any:
+    """What a text that begins so holds as JSON; any other value as it is."""
+    if isinstance(value, str) and value.startswith(start):
+        with suppress(ValueError, RecursionError):
+            return json.loads(value)
+    return value
 
-_SPEAKER, _SAID = ("role", "from"), ("content", "value")  # two customs of naming them
-_USERS = ("user", "human")
+
+# Problems
 
 
 def _last_user_turn(where: str, column: str, value: Any) -> Any:
     """Of a chat, what its user said last, whatever stands before or behind; else the value."""
-    if isinstance(value, str) and value.startswith("[{"):
-        value = _parsed(value)
+    value = _parsed(value, "[{")
     if not isinstance(value, list) or not all(isinstance(turn, Mapping) for turn in value):
         return value
     for turn in reversed(value):
-        if _first(turn, _SPEAKER) in _USERS:
-            said = _first(turn, _SAID)
+        if (turn.get("role") or turn.get("from")) in ("user", "human"):  # two customs
+            said = turn.get("content") or turn.get("value")
             return _joined(said) if isinstance(said, list) else said
     raise DataError(f"{where}: {column} holds no turn of the user")
-
-
-def _first(turn: Mapping[str, Any], keys: tuple[str, ...]) -> Any:
-    return next((turn[key] for key in keys if turn.get(key) is not None), None)
 
 
 def _joined(parts: list[Any]) -> Any:
     """Content in parts: their texts, if they are all texts."""
     texts = [part.get("text") if isinstance(part, Mapping) else part for part in parts]
-    whole = [text for text in texts if isinstance(text, str)]
-    return "".join(whole) if len(whole) == len(parts) else parts
-
-
-def _parsed(text: str) -> Any:
-    """What a text holds as JSON, or the text."""
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return text
+    return "".join(texts) if all(isinstance(text, str) for text in texts) else parts
 
 
 _BLANK = r"(?:\s|\\+[nrt])"  # also as it was escaped once too often
@@ -134,24 +110,15 @@ def without_phrases(problem: str, preamble: str | None, instruction: str | None)
     doubled or, with their letter, read as an escape do not matter.
     """
     if preamble is not None:
-        problem = _beginning(preamble).sub("", problem)
+        problem = re.sub(rf"\A{_BLANK}*{_spellings(preamble)}{_GAP}*", "", problem)
     if instruction is not None:
         start = max(0, len(problem) - 2 * len(instruction) - 100)  # it cannot be longer
-        problem = problem[:start] + _end(instruction).sub("", problem[start:])
-        problem = problem.rstrip()
+        end = re.sub(rf"{_BLANK}*{_spellings(instruction)}{_BLANK}*\Z", "", problem[start:])
+        problem = (problem[:start] + end).rstrip()
     return problem
 
 
 @lru_cache
-def _beginning(phrase: str) -> re.Pattern[str]:
-    return re.compile(rf"\A{_BLANK}*{_spellings(phrase)}{_GAP}*")
-
-
-@lru_cache
-def _end(phrase: str) -> re.Pattern[str]:
-    return re.compile(rf"{_BLANK}*{_spellings(phrase)}{_BLANK}*\Z")
-
-
 def _spellings(phrase: str) -> str:
     """A pattern for a phrase, however it is spelled."""
     bare = phrase.strip().rstrip(".!:")
@@ -179,40 +146,30 @@ def _spelling(token: str) -> str:
 
 def _gold(where: str, source: Source, value: Any) -> str:
     """The gold as LaTeX without its box, from how it stands in the source's column."""
-    column = source.answer
-    if isinstance(value, str) and value.startswith('["'):
-        value = _parsed(value)
-    if isinstance(value, list):
-        value = _one_of(where, source, value)
-    match source.answer_form:
-        case "hashes" if isinstance(value, str):
-            _, mark, behind = value.rpartition("####")
-            if not mark:
-                raise DataError(f"{where}: {column} holds no ####")
-            value = behind.strip().replace(",", "")
-        case "boxed" if isinstance(value, str):
-            boxed = extract_boxed(value)
-            if boxed is None:
-                raise DataError(f"{where}: {column} holds no boxed answer")
-            value = boxed
+    column, form = source.answer, source.answer_form
+    value = _parsed(value, '["')
+    if isinstance(value, list) and value:
+        if form != "first" and any(other != value[0] for other in value):
+            raise DataError(
+                f"{where}: {column} holds {len(value)} answers, {value!r:.80}, and wanted is one;"
+                " answer_form: first would take the first"
+            )
+        value = value[0]
+    if form == "hashes" and isinstance(value, str):
+        _, mark, behind = value.rpartition("####")
+        if not mark:
+            raise DataError(f"{where}: {column} holds no ####")
+        value = behind.strip().replace(",", "")
+    elif form == "boxed" and isinstance(value, str):
+        value = extract_boxed(value)
+        if value is None:
+            raise DataError(f"{where}: {column} holds no boxed answer")
     gold = _as_text(value)
     if gold is None or not gold.strip():
         raise DataError(
             f"{where}: {column} must be a text, not empty, or a number, got {value!r:.80}"
         )
     return gold
-
-
-def _one_of(where: str, source: Source, answers: list[Any]) -> Any:
-    """The answer of a list: the only one, or the first if the source says so."""
-    if answers and (source.answer_form == "first" or all(a == answers[0] for a in answers)):
-        return answers[0]
-    if not answers:
-        return answers
-    raise DataError(
-        f"{where}: {source.answer} holds {len(answers)} answers, {answers!r:.80}, and wanted is"
-        " one; answer_form: first would take the first"
-    )
 
 
 def _as_text(value: Any) -> str | None:
@@ -223,6 +180,4 @@ def _as_text(value: Any) -> str | None:
         return None
     if not math.isfinite(value):
         return None
-    if value == int(value):
-        return str(int(value))
-    return format(Decimal(str(value)), "f")
+    return str(int(value)) if value == int(value) else format(Decimal(str(value)), "f")

@@ -21,15 +21,13 @@ class ContentHash:
     """`content_hash`, problem by problem."""
 
     def __init__(self) -> None:
-        self._encode = json.JSONEncoder(separators=(",", ":")).encode
-        self._hash = hashlib.sha256(b"[")
-        self._comma = b""
+        self._hash, self._comma = hashlib.sha256(b"["), ""
 
     def add(self, problem: Problem) -> None:
         """Take in the next problem."""
-        pair = self._encode([problem.problem, problem.answer])
-        self._hash.update(self._comma + pair.encode())
-        self._comma = b","
+        pair = json.dumps([problem.problem, problem.answer], separators=(",", ":"))
+        self._hash.update(f"{self._comma}{pair}".encode())
+        self._comma = ","
 
     def hexdigest(self) -> str:
         """Of all problems so far."""

@@ -7,13 +7,14 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from kpo.common.cli import UserError
 
 ENDINGS = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
-_SHARD = re.compile(r"-(\d{4,})-of-(\d{4,})$")
+_SHARD = re.compile(r"-\d{4,}-of-(\d{4,})$")
 _OTHER_KINDS = {  # by their first bytes
     b"\x1f\x8b": "compressed by gzip",
     b"PK\x03\x04": "a zip archive",
@@ -49,14 +50,14 @@ def find_files(place: Path, name: str) -> list[Path]:
         return [place]
     if not place.is_dir():
         raise DataError(f"{place}: no such file or folder")
-    folder = place / name
-    found = [path for path in place.iterdir() if _data_set(path) == name and path.is_file()]
-    if folder.is_dir():
-        found += [path for path in folder.rglob("*") if _data_set(path) and path.is_file()]
     sets = defaultdict(list)
-    for path in sorted(found):
-        if not any(part.startswith(".") for part in path.relative_to(place).parts):
-            sets[path.parent, _data_set(path), path.suffix].append(path)
+    for path in sorted([*place.iterdir(), *(place / name).rglob("*")]):
+        stem, *shard = _SHARD.split(path.stem)
+        hidden = any(part.startswith(".") for part in path.relative_to(place).parts)
+        if path.suffix.lower() not in ENDINGS or hidden or not path.is_file():
+            continue
+        if path.parent != place or stem == name:
+            sets[path.parent, stem, path.suffix, tuple(shard)].append(path)
     if not sets:
         raise DataError(
             f"{place}: no data set {name}: wanted is a file {name}{', '.join(ENDINGS[:-1])} or"
@@ -68,25 +69,12 @@ def find_files(place: Path, name: str) -> list[Path]:
             f"{place}: more than one data set could be {name} ({named}); the file itself can be"
             " named"
         )
-    (paths,) = sets.values()
-    _check_shards(paths)
+    (((*_, shard), paths),) = sets.items()
+    if shard and int(shard[0]) != len(paths):
+        raise DataError(
+            f"{paths[0]}: one of {int(shard[0])} shards, of which {len(paths)} are here"
+        )
     return paths
-
-
-def _data_set(path: Path) -> str | None:
-    """The name of the data set that a file's name says it holds, if it is a data file."""
-    return _SHARD.sub("", path.stem) if path.suffix.lower() in ENDINGS else None
-
-
-def _check_shards(paths: list[Path]) -> None:
-    shards = [_SHARD.search(path.stem) for path in paths]
-    if len(paths) > 1 and None in shards:
-        raise DataError(f"{paths[shards.index(None)]}: stands beside shards of the same data set")
-    for path, shard in zip(paths, shards, strict=True):
-        if shard is not None and int(shard[2]) != len(paths):
-            raise DataError(
-                f"{path}: one of {int(shard[2])} shards, of which {len(paths)} are here"
-            )
 
 
 def read_rows(path: Path) -> Iterator[Row]:
@@ -102,10 +90,8 @@ def read_rows(path: Path) -> Iterator[Row]:
     text = start.removeprefix(b"\xef\xbb\xbf").lstrip()
     if start.startswith(b"PAR1"):
         return _parquet(path)
-    if text.startswith(b"["):
-        return _json(path)
-    if text.startswith(b"{"):
-        return _jsonl(path)
+    if text.startswith((b"[", b"{")):
+        return _jsonl(path) if _is_jsonl(path) else _json(path)
     if path.suffix.lower() in (".csv", ".tsv"):
         return _csv(path)
     if not text:
@@ -116,56 +102,38 @@ def read_rows(path: Path) -> Iterator[Row]:
 def _parquet(path: Path) -> Iterator[Row]:
     from pyarrow import ArrowException, parquet  # noqa: PLC0415 - slow to import
 
-    number = 0
     try:
         with parquet.ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=1024):
-                for cells in batch.to_pylist():
-                    yield Row(number, f"{path}, row {number}", cells)
-                    number += 1
+            batches = file.iter_batches(batch_size=1024)
+            rows = chain.from_iterable(batch.to_pylist() for batch in batches)
+            for number, cells in enumerate(rows):
+                yield Row(number, f"{path}, row {number}", cells)
     except (ArrowException, OSError) as error:
         message = " ".join(str(error).split())
         raise DataError(f"{path}: not readable as Parquet: {message}") from error
 
 
+def _is_jsonl(path: Path) -> bool:
+    """Whether the first line is a whole JSON object, and not the only line."""
+    with path.open("rb") as file:
+        try:
+            first = json.loads(next(line for line in file if line.strip()))
+        except (ValueError, RecursionError):
+            return False
+        return isinstance(first, dict) and bool(file.read(1))
+
+
 def _jsonl(path: Path) -> Iterator[Row]:
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
-            if not line.strip():
-                continue
-            where = f"{path}, line {number}"
-            try:
-                cells = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
-            except (ValueError, RecursionError) as error:
-                if number == 1 and _is_document(path):
-                    yield from _json(path)
-                    return
-                raise DataError(f"{where}: not a whole JSON object: {error}") from error
-            if number == 1 and not file.peek(1) and isinstance(cells, dict):
-                yield from _rows(path, cells)  # the only line
-                return
-            yield Row(number, where, _object(where, cells))
-
-
-def _is_document(path: Path) -> bool:
-    """Whether a file is one JSON value, over several lines."""
-    try:
-        json.loads(path.read_text("utf-8-sig"))
-    except (ValueError, RecursionError):
-        return False
-    return True
+            if line.strip():
+                where = f"{path}, line {number}"
+                yield Row(number, where, _object(where, _loaded(where, line)))
 
 
 def _json(path: Path) -> Iterator[Row]:
-    """An array of objects, alone or as the only array inside an object."""
-    try:
-        content = json.loads(path.read_text("utf-8-sig"))
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}: not readable as JSON: {error}") from error
-    return _rows(path, content)
-
-
-def _rows(path: Path, content: dict[str, Any] | list[Any]) -> Iterator[Row]:
+    """An array of objects, alone or as the only array inside an object, or one object."""
+    content = _loaded(str(path), path.read_bytes())
     if isinstance(content, dict):
         arrays = [value for value in content.values() if _holds_objects(value)]
         if len(arrays) != 1:
@@ -184,6 +152,13 @@ def _holds_objects(value: Any) -> bool:
         and all(isinstance(item, dict) for item in value)
         and not any("role" in item or "from" in item for item in value)
     )
+
+
+def _loaded(where: str, text: bytes) -> Any:
+    try:
+        return json.loads(text.decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{where}: not readable as JSON: {error}") from error
 
 
 def _object(where: str, cells: Any) -> dict[str, Any]:

@@ -67,8 +67,8 @@ GOLD_WANTED = "must be a text, not empty, or a number"
 @pytest.mark.parametrize(
     ("line", "complaint"),
     [
-        (GOOD[:-9], "not a whole JSON object"),
-        (b'{"id": "\xff"}', "not a whole JSON object"),
+        (GOOD[:-9], "not readable as JSON"),
+        (b'{"id": "\xff"}', "not readable as JSON"),
         (b'["a"]', "must be an object with problem and answer, got ['a']"),
         (b'{"problem": "x"}', "no column 'answer'; there is problem"),
         (b'{"question": "x", "answer": "1"}', "no column 'problem'; there is question, answer"),
@@ -94,7 +94,7 @@ def test_a_bad_line_is_named(tmp_path: Path, line: bytes, complaint: str) -> Non
 def test_the_last_line_may_be_cut_in_half(tmp_path: Path) -> None:
     path = tmp_path / "set.jsonl"
     path.write_bytes(GOOD + b"\n" + GOOD[: len(GOOD) // 2])
-    with pytest.raises(DataError, match=r"set\.jsonl, line 2: not a whole JSON object"):
+    with pytest.raises(DataError, match=r"set\.jsonl, line 2: not readable as JSON"):
         load_problems("set", folder=tmp_path)
 
 

@@ -195,7 +195,7 @@ def test_a_folder_without_it_says_what_is_wanted(tmp_path: Path) -> None:
             b'[{"problem": "x", "answer": "1"}, 3]',
             ", row 1: must be an object with problem and answer, got 3",
         ),
-        (b'{"problem":\n "x', ", line 1: not a whole JSON object"),
+        (b'{"problem":\n "x', ": not readable as JSON: Unterminated string starting at: line 2"),
         (b"", ": the data set is empty"),
         (b"[]", ": the data set is empty"),
     ],

@@ -15,7 +15,6 @@ from kpo.tasks.problems import (
     DataError,
     Problem,
     content_hash,
-    load_problem_set,
     load_problems,
     locate,
     open_problems,
@@ -131,9 +130,9 @@ def test_a_hub_that_fails_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_commit_that_was_resolved_is_recorded(hub: Hub) -> None:
     hub(ROWS)
     source = Source(hub="me/set", split="test", subset="main")
-    loaded = load_problem_set("set", folder=None, sources={"set": source}, limit=2)
-    assert len(loaded.problems) == 2
-    assert loaded.origin == {"hub": "me/set", "subset": "main", "split": "test", "revision": COMMIT}
+    stream = open_problems("set", folder=None, sources={"set": source})
+    assert len(stream.load(2)) == 2
+    assert stream.origin == {"hub": "me/set", "subset": "main", "split": "test", "revision": COMMIT}
 
 
 def test_a_column_inside_a_column_and_an_instruction_that_is_taken_off(hub: Hub) -> None:
@@ -216,9 +215,9 @@ def data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Source:
 
 
 def test_a_data_set_is_built_and_read(data_set: Source) -> None:
-    loaded = load_problem_set("set", folder=None, sources={"set": data_set})
-    assert loaded.problems == [Problem(f"set/{i}", f"p{i}", str(i)) for i in range(2)]
-    assert loaded.origin["revision"] is None
+    stream = open_problems("set", folder=None, sources={"set": data_set})
+    assert stream.load() == [Problem(f"set/{i}", f"p{i}", str(i)) for i in range(2)]
+    assert stream.origin["revision"] is None
 
 
 def test_a_missing_split_is_named(data_set: Source) -> None:
