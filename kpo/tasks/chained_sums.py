@@ -19,7 +19,6 @@ import hashlib
 import random
 import runpy
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
@@ -102,12 +101,12 @@ class ChainedSums(Task):
         """Training problems, tiers mixed evenly, or held-out ones of the tier `name`."""
         rng = random.Random(derive_seed(self.seed, "chained sums", name))
         tiers, held_out = (self.tests, False) if name == TRAIN else ((name,), True)
-
-        def pick() -> Sum:
+        golds: dict[str, str] = {}
+        while len(golds) < self.size(name):  # until as many differ
             tier = rng.choice(tiers) if len(tiers) > 1 else tiers[0]
-            return draw(rng, self.tiers[tier], held_out=held_out)
-
-        return [(p.text, str(p.answer)) for p in draw_distinct(self.size(name), pick)]
+            problem = draw(rng, self.tiers[tier], held_out=held_out)
+            golds[problem.text] = str(problem.answer)
+        return list(golds.items())
 
     def worked(self, rng: random.Random, count: int) -> list[tuple[str, str]]:
         """Training problems with solutions in which lines slip.
@@ -165,15 +164,6 @@ def draw(rng: random.Random, lengths: tuple[int, int], *, held_out: bool) -> Sum
         problem = Sum(start, tuple(operands))
         if problem.held_out == held_out:
             return problem
-
-
-def draw_distinct(count: int, pick: Callable[[], Sum]) -> list[Sum]:
-    """Draw until there are `count` different problems."""
-    found: dict[str, Sum] = {}
-    while len(found) < count:
-        problem = pick()
-        found.setdefault(problem.text, problem)
-    return list(found.values())
 
 
 def _operands(total: int) -> list[int]:

@@ -51,11 +51,6 @@ def normalised(text: str) -> str:
     return _IDLE_BLANK.sub("", " ".join(text.split())).strip(" .:?")
 
 
-def words(text: str) -> list[str]:
-    """Words, numbers and signs of operations of a normalised text."""
-    return _WORD.findall(text)
-
-
 @dataclass(frozen=True)
 class Match:
     """A benchmark's problem that a text holds; `share` of its n-grams were found."""
@@ -68,22 +63,14 @@ class Match:
 class Overlap:
     """Finds problems of benchmarks in texts. A problem shorter than an n-gram must be the text."""
 
-    def __init__(
-        self,
-        problems: Iterable[tuple[str, str, str]],
-        *,
-        ngram: int = NGRAM,
-        share: float = SHARE,
-    ) -> None:
+    def __init__(self, problems: Iterable[tuple[str, str, str]]) -> None:
         """`problems` are (benchmark, id, text)."""
-        self.ngram, self.share = ngram, share
         self._names: list[tuple[str, str]] = []
         self._sizes: list[int] = []
         self._whole: dict[str, int] = {}
         self._holders: dict[str, list[int]] = {}
-        for benchmark, name, text in problems:
-            place = len(self._names)
-            grams = self._grams(plain := normalised(text))
+        for place, (benchmark, name, text) in enumerate(problems):
+            grams = _grams(plain := normalised(text))
             self._names.append((benchmark, name))
             self._sizes.append(len(grams))
             self._whole.setdefault(plain, place)
@@ -95,14 +82,16 @@ class Overlap:
         if (whole := self._whole.get(plain)) is not None:
             return Match(*self._names[whole], 1.0)
         found: Counter[int] = Counter()
-        for gram in self._grams(plain) & self._holders.keys():
+        for gram in _grams(plain) & self._holders.keys():
             found.update(self._holders[gram])
         shares = {place: count / self._sizes[place] for place, count in found.items()}
         place = max(shares, key=lambda place: (shares[place], -place), default=None)
-        if place is None or shares[place] < self.share:
+        if place is None or shares[place] < SHARE:
             return None
         return Match(*self._names[place], round(shares[place], 3))
 
-    def _grams(self, plain: str) -> set[str]:
-        found, n = words(plain), self.ngram
-        return {" ".join(found[i : i + n]) for i in range(len(found) - n + 1)}
+
+def _grams(plain: str) -> set[str]:
+    """What a normalised text holds of NGRAM words, numbers and signs of operations in a row."""
+    words = _WORD.findall(plain)
+    return {" ".join(words[i : i + NGRAM]) for i in range(len(words) - NGRAM + 1)}

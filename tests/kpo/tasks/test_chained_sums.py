@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from evals.grading.extract import extract_boxed
-from kpo.tasks.chained_sums import ChainedSums, Sum, draw, draw_distinct
+from kpo.tasks.chained_sums import ChainedSums, Sum, draw
 
 seeded = settings(derandomize=True, deadline=None, max_examples=50)
 TIERS = ChainedSums().tiers
@@ -197,12 +197,6 @@ def test_worked_solutions_are_of_training_problems_and_slip_as_the_settings_say(
         assert not Sum(start, tuple(operands)).held_out
         assert extract_boxed(right) == str(start + sum(operands))
         assert all(left + term != result for left, term, result in lines(wrong))
-
-
-def test_drawing_distinct_problems_keeps_their_order() -> None:
-    a, b, c = (Sum(10, (2, n)) for n in (2, 3, 4))
-    stream = iter([a, b, a, b, c])
-    assert draw_distinct(3, lambda: next(stream)) == [a, b, c]
 
 
 @pytest.mark.slow
