@@ -143,7 +143,8 @@ def open_problems(
     source = own or SOURCES.get(name)
     where = str(place[0]) if len(place) == 1 else str(place[0].parent)
     files = place[0].name if len(place) == 1 else f"{place[0].name} to {place[-1].name}"
-    normaliser, expected = source and source.normaliser, own and own.sha256
+    normaliser = source.normaliser if source else None
+    expected = own.sha256 if own else None
     rows = _from_files(place, source)
     return ProblemStream(name, where, {"file": files}, rows, normaliser, expected)
 

@@ -93,7 +93,7 @@ def _last_user_turn(where: str, column: str, value: Any) -> Any:
 
 def _joined(parts: list[Any]) -> Any:
     """Content in parts: their texts, if they are all texts."""
-    texts = [part.get("text") if isinstance(part, Mapping) else part for part in parts]
+    texts: list[Any] = [part.get("text") if isinstance(part, Mapping) else part for part in parts]
     return "".join(texts) if all(isinstance(text, str) for text in texts) else parts
 
 

@@ -50,14 +50,14 @@ def find_files(place: Path, name: str) -> list[Path]:
         return [place]
     if not place.is_dir():
         raise DataError(f"{place}: no such file or folder")
-    sets = defaultdict(list)
+    sets: dict[tuple[Any, ...], list[Path]] = defaultdict(list)
     for path in sorted([*place.iterdir(), *(place / name).rglob("*")]):
         stem, *shard = _SHARD.split(path.stem)
         hidden = any(part.startswith(".") for part in path.relative_to(place).parts)
         if path.suffix.lower() not in ENDINGS or hidden or not path.is_file():
             continue
         if path.parent != place or stem == name:
-            sets[path.parent, stem, path.suffix, tuple(shard)].append(path)
+            sets[path.parent, stem, path.suffix, *shard].append(path)
     if not sets:
         raise DataError(
             f"{place}: no data set {name}: wanted is a file {name}{', '.join(ENDINGS[:-1])} or"
@@ -69,7 +69,7 @@ def find_files(place: Path, name: str) -> list[Path]:
             f"{place}: more than one data set could be {name} ({named}); the file itself can be"
             " named"
         )
-    (((*_, shard), paths),) = sets.items()
+    (((_, _, _, *shard), paths),) = sets.items()
     if shard and int(shard[0]) != len(paths):
         raise DataError(
             f"{paths[0]}: one of {int(shard[0])} shards, of which {len(paths)} are here"
