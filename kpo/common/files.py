@@ -8,9 +8,11 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
+
+_HASHES: dict[tuple[Path, int, int, int], str] = {}
+"""Of files by path, inode, size and time of the last change."""
 
 
 @contextmanager
@@ -85,30 +87,19 @@ def sha256_file(path: Path) -> str:
 
 
 def sha256_path(path: Path) -> str:
-    """Content hash of a file, or of a folder: of the names and contents of its visible files."""
+    """Content hash of a file, or of a folder: of the names and contents of its visible files.
+
+    A file is read once in a process, as long as it stays what it is.
+    """
     if path.is_file():
-        return _sha256_unchanged(path, *_stamp(path))
-    files = sorted(p for p in path.rglob("*") if p.is_file())
-    names = {str(file.relative_to(path)): file for file in files}
-    return sha256_json(
-        {
-            name: _sha256_unchanged(file, *_stamp(file))
-            for name, file in names.items()
-            if not any(part.startswith(".") for part in Path(name).parts)
-        }
-    )
-
-
-def _stamp(path: Path) -> tuple[int, int, int]:
-    stat = path.stat()
-    return stat.st_ino, stat.st_size, stat.st_mtime_ns
-
-
-@lru_cache(maxsize=4096)
-def _sha256_unchanged(path: Path, inode: int, size: int, mtime: int) -> str:
-    """A file's hash, read once in a process as long as it stays what it is."""
-    del inode, size, mtime
-    return sha256_file(path)
+        stat = path.stat()
+        key = path, stat.st_ino, stat.st_size, stat.st_mtime_ns
+        if key not in _HASHES:
+            _HASHES[key] = sha256_file(path)
+        return _HASHES[key]
+    names = (file.relative_to(path) for file in path.rglob("*") if file.is_file())
+    visible = (name for name in names if not any(part.startswith(".") for part in name.parts))
+    return sha256_json({str(name): sha256_path(path / name) for name in visible})
 
 
 def sha256_json(value: Any) -> str:

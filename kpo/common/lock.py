@@ -5,14 +5,13 @@ from __future__ import annotations
 import fcntl
 import os
 import socket
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from io import TextIOWrapper
 from pathlib import Path
 
-from kpo.common.cli import UserError
+from kpo.common.cli import UserError, warn
 
 _HELD: list[TextIOWrapper] = []
 """Open until the process ends, as closing a lock file gives the lock away."""
@@ -32,7 +31,7 @@ def hold(path: Path, *, wait: bool = False) -> None:
     """
     file = _open(path)
     try:
-        fcntl.lockf(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        _take(file, wait=wait)
     except (BlockingIOError, PermissionError):
         file.seek(0)
         raise HeldError(
@@ -40,8 +39,7 @@ def hold(path: Path, *, wait: bool = False) -> None:
             " wait for it, or end it"
         ) from None
     except OSError as error:
-        sys.stderr.write(f"warning: {path} cannot be locked here ({error.strerror})\n")
-    _sign(file)
+        warn(f"{path} cannot be locked here ({error.strerror})")
     _HELD.append(file)
 
 
@@ -53,12 +51,11 @@ def lent(path: Path) -> Iterator[bool]:
     """
     with _open(path) as file:
         try:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _take(file, wait=False)
         except OSError:
             yield False
-            return
-        _sign(file)
-        yield True
+        else:
+            yield True
 
 
 def _open(path: Path) -> TextIOWrapper:
@@ -66,8 +63,9 @@ def _open(path: Path) -> TextIOWrapper:
     return path.with_name(f".{path.name}.lock").open("a+", encoding="utf-8")
 
 
-def _sign(file: TextIOWrapper) -> None:
-    """Say in the lock file whose it is."""
+def _take(file: TextIOWrapper, *, wait: bool) -> None:
+    """Lock a file and say in it whose it is. Raises OSError where it is taken."""
+    fcntl.lockf(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     file.truncate(0)
     started = datetime.now(UTC).isoformat(timespec="seconds")
     file.write(f"process {os.getpid()} on {socket.gethostname()}, started {started}\n")

@@ -6,6 +6,7 @@ import os
 import platform
 import subprocess
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
@@ -25,10 +26,8 @@ def package_versions() -> dict[str, str]:
     """Versions of the packages that results depend on, as far as they are installed."""
     versions = {"python": platform.python_version()}
     for name in PACKAGES:
-        try:
+        with suppress(metadata.PackageNotFoundError):
             versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
     return versions
 
 
@@ -36,13 +35,9 @@ def git_state() -> dict[str, Any]:
     """Commit of the working tree and whether it differs from it; None outside a repository."""
 
     def git(*args: str) -> str:
-        return subprocess.run(
-            ["git", *args],
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout.strip()
+        command, here = ["git", *args], Path(__file__).parent
+        run = subprocess.run(command, cwd=here, capture_output=True, text=True, check=True)
+        return run.stdout.strip()
 
     try:
         return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain"))}

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import ast
 import sys
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
+from importlib.util import resolve_name
 from pathlib import Path
 
 from kpo.common.files import sha256_json
@@ -22,22 +23,26 @@ def code_hash(*modules: str, without: Collection[str] = ()) -> str:
     `without` are modules that are left out, with what only they import. Raises ValueError for a
     module that has no source.
     """
-    return sha256_json({name: _meaning(tree) for name, tree in _closure(modules, without).items()})
-
-
-def _closure(modules: Sequence[str], without: Collection[str]) -> dict[str, ast.Module]:
-    """The syntax trees of modules and, of those that they reach, the project's."""
-    found: dict[str, ast.Module] = {}
+    found: dict[str, str] = {}
     waiting = {module: _file(module) or _loaded(module) for module in modules}
     while waiting:
         name, path = waiting.popitem()
-        found[name] = ast.parse(path.read_bytes(), path)
+        tree = _WithoutTexts().visit(ast.parse(path.read_bytes(), path))
+        found[name] = ast.dump(tree)
         package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-        for imported in _imports(found[name], package):
+        for imported in _imports(tree, package):
             file = _file(imported)
             if file and imported not in found and imported not in without:
                 waiting[imported] = file
-    return found
+    return sha256_json(found)
+
+
+class _WithoutTexts(ast.NodeTransformer):
+    """Takes docstrings off: statements that are a text and nothing else."""
+
+    def visit_Expr(self, node: ast.Expr) -> ast.Expr | None:
+        text = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+        return None if text else node
 
 
 def _imports(tree: ast.Module, package: str) -> Iterator[str]:
@@ -47,9 +52,8 @@ def _imports(tree: ast.Module, package: str) -> Iterator[str]:
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            above = package.split(".")[: -(node.level - 1) or None] if node.level else []
-            module = ".".join([*above, *([node.module] if node.module else [])])
-            names = [f"{module}.{alias.name}" for alias in node.names]
+            module = "." * node.level + (f"{node.module}." if node.module else "")
+            names = [resolve_name(module + alias.name, package) for alias in node.names]
         for name in names:
             parts = name.split(".")
             yield from (".".join(parts[:end]) for end in range(1, len(parts) + 1))
@@ -68,20 +72,3 @@ def _loaded(module: str) -> Path:
     if file is None:
         raise ValueError(f"the module {module} has no source file")
     return Path(file)
-
-
-def _meaning(tree: ast.Module) -> str:
-    """The tree as text, without docstrings: statements that are a string and nothing else."""
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(body, list):
-            node.body = [part for part in body if not _is_text(part)]  # type: ignore[attr-defined]
-    return ast.dump(tree)
-
-
-def _is_text(node: ast.AST) -> bool:
-    return (
-        isinstance(node, ast.Expr)
-        and isinstance(node.value, ast.Constant)
-        and isinstance(node.value.value, str)
-    )

@@ -61,14 +61,13 @@ class PromptProtocol:
         such as the date.
         """
         wraps = self._wraps(tokenizer)
+        thinking = "forced on" if self.forces_thinking(tokenizer) else "off"
         return {
             "name": self.name,
             "template_sha256": _digest(self.evaluation),
             "training_template_sha256": _digest(self.training),
             "chat_template_sha256": _digest(str(tokenizer.chat_template)) if wraps else None,
-            "thinking": ("forced on" if self.forces_thinking(tokenizer) else "off")
-            if wraps
-            else None,
+            "thinking": thinking if wraps else None,
             "prompts_sha256": prompts_hash(prompts),
             "answers": self.answers,
         }
@@ -83,6 +82,23 @@ class PromptProtocol:
         return self.chat and bool(tokenizer.chat_template)
 
 
+PROTOCOLS: dict[str, PromptProtocol] = {
+    "plain": PromptProtocol("plain", "{problem}\n", "{problem}\n", chat=False, answers="boxed"),
+    "boxed": PromptProtocol(
+        "boxed",
+        training="{problem}\n\n" + BOX_INSTRUCTION + "\n",
+        evaluation="{problem}\n\n" + BOX_INSTRUCTION + "\n",
+        chat=True,
+        answers="boxed",
+    ),
+    "official": PromptProtocol(
+        "official",
+        training="{problem} " + HASHES_INSTRUCTION,
+        evaluation="{problem}",
+        chat=True,
+        answers="boxed-or-hashes",
+    ),
+}
 FORCED_THINKING = (
     "the model's chat template opens a block of thinking although thinking was asked off: its"
     " responses will be longer than those of models that answer at once, and manifests say so"
@@ -105,24 +121,3 @@ def _chat(tokenizer: Any, text: str, **options: Any) -> Any:
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _everywhere(name: str, template: str, *, chat: bool) -> PromptProtocol:
-    """A protocol with one template, whose answers are boxed."""
-    return PromptProtocol(name, training=template, evaluation=template, chat=chat, answers="boxed")
-
-
-PROTOCOLS: dict[str, PromptProtocol] = {
-    protocol.name: protocol
-    for protocol in (
-        _everywhere("plain", "{problem}\n", chat=False),
-        _everywhere("boxed", "{problem}\n\n" + BOX_INSTRUCTION + "\n", chat=True),
-        PromptProtocol(
-            "official",
-            training="{problem} " + HASHES_INSTRUCTION,
-            evaluation="{problem}",
-            chat=True,
-            answers="boxed-or-hashes",
-        ),
-    )
-}

@@ -15,7 +15,10 @@ FILES = {
     "kpo/maths.py": "import math\n\ndef half(x):\n    return x / 2\n",
     "kpo/other.py": "import kpo.maths\n",
     "baselines/__init__.py": "",
-    "baselines/parent.py": "from kpo import maths\n\nclass Parent:\n    scale = maths.half(2)\n",
+    "baselines/unit.py": "one = 1\n",
+    "baselines/parent.py": (
+        "from kpo import maths\nfrom . import unit\n\nclass Parent:\n    scale = maths.half(2)\n"
+    ),
     "baselines/child.py": '"""Doc."""\n\nfrom .parent import Parent\n\nclass Child(Parent): ...\n',
 }
 
@@ -35,6 +38,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("baselines/child.py", "...", "scale = 3"),
         ("baselines/parent.py", "(2)", "(3)"),  # the class that it extends
         ("kpo/maths.py", "x / 2", "x / 3"),  # what that imports
+        ("baselines/unit.py", "1", "2"),
         ("kpo/__init__.py", "", "import os"),  # importing kpo.maths runs it
     ],
 )
