@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Self, TextIO
 
 from torch.utils.tensorboard import SummaryWriter
 
+Row = tuple[int, dict[str, float], dict[str, float]]
+"""A step, its metrics, and the seconds of its phases."""
 
-class RunLog:
+
+class RunLog(ExitStack):
     """Writes metrics.jsonl (reproducible) and timings.jsonl (not), a line a step, and events.
 
     Seconds stand in a file of their own, so that two equal runs have equal metrics files. Without a
@@ -20,22 +22,15 @@ class RunLog:
     """
 
     def __init__(self, folder: Path | None) -> None:
+        super().__init__()
+        self.rows: list[Row] = []
         self.seconds: dict[str, float] = {}
-        self.metrics: TextIO | None = None
+        self.events: SummaryWriter | None = None
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
-            self.metrics = (folder / "metrics.jsonl").open("w+")
-            self.timings = (folder / "timings.jsonl").open("w+")
-            self.events = SummaryWriter(str(folder / "tensorboard"))
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.metrics is not None:
-            self.metrics.close()
-            self.timings.close()
-            self.events.close()
+            names = ("metrics.jsonl", "timings.jsonl")
+            self.files = [self.enter_context((folder / n).open("w", buffering=1)) for n in names]
+            self.events = self.enter_context(SummaryWriter(str(folder / "tensorboard")))
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
@@ -44,35 +39,21 @@ class RunLog:
         yield
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
 
-    def text(self) -> list[str]:
-        """What the two files hold, to be written again by `rewrite`."""
-        if self.metrics is None:
-            return []
-        texts = []
-        for file in (self.metrics, self.timings):
-            file.seek(0)
-            texts.append(file.read())
-        return texts
-
-    def rewrite(self, texts: list[str]) -> None:
-        """Put into an empty log what `text` gave, events included."""
-        if self.metrics is None:
-            return
-        metrics, timings = ([json.loads(line) for line in text.splitlines()] for text in texts)
-        for row, seconds in zip(metrics, timings, strict=True):
-            self.seconds = {k: v for k, v in seconds.items() if k != "step"}
-            self.step(row.pop("step"), row)
+    def rewrite(self, rows: Iterable[Row]) -> None:
+        """Put the rows of another log into an empty one."""
+        for step, metrics, seconds in rows:
+            self.seconds = seconds
+            self.step(step, metrics)
 
     def step(self, step: int, metrics: dict[str, float]) -> None:
         """Write one step's metrics and the seconds of its phases."""
         seconds = {name: round(value, 6) for name, value in self.seconds.items()}
         self.seconds = {}
-        if self.metrics is None:
+        self.rows.append((step, metrics, seconds))
+        if self.events is None:
             return
-        self.metrics.write(json.dumps({"step": step, **metrics}) + "\n")
-        self.timings.write(json.dumps({"step": step, **seconds}) + "\n")
-        self.metrics.flush()
-        self.timings.flush()
+        for file, row in zip(self.files, (metrics, seconds), strict=True):
+            file.write(json.dumps({"step": step, **row}) + "\n")
         for name, value in metrics.items():
             self.events.add_scalar(name, value, step)
         for name, value in seconds.items():

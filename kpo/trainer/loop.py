@@ -11,6 +11,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass
 from itertools import islice
 from typing import NoReturn
@@ -185,7 +186,7 @@ class Trainer:
 
     def update(self, at: Position, rows: Sequence[int]) -> StepMetrics:
         """Take one optimizer step; the step's metrics with what it saw."""
-        metrics = at.metrics.copy()
+        metrics = deepcopy(at.metrics)  # what is broken off, leaves no trace
         try:
             self.updater.update(at.waiting[0], rows, metrics, self.between)
         except NonFinite as found:

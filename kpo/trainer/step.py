@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Sequence
-from copy import copy
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Self
 
 import torch
@@ -25,35 +23,30 @@ from kpo.trainer.guards.failure import FailedBatch
 class StepMetrics:
     """Sums over everything that a step's updates saw; divided when the step is logged.
 
-    `updates` is the number of optimizer steps that were taken.
+    `updates` is the number of optimizer steps that were taken; `sums` are (sum, count) pairs [2] in
+    float64.
     """
 
     updates: int = 0
-    sums: dict[str, float] = field(default_factory=lambda: defaultdict(float))
-    counts: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    sums: dict[str, Tensor] = field(default_factory=dict)
     ratios: RatioStatistics = field(default_factory=RatioStatistics)
 
     def add(self, name: str, total: Tensor | float, count: Tensor | float = 1.0) -> None:
         """Add a (sum, count) pair."""
-        self.sums[name] += float(total)
-        self.counts[name] += float(count)
-
-    def copy(self) -> Self:
-        """The same sums, to go back to; tensors are shared, as none is changed in place."""
-        return replace(
-            self, sums=copy(self.sums), counts=copy(self.counts), ratios=self.ratios.copy()
-        )
+        pair = torch.tensor([float(total), float(count)], dtype=torch.float64)
+        self.sums[name] = self.sums.get(name, 0) + pair
 
     def merge(self, others: Sequence[Self]) -> None:
         """Add what other ranks saw."""
         for other in others:
-            for name in other.sums:
-                self.add(name, other.sums[name], other.counts[name])
+            for name, pair in other.sums.items():
+                self.add(name, *pair)
             self.ratios.merge(other.ratios)
 
     def summary(self) -> dict[str, float]:
         """Every metric's mean, and the statistics of the ratios."""
-        means = {name: self.sums[name] / max(1.0, self.counts[name]) for name in self.sums}
+        sums = {name: pair.tolist() for name, pair in self.sums.items()}
+        means = {name: total / max(1.0, count) for name, (total, count) in sums.items()}
         return {**means, **self.ratios.summary()}
 
 

@@ -242,17 +242,6 @@ def test_what_is_merged_into_nothing_is_all() -> None:
     assert merged.summary() == collected(batch_of(noise(3, 9))).summary()
 
 
-def test_a_copy_stays_what_it_was() -> None:
-    statistics = collected(batch_of(noise(3, 9)))
-    before, copy = statistics.summary(), statistics.copy()
-    assert copy.summary() == before
-    batch = batch_of(noise(4, 30, scale=0.5))
-    statistics.add(batch, KPO(batch).log_ratio, KPO)
-    assert copy.summary() == before != statistics.summary()
-    copy.add(batch, KPO(batch).log_ratio, KPO)
-    assert copy.summary() == statistics.summary()  # its seed, too
-
-
 def test_one_pair_of_tokens_that_switches_is_all_of_them() -> None:
     found = summary(GRPO, batch_of(torch.tensor([[1.0, -1.0]])))
     assert found["switch_raw"] == found["switch_large_used"] == 1

@@ -15,12 +15,9 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
-import sys
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,13 +30,13 @@ from torch.distributed.checkpoint.hf_storage import (
 from torch.distributed.checkpoint.state_dict_loader import load as dcp_load
 from torch.distributed.checkpoint.state_dict_saver import save as dcp_save
 
-from kpo.common.cli import UserError
+from kpo.common.cli import UserError, warn
 from kpo.common.files import put_in_place, sha256_file, take_back, write_json
 from kpo.common.values import read_values, write_values
 from kpo.distributed.ranks import ALONE, Ranks
 
 CONTENT, STATE, TENSORS = "checkpoint.json", "state", "tensors"
-FORMAT = 2
+FORMAT = 3
 """Of a checkpoint's files; one of another is not gone on from."""
 FILE_BYTES = 2 << 30
 """Tensors of about this size go into one file, as each file is put together in memory."""
@@ -47,14 +44,6 @@ FILE_BYTES = 2 << 30
 
 class CheckpointError(UserError):
     """A checkpoint that cannot be gone on from; the message says what to do."""
-
-
-@dataclass(frozen=True)
-class Restored:
-    """What a checkpoint held beside the tensors that were loaded in place."""
-
-    step: int
-    state: Any
 
 
 class Checkpoints:
@@ -93,22 +82,30 @@ class Checkpoints:
         _write_tensors(partial / TENSORS, tensors)
         self.ranks.wait()
         mine = self._share([str(p.relative_to(partial)) for p in partial.rglob("*") if p.is_file()])
-        hashes = self.ranks.gather({name: _sync_and_hash(partial / name) for name in mine})
+        for name in mine:
+            _sync(partial / name)
+        hashes = self.ranks.concatenate([(name, sha256_file(partial / name)) for name in mine])
         if self.ranks.is_main:
             content = {
                 "format": FORMAT,
                 "step": step,
                 "ranks": self.ranks.size,
                 "settings": self.settings,
-                "files": {name: value for part in hashes for name, value in part.items()},
+                "files": dict(hashes),
             }
             write_json(partial / CONTENT, content)
-            self._put_in_place(partial, final)
+            _sync(partial / TENSORS)
+            _sync(partial)
+            put_in_place(partial, final)
+            _sync(self.folder)
+            for old in self._complete()[: -self.keep]:
+                # Half removed, it must not look like a whole one.
+                shutil.rmtree(old.rename(old.with_name(f"{old.name}.tmp")))
         self.ranks.wait()
 
     def latest(self) -> Path | None:
         """The newest checkpoint; what an interrupted write left behind is removed."""
-        if self.ranks.is_main and self.folder.is_dir():
+        if self.ranks.is_main:
             for leftover in self.folder.glob("*.tmp"):
                 shutil.rmtree(leftover)
             for aside in self.folder.glob(".step-*"):
@@ -117,43 +114,36 @@ class Checkpoints:
         complete = self._complete()
         return complete[-1] if complete else None
 
-    def restore(self, tensors: Mapping[str, Tensor]) -> Restored | None:
+    def restore(self, tensors: Mapping[str, Tensor]) -> tuple[int, Any] | None:
         """Load the newest intact checkpoint into `tensors`, in place; None where there is none.
 
-        A damaged checkpoint is renamed to `*.damaged`, with a warning, and the one before is taken.
+        Returns its step and state. A damaged one is renamed to `*.damaged`, with a warning, and the
+        one before is taken.
 
         Raises CheckpointError for a checkpoint of other settings, of other tensors, or of another
         version of this code.
         """
         while (path := self.latest()) is not None:
-            content = _content(path)
-            if content is not None:
+            if content := _content(path):
                 self._check(path, content)
-            faults = [fault for fault in self.ranks.gather(self._fault(path, content)) if fault]
-            if content is not None and not faults:
+            faults = list(filter(None, self.ranks.gather(self._fault(path, content))))
+            if not faults:
                 _read_tensors(path / TENSORS, tensors)
-                return Restored(content["step"], read_values(path / STATE))
+                return content["step"], read_values(path / STATE)
             if self.ranks.is_main:
-                _set_aside(path, faults)
+                aside = path.with_name(f"{path.name}.damaged")
+                warn(
+                    f"the checkpoint {path} is damaged ({'; '.join(faults)}); it is now"
+                    f" {aside.name}, and the one before is taken"
+                )
+                shutil.rmtree(aside, ignore_errors=True)
+                path.rename(aside)
             self.ranks.wait()
         return None
 
-    def _put_in_place(self, partial: Path, final: Path) -> None:
-        """Make a written folder a checkpoint, for good; then remove the oldest."""
-        _sync(partial / TENSORS)
-        _sync(partial)
-        put_in_place(partial, final)
-        _sync(self.folder)
-        for old in self._complete()[: -self.keep]:
-            # Half removed, it must not look like a whole one.
-            shutil.rmtree(old.rename(old.with_name(f"{old.name}.tmp")))
-
     def _complete(self) -> list[Path]:
         """Checkpoints that were written to the end, by step."""
-        if not self.folder.is_dir():
-            return []
-        found = [p for p in self.folder.iterdir() if re.fullmatch(r"step-\d{6,}", p.name)]
-        return sorted(found, key=lambda path: int(path.name.removeprefix("step-")))
+        return sorted(self.folder.glob("step-*[0-9]"), key=lambda path: (len(path.name), path.name))
 
     def _check(self, path: Path, content: dict[str, Any]) -> None:
         """Raise CheckpointError unless format and settings, each named that differs, are equal."""
@@ -169,9 +159,9 @@ class Checkpoints:
                 + "\ngo back to its settings to go on from it, or remove the folder to start anew"
             )
 
-    def _fault(self, path: Path, content: dict[str, Any] | None) -> str | None:
+    def _fault(self, path: Path, content: dict[str, Any]) -> str | None:
         """What is wrong with this rank's share of a checkpoint's files."""
-        if content is None:
+        if not content:
             return f"{CONTENT} is missing or unreadable"
         for name in self._share(list(content["files"])):
             if not (path / name).is_file():
@@ -233,28 +223,13 @@ def _kind(dtype: torch.dtype, shape: torch.Size) -> str:
     return f"{dtype} {list(shape)}"
 
 
-def _content(path: Path) -> dict[str, Any] | None:
-    """What checkpoint.json says, None where it cannot be read."""
+def _content(path: Path) -> dict[str, Any]:
+    """What checkpoint.json says, nothing where it cannot be read."""
     try:
         content: dict[str, Any] = json.loads((path / CONTENT).read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
-        return None
-    return content if {"step", "settings", "files"} <= content.keys() else None
-
-
-def _set_aside(path: Path, faults: list[str]) -> None:
-    aside = path.with_name(f"{path.name}.damaged")
-    sys.stderr.write(
-        f"warning: the checkpoint {path} is damaged ({'; '.join(faults)}); it is now {aside.name},"
-        " and the one before is taken\n"
-    )
-    shutil.rmtree(aside, ignore_errors=True)
-    path.rename(aside)
-
-
-def _sync_and_hash(path: Path) -> str:
-    _sync(path)
-    return sha256_file(path)
+        return {}
+    return content if {"step", "settings", "files"} <= content.keys() else {}
 
 
 def _sync(path: Path) -> None:

@@ -15,7 +15,7 @@ from torch.distributed.tensor import DTensor
 from kpo.distributed.ranks import ALONE, Ranks
 from kpo.trainer.schedule import warm_up_constant
 from kpo.trainer.state.checkpoint import Checkpoints
-from kpo.trainer.state.training_state import (
+from kpo.trainer.state.progress import (
     random_states,
     set_random_states,
     set_schedule_state,
@@ -75,10 +75,10 @@ class Run:
         restored = self.checkpoints.restore(training_state(self.model, self.optimizer))
         if restored is None:
             return None
-        set_schedule_state(self.schedule, restored.state["schedule"])
-        set_random_states(restored.state["random"], self.ranks)
-        self.step = restored.step
-        return restored.step, restored.state["extra"]
+        self.step, state = restored
+        set_schedule_state(self.schedule, state["schedule"])
+        set_random_states(state["random"], self.ranks)
+        return self.step, state["extra"]
 
     def hash(self, *, random: bool = True) -> str:
         """Hash over everything that the next step depends on; collective."""

@@ -63,10 +63,11 @@ def test_tensors_state_and_extra_come_back_to_the_last_bit(
     restored = checkpoints.restore(loaded)
     assert restored is not None
     assert all(same(loaded[name], TENSORS[name]) for name in TENSORS)
-    assert (restored.step, repr(restored.state["plain"])) == (7, repr(state))
-    (rollouts,) = restored.state["extra"].pop("rollouts")
+    step, found = restored
+    assert (step, repr(found["plain"])) == (7, repr(state))
+    (rollouts,) = found["extra"].pop("rollouts")
     assert same(rollouts, torch.arange(5))
-    assert all(same(tensor, extra[name]) for name, tensor in restored.state["extra"].items())
+    assert all(same(tensor, extra[name]) for name, tensor in found["extra"].items())
 
 
 @pytest.mark.parametrize("saved_at", [0, 3, 9])  # before the first step, in warm-up, after it
