@@ -194,13 +194,11 @@ class Sampler:
         if self.engine is None:
             self.kind, self.longest = _kind(model), longest
             self.engine = make_engine(
-                settings.engine,
+                settings,
                 model,
-                max_tokens=longest,
-                dtype=settings.dtype,
+                longest=longest,
                 device=pick_device(settings.gpus),
                 tensor_parallel=max(settings.gpus, 1),
-                gpu_memory=settings.gpu_memory if settings.gpus else None,
             )
         elif longest == self.longest:
             self.engine.sync_weights(load_policy(model, dtype=settings.dtype, longest=longest))

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from kpo.model.decoder import make_decoder, pad_left
+from kpo.model.decoder import make_decoder, read_prompts
 from kpo.model.files import ModelError
 from kpo.model.packing import ATTENTION
 from kpo.model.policy import Policy, response_logprobs
@@ -134,13 +134,9 @@ def packed_gap(policy: Policy, pairs: list[Pair], own: list[Tensor]) -> Tensor:
 
 def decoder_gap(policy: Policy, pairs: list[Pair], own: list[Tensor]) -> Tensor:
     """The same of whole distributions, as the sampler reads prompts and adds token after token."""
-    decoder = make_decoder(policy.model)
-    prompts = [list(prompt) for prompt in dict.fromkeys(tuple(prompt) for prompt, _ in pairs)]
+    decoder, gaps = make_decoder(policy.model), []
     steps = min(DECODED, *(len(response) for _, response in pairs))
-    logits = decoder.prefill(*pad_left(prompts, policy.device), steps)
-    rows = torch.tensor([prompts.index(prompt) for prompt, _ in pairs], device=logits.device)
-    decoder.keep(rows)
-    logits, gaps = logits[rows], []
+    logits = read_prompts(decoder, [prompt for prompt, _ in pairs], steps, policy.device)
     for step in range(steps):
         expected = torch.stack([full[step] for full in own])
         gaps.append((logits.float().log_softmax(-1) - expected).abs())

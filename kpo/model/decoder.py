@@ -9,47 +9,16 @@ Both drop the rows of finished responses.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+from transformers import DynamicCache
 
 PREFILL_TOKENS = 1024
 """Prompt tokens read at once: few enough for their activations to stay in the processor's cache."""
-
-
-class Decoder(Protocol):
-    """Next-token logits for a batch of rows."""
-
-    def prefill(self, ids: Tensor, mask: Tensor, max_new: int) -> Tensor:
-        """Read prompts [B, S], padded on the left, mask [B, S] real; logits [B, V] of the next."""
-        ...
-
-    def step(self, tokens: Tensor) -> Tensor:
-        """Append tokens [B]; logits [B, V] of the next."""
-        ...
-
-    def keep(self, rows: Tensor) -> None:
-        """Keep the rows with these indices, any of them several times; forget the others."""
-        ...
-
-
-def make_decoder(model: Any) -> Decoder:
-    """The fastest decoder that knows the model's architecture."""
-    fused = FusedDecoder.supports(model.config, model.dtype)
-    return FusedDecoder(model) if fused else ModelDecoder(model)
-
-
-def pad_left(prompts: Sequence[Sequence[int]], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Prompts as int64 [B, S] padded on the left with 0, and the mask [B, S] of what is real."""
-    length = max(len(prompt) for prompt in prompts)
-    ids = torch.zeros(len(prompts), length, dtype=torch.long)
-    for i, prompt in enumerate(prompts):
-        ids[i, length - len(prompt) :] = torch.as_tensor(prompt, dtype=torch.long)
-    lengths = torch.tensor([len(prompt) for prompt in prompts])
-    mask = torch.arange(length)[None] >= length - lengths[:, None]
-    return ids.to(device), mask.to(device)
 
 
 class ModelDecoder:
@@ -59,32 +28,30 @@ class ModelDecoder:
         self.model = model
 
     def prefill(self, ids: Tensor, mask: Tensor, max_new: int) -> Tensor:
-        """See `Decoder`."""
-        del max_new  # the model's cache grows by itself
-        from transformers import DynamicCache  # noqa: PLC0415 - slow to import
+        """Read prompts [B, S], padded on the left, mask [B, S] real; logits [B, V] of the next.
 
-        self.cache = DynamicCache(config=self.model.config)
+        At most `max_new` tokens follow.
+        """
+        self.cache = DynamicCache(config=self.model.config)  # grows by itself
         self.mask = mask.long()
-        self.position = mask.sum(1, keepdim=True)
-        return self._forward(ids, (self.mask.cumsum(1) - 1).clamp(min=0))
+        return self._forward(ids)
 
     def step(self, tokens: Tensor) -> Tensor:
-        """See `Decoder`."""
+        """Append tokens [B]; logits [B, V] of the next."""
         self.mask = F.pad(self.mask, (0, 1), value=1)
-        logits = self._forward(tokens[:, None], self.position)
-        self.position = self.position + 1
-        return logits
+        return self._forward(tokens[:, None])
 
     def keep(self, rows: Tensor) -> None:
-        """See `Decoder`."""
+        """Keep the rows with these indices, any of them several times; forget the others."""
         self.cache.batch_select_indices(rows)
-        self.mask, self.position = self.mask[rows], self.position[rows]
+        self.mask = self.mask[rows]
 
-    def _forward(self, ids: Tensor, positions: Tensor) -> Tensor:
+    def _forward(self, ids: Tensor) -> Tensor:
+        positions = (self.mask.cumsum(1) - 1).clamp(min=0)
         output = self.model(
             input_ids=ids,
             attention_mask=self.mask,
-            position_ids=positions,
+            position_ids=positions[:, -ids.shape[1] :],
             past_key_values=self.cache,
             use_cache=True,
             logits_to_keep=1,
@@ -133,7 +100,7 @@ class FusedDecoder:
         self.layers = [self._fuse(layer) for layer in base.layers]
 
     def prefill(self, ids: Tensor, mask: Tensor, max_new: int) -> Tensor:
-        """See `Decoder`."""
+        """See `ModelDecoder`."""
         batch, length = ids.shape
         room = (length + max_new, self.head_dim)
         new = self.embedding.new_empty
@@ -147,15 +114,13 @@ class FusedDecoder:
         cos, sin = self.rotary(self.embedding, positions)
         half = self.head_dim // 2
         self.turn = torch.complex(cos[0, :, :half], sin[0, :, :half])  # by position [N, D / 2]
-        self.padding, self.bias, self.allowed = None, None, None
+        self.padding = (~mask).sum(1)  # on the left of each row
+        self.bias, self.allowed = None, None
         if not bool(mask.all()):
-            self.padding = (~mask).sum(1)  # on the left of each row
-            self.bias = self.embedding.new_zeros(batch, 1, 1, length + max_new)
-            hidden = ~mask[:, None, None]
-            self.bias[..., :length].masked_fill_(hidden, torch.finfo(self.bias.dtype).min)
-            square = torch.ones(length, length, dtype=torch.bool, device=ids.device)
+            lowest = torch.finfo(self.embedding.dtype).min
+            self.bias = F.pad((~mask).to(self.embedding) * lowest, (0, max_new))[:, None, None]
             itself = torch.eye(length, dtype=torch.bool, device=ids.device)  # no row without a key
-            self.allowed = ((square.tril() & mask[:, None, :]) | itself)[:, None]
+            self.allowed = (mask[:, None].expand(-1, length, -1).tril() | itself)[:, None]
         size = max(1, PREFILL_TOKENS // length)
         parts = [slice(start, start + size) for start in range(0, batch, size)]
         logits = torch.cat([self._forward(ids[rows], rows) for rows in parts])
@@ -163,22 +128,24 @@ class FusedDecoder:
         return logits
 
     def step(self, tokens: Tensor) -> Tensor:
-        """See `Decoder`."""
+        """See `ModelDecoder`."""
         logits = self._forward(tokens[:, None], slice(None))
         self.length += 1
         return logits
 
     def keep(self, rows: Tensor) -> None:
-        """See `Decoder`."""
+        """See `ModelDecoder`."""
         self.cache = [(k[rows], v[rows]) for k, v in self.cache]
-        self.padding = None if self.padding is None else self.padding[rows]
+        self.padding = self.padding[rows]
         self.bias = None if self.bias is None else self.bias[rows]
 
     def _forward(self, ids: Tensor, rows: slice) -> Tensor:
         """Append tokens ids [B, S] to some rows of the batch; logits [B, V] of the next."""
         batch, new = ids.shape
-        turn = self._turn(batch, new, rows)
         place, seen = slice(self.length, self.length + new), slice(0, self.length + new)
+        positions = torch.arange(self.length, self.length + new, device=ids.device)
+        positions = (positions - self.padding[rows, None]).clamp(min=0)
+        turn = self.turn[positions.flatten(), None]  # of each new token, [B S, 1, D / 2] complex
         h = self.embedding[ids.flatten()]
         for layer, cache in zip(self.layers, self.cache, strict=True):
             qkv = _linear(self._normed(h), layer["qkv"])
@@ -194,15 +161,6 @@ class FusedDecoder:
             gate, up = _linear(self._normed(h), layer["gate_up"]).chunk(2, -1)
             h = _linear(F.silu(gate, inplace=True).mul_(up), layer["down"], add=h)
         return _linear(self._normed(h), self.head)
-
-    def _turn(self, batch: int, new: int, rows: slice) -> Tensor:
-        """Rotation of each new token, [B S or 1, 1, D / 2] complex."""
-        if self.padding is None and new == 1:
-            return self.turn[None, self.length, None]
-        positions = self.length + torch.arange(new, device=self.turn.device).expand(batch, -1)
-        if self.padding is not None:
-            positions = (positions - self.padding[rows, None]).clamp(min=0)
-        return self.turn[positions.flatten(), None]
 
     def _split(self, qkv: Tensor, norm: Tensor | None, turn: Tensor) -> tuple[Tensor, ...]:
         """Rotated queries and keys, and values, [B S, heads, D] each."""
@@ -286,3 +244,34 @@ def _linear(x: Tensor, linear: Linear, add: Tensor | None = None) -> Tensor:
         x = torch.addmm(add, x, weight)
         return x if bias is None else x + bias
     return x @ weight if bias is None else torch.addmm(bias, x, weight)
+
+
+Decoder = ModelDecoder | FusedDecoder
+
+
+def make_decoder(model: Any) -> Decoder:
+    """The fastest decoder that knows the model's architecture."""
+    fused = FusedDecoder.supports(model.config, model.dtype)
+    return FusedDecoder(model) if fused else ModelDecoder(model)
+
+
+def read_prompts(
+    decoder: Decoder, prompts: Sequence[Sequence[int]], max_new: int, device: torch.device
+) -> Tensor:
+    """Read each distinct prompt once, then copy its cache for its rows; logits [B, V] of the next.
+
+    At most `max_new` tokens follow.
+    """
+    place: dict[tuple[int, ...], int] = {}
+    rows = [place.setdefault(tuple(prompt), len(place)) for prompt in prompts]
+    lines = [torch.tensor(prompt) for prompt in place]
+    ids, mask = (
+        pad_sequence(parts, batch_first=True, padding_side="left").to(device)
+        for parts in (lines, [torch.ones_like(line, dtype=torch.bool) for line in lines])
+    )
+    logits = decoder.prefill(ids, mask, max_new)
+    if len(place) < len(rows):
+        copies = torch.tensor(rows, device=logits.device)
+        decoder.keep(copies)
+        logits = logits[copies]
+    return logits

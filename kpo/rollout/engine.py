@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -61,18 +61,24 @@ Finished = list[tuple[int, list[Response]]]
 
 
 class RolloutEngine(Protocol):
-    """Samples responses from weights that it is given."""
+    """Samples responses from weights that it is given.
+
+    Sample j of prompt i uses seeds[i] + j, of `sampling.samples`.
+    """
 
     def generate(
         self, prompts: Sequence[Sequence[int]], seeds: Sequence[int], sampling: Sampling
     ) -> list[list[Response]]:
-        """Sample `sampling.samples` responses to each prompt; sample j uses seeds[i] + j."""
-        ...
+        """All prompts' responses, in order."""
+        groups: dict[int, list[Response]] = {}
+        for finished in self.stream(prompts, seeds, sampling):
+            groups.update(finished)
+        return [groups[i] for i in range(len(groups))]
 
     def stream(
         self, prompts: Sequence[Sequence[int]], seeds: Sequence[int], sampling: Sampling
     ) -> Iterator[Finished]:
-        """The same, given as prompts are finished, in any order.
+        """Responses as prompts are finished, in any order.
 
         Between two steps of a stream the engine may be asked for something else; weights may not
         change.
@@ -90,9 +96,3 @@ class RolloutEngine(Protocol):
     def describe(self) -> dict[str, Any]:
         """Name, version and settings of the engine, for manifests."""
         ...
-
-
-def in_order(stream: Iterable[Finished]) -> list[list[Response]]:
-    """What `RolloutEngine.generate` gives, from a stream."""
-    groups = dict(group for finished in stream for group in finished)
-    return [groups[i] for i in range(len(groups))]

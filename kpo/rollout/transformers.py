@@ -12,18 +12,19 @@ from typing import Any
 
 import numpy as np
 import torch
+import transformers
 from torch import Tensor
 
 from kpo.distributed.sharding import gathered_weights, is_sharded
-from kpo.model.decoder import Decoder, make_decoder, pad_left
+from kpo.model.decoder import Decoder, make_decoder, read_prompts
 from kpo.model.policy import Policy
-from kpo.rollout.engine import Finished, Response, Sampling, in_order
+from kpo.rollout.engine import Finished, Response, RolloutEngine, Sampling
 
 DROP_SHARE = 0.25
 """Finished rows leave the batch when they are this share of it: each time copies the cache."""
 
 
-class TransformersEngine:
+class TransformersEngine(RolloutEngine):
     """Samples with a model of its own, or with the trainer's where that is not sharded.
 
     Syncing refreshes the decoder's fused copies.
@@ -49,16 +50,8 @@ class TransformersEngine:
 
     def describe(self) -> dict[str, Any]:
         """See `RolloutEngine`."""
-        import transformers  # noqa: PLC0415 - slow to import
-
         dtype = str(self.policy.model.dtype).removeprefix("torch.")
         return {"name": "transformers", "version": transformers.__version__, "dtype": dtype}
-
-    def generate(
-        self, prompts: Sequence[Sequence[int]], seeds: Sequence[int], sampling: Sampling
-    ) -> list[list[Response]]:
-        """See `RolloutEngine`."""
-        return in_order(self.stream(prompts, seeds, sampling))
 
     def stream(
         self, prompts: Sequence[Sequence[int]], seeds: Sequence[int], sampling: Sampling
@@ -80,61 +73,39 @@ class TransformersEngine:
         self, prompts: list[Sequence[int]], seeds: list[int], sampling: Sampling
     ) -> list[Response]:
         """One batch of rows, each with its own prompt and seed."""
-        device = self.policy.device
-        uniforms = torch.from_numpy(
-            np.stack([np.random.default_rng(seed).random(sampling.max_tokens) for seed in seeds])
-        ).to(device)
-        # State of the rows that are still in the decoder; `row` is their place in the batch.
-        row = torch.arange(len(prompts), device=device)
+        shape, device = (len(prompts), sampling.max_tokens), self.policy.device
+        streams = [np.random.default_rng(seed).random(sampling.max_tokens) for seed in seeds]
+        uniforms = torch.from_numpy(np.stack(streams)).to(device)
+        tokens = torch.full(shape, -1, device=device)  # -1 behind the end
+        logprobs = torch.zeros(shape, device=device)
         done = torch.zeros(len(prompts), dtype=torch.bool, device=device)
-        tokens = torch.full((len(prompts), sampling.max_tokens), -1, device=device)
-        logprobs = torch.zeros(tokens.shape, device=device)
-        finished: dict[int, Response] = {}
-        logits = self._prefill(prompts, sampling.max_tokens)
+        row = torch.arange(len(prompts), device=device)  # those that the decoder still has
+        logits = read_prompts(self.decoder, prompts, sampling.max_tokens, device)
         for t in range(sampling.max_tokens):
-            token, logprob = sample_tokens(logits.float(), uniforms[:, t], sampling)
-            tokens[:, t] = token.masked_fill(done, -1)
-            logprobs[:, t] = logprob
-            done = done | self._ended(row, token, t + 1)
-            left = len(done) - int(done.sum())
-            if left == 0 or t + 1 == sampling.max_tokens:
+            token, logprob = sample_tokens(logits.float(), uniforms[row, t], sampling)
+            tokens[row, t] = token.masked_fill(done[row], -1)
+            logprobs[row, t] = logprob
+            done[row] |= self._ended(row, token, t + 1)
+            going = (~done[row]).nonzero().squeeze(1)
+            if len(going) == 0 or t + 1 == sampling.max_tokens:
                 break
-            if left <= (1 - DROP_SHARE) * len(done):
-                finished.update(_responses(row[done], tokens[done], logprobs[done], done[done]))
-                keep = (~done).nonzero().squeeze(1)
-                row, done, uniforms = row[keep], done[keep], uniforms[keep]
-                tokens, logprobs, token = tokens[keep], logprobs[keep], token[keep]
-                self.decoder.keep(keep)
+            if len(going) <= (1 - DROP_SHARE) * len(row):
+                row, token = row[going], token[going]
+                self.decoder.keep(going)
             logits = self.decoder.step(token)
-        finished.update(_responses(row, tokens, logprobs, done))
-        return [finished[i] for i in range(len(prompts))]
-
-    def _prefill(self, prompts: list[Sequence[int]], max_new: int) -> Tensor:
-        """Read each distinct prompt once, then copy its cache for its rows; logits [B, V]."""
-        place: dict[tuple[int, ...], int] = {}
-        for prompt in prompts:
-            place.setdefault(tuple(prompt), len(place))
-        logits = self.decoder.prefill(*pad_left(list(place), self.policy.device), max_new)
-        if len(place) == len(prompts):
-            return logits
-        copies = torch.tensor([place[tuple(prompt)] for prompt in prompts], device=logits.device)
-        self.decoder.keep(copies)
-        return logits[copies]
+        lengths = (tokens >= 0).sum(1).tolist()
+        columns = tokens.tolist(), logprobs.tolist(), lengths, done.tolist()
+        return [
+            Response(ids[:n], values[:n], "stop" if stopped else "length")
+            for ids, values, n, stopped in zip(*columns, strict=True)
+        ]
 
     def _ended(self, row: Tensor, token: Tensor, length: int) -> Tensor:
-        """Which of these rows of the batch end with their token [B], their `length`-th."""
-        del row, length  # a subclass may schedule the lengths
+        """Which of these rows of the batch end with their token [B], their `length`-th.
+
+        A subclass may schedule the lengths.
+        """
         return torch.isin(token, torch.tensor(sorted(self.policy.eos), device=token.device))
-
-
-def _responses(row: Tensor, tokens: Tensor, logprobs: Tensor, done: Tensor) -> dict[int, Response]:
-    """Responses by place; tokens [B, T] are -1 behind the end."""
-    lengths = (tokens >= 0).sum(1).tolist()
-    columns = row.tolist(), tokens.tolist(), logprobs.tolist(), lengths, done.tolist()
-    return {
-        i: Response(ids[:n], values[:n], "stop" if stopped else "length")
-        for i, ids, values, n, stopped in zip(*columns, strict=True)
-    }
 
 
 def sample_tokens(logits: Tensor, uniform: Tensor, sampling: Sampling) -> tuple[Tensor, Tensor]:

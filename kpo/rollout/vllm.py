@@ -14,7 +14,7 @@ from typing import Any
 
 from kpo.distributed.sharding import gathered_weights
 from kpo.model.policy import Policy, load_tokenizer
-from kpo.rollout.engine import NEUTRAL, Finished, Response, Sampling, in_order
+from kpo.rollout.engine import NEUTRAL, Finished, Response, RolloutEngine, Sampling
 
 # vLLM reads these when it is imported. One process: weights can be handed over in memory. Several
 # GPUs have a worker process each, started anew: this one may have touched CUDA, and no fork may.
@@ -36,7 +36,7 @@ MAX_RUNNING = 256
 """Responses that vLLM samples at a time."""
 
 
-class VLLMEngine:
+class VLLMEngine(RolloutEngine):
     """A vLLM engine for one architecture; nothing is taken from the model's generation config.
 
     Args:
@@ -115,12 +115,6 @@ class VLLMEngine:
         if self.sleeps:
             self.llm.sleep(level=2)  # discards weights and cache; level 1 would keep a copy
 
-    def generate(
-        self, prompts: Sequence[Sequence[int]], seeds: Sequence[int], sampling: Sampling
-    ) -> list[list[Response]]:
-        """See `RolloutEngine`."""
-        return in_order(self.stream(prompts, seeds, sampling))
-
     def stream(
         self, prompts: Sequence[Sequence[int]], seeds: Sequence[int], sampling: Sampling
     ) -> Iterator[Finished]:
@@ -140,9 +134,9 @@ class VLLMEngine:
                 if not self.arrived.keys() & places:
                     outputs = self.llm.llm_engine.step()
                     self.arrived.update((o.request_id, o) for o in outputs if o.finished)
-                done = [id_ for id_ in places if id_ in self.arrived]
+                done = [(id_, self.arrived.pop(id_)) for id_ in [*places] if id_ in self.arrived]
                 if done:
-                    yield [(places.pop(id_), self._take(id_)) for id_ in done]
+                    yield [(places.pop(id_), [*map(_response, o.outputs)]) for id_, o in done]
         finally:
             self.llm.llm_engine.abort_request(list(places))
             for id_ in places:
@@ -165,9 +159,6 @@ class VLLMEngine:
         )
         self.llm.llm_engine.add_request(id_, {"prompt_token_ids": list(prompt)}, params)
         return id_
-
-    def _take(self, id_: str) -> list[Response]:
-        return [_response(sample) for sample in self.arrived.pop(id_).outputs]
 
 
 def _process_heads(model: torch.nn.Module) -> None:

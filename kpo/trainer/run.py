@@ -40,12 +40,10 @@ GRADING_WORKERS = 2
 def prepare(train: Train, base: Path, policy: Policy, ranks: Ranks) -> tuple[Policy, RolloutEngine]:
     """The loaded policy as it is trained, and the engine that samples from it."""
     engine = make_engine(
-        train.engine,
+        train,
         base,
-        max_tokens=train.longest,
-        dtype=train.dtype,
+        longest=train.longest,
         device=ranks.device,
-        gpu_memory=train.gpu_memory if train.gpus else None,
         sleep=True,
         policy=None if needs_sharding(ranks.size, train.dtype) else policy,
     )

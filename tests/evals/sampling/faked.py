@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from kpo.rollout.engine import Finished, Response, Sampling, in_order
+from kpo.rollout.engine import Finished, Response, RolloutEngine, Sampling
 from kpo.tasks.tokenizer import character_tokenizer
 
 TOKENIZER = character_tokenizer()
@@ -13,16 +13,13 @@ TOKENIZER = character_tokenizer()
 class FakeEngine:
     """Answers with prompt and seed, the last prompt first; stops after `calls` problems."""
 
+    generate = RolloutEngine.generate
+
     def __init__(self, calls: int = 10**9) -> None:
         self.calls = calls
         self.asked: list[tuple[str, int]] = []
         self.options: dict[str, Any] = {}
         self.samplings: list[Sampling] = []
-
-    def generate(
-        self, prompts: Sequence[Sequence[int]], seeds: Sequence[int], sampling: Sampling
-    ) -> list[list[Response]]:
-        return in_order(self.stream(prompts, seeds, sampling))
 
     def stream(
         self, prompts: Sequence[Sequence[int]], seeds: Sequence[int], sampling: Sampling

@@ -41,13 +41,12 @@ def test_the_sampling_is_the_configured_one(run: Run, model: Path) -> None:
     expected = Sampling(SAMPLES, max_tokens=20, temperature=0.7, top_p=0.9, logprobs=False)
     assert set(engine.samplings) == {expected}
     longest = max(len(text) + 1 for texts in PROBLEMS.values() for text in texts)
+    section, folder = engine.options.pop("arguments")
+    assert (section.engine, section.dtype, folder) == ("transformers", "bfloat16", model)
     assert engine.options == {
-        "arguments": ("transformers", model),
-        "max_tokens": longest + 20,
-        "dtype": "bfloat16",
+        "longest": longest + 20,
         "device": torch.device("cpu"),
         "tensor_parallel": 1,
-        "gpu_memory": None,
     }
 
 

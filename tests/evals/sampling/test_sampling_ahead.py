@@ -46,7 +46,7 @@ def engines(monkeypatch: pytest.MonkeyPatch) -> type[Recorded]:
     """Every engine is a recorded one."""
     Recorded.made, Recorded.sampled = 0, []
 
-    def make(_: str, folder: Path, **options: Any) -> RolloutEngine:
+    def make(_: Any, folder: Path, **options: Any) -> RolloutEngine:
         Recorded.made += 1
         return Recorded(load_policy(folder))
 

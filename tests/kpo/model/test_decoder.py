@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from kpo.model.decoder import FusedDecoder, ModelDecoder, make_decoder, pad_left
+from kpo.model.decoder import FusedDecoder, ModelDecoder, make_decoder, read_prompts
 from kpo.model.policy import Policy
 from tests.kpo.models import FAMILIES, tiny_policy, unusual_policy
 
@@ -26,7 +26,7 @@ def check(policy: Policy, prompts: list[list[int]]) -> None:
     model = policy.model
     decoder = make_decoder(model)
     rows = [list(prompt) for prompt in prompts]
-    logits = decoder.prefill(*pad_left(prompts, CPU), 6)
+    logits = read_prompts(decoder, prompts, 6, CPU)
     for step in range(6):
         for row, got in zip(rows, logits, strict=True):
             expected = model(torch.tensor([row])).logits[0, -1]
