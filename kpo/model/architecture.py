@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from transformers import AutoConfig, Qwen3Config
+
 from kpo.common.hub import hub_answers
 from kpo.config.limits import LEAST_POSITIONS
 from kpo.config.policy import Architecture, PretrainedPolicy, ScratchPolicy, Wheel
@@ -55,8 +57,6 @@ def architecture(policy: ScratchPolicy | PretrainedPolicy, positions: int = LEAS
                 f"policy.model {policy.model!r} cannot be read, neither as a folder nor from the"
                 f" hub: state its shape under policy.architecture: {error}"
             ) from error
-        from transformers import AutoConfig  # noqa: PLC0415 - slow to import
-
         path = wheel_file(policy.wheel)
         return AutoConfig.from_pretrained(path.parent, gguf_file=path.name)
 
@@ -116,6 +116,4 @@ def check_stated(policy: PretrainedPolicy, config: Any) -> None:
 
 
 def _qwen3(shape: ScratchPolicy | Architecture, names: dict[str, str], **more: Any) -> Any:
-    from transformers import Qwen3Config  # noqa: PLC0415 - slow to import
-
     return Qwen3Config(**{name: getattr(shape, key) for key, name in names.items()}, **more)

@@ -10,6 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import transformers
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
 from kpo.common.cli import UserError
 
 
@@ -22,31 +25,22 @@ def read_config(source: str | Path, **where: Any) -> Any:
 
     Raises OSError where there is none, ModelError for another kind of model.
     """
-    from transformers import (  # noqa: PLC0415 - slow to import
-        CONFIG_MAPPING,
-        MODEL_FOR_CAUSAL_LM_MAPPING,
-        AutoConfig,
-        PreTrainedConfig,
-        __version__,
-    )
-
-    stated, _ = PreTrainedConfig.get_config_dict(source, **where)
+    stated, _ = transformers.PreTrainedConfig.get_config_dict(source, **where)
     kind = stated.get("model_type")
-    if kind not in CONFIG_MAPPING:
-        unknown = f"a model_type, {kind!r}, that transformers {__version__} does not know"
+    if kind not in transformers.CONFIG_MAPPING:
+        unknown = f"that transformers {transformers.__version__} does not know"
+        named = f"a model_type, {kind!r}, {unknown}" if kind else "no model_type"
         own = "; the code that it brings along is not run" if "auto_map" in stated else ""
-        raise ModelError(f"{source}: config.json names {unknown if kind else 'no model_type'}{own}")
+        raise ModelError(f"{source}: config.json names {named}{own}")
     with _understood(f"{source}: config.json"):
         config = AutoConfig.from_pretrained(source, trust_remote_code=False, **where)
-    if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
+    if type(config) not in transformers.MODEL_FOR_CAUSAL_LM_MAPPING:
         raise ModelError(f"{source}: a model of type {kind} is no causal language model")
     return config
 
 
 def read_tokenizer(source: str | Path, **where: Any) -> Any:
     """A model's tokenizer. Raises OSError where there is none, ModelError for an unknown one."""
-    from transformers import AutoTokenizer  # noqa: PLC0415 - slow to import
-
     with _understood(f"{source}: its tokenizer"):
         tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False, **where)
     if set(tokenizer.get_vocab().values()) <= set(tokenizer.all_special_ids):
@@ -60,8 +54,6 @@ def read_model(source: str | Path, *, dtype: str, **where: Any) -> Any:
     Raises OSError where there is none, ModelError for one that is torn or lacks weights, which
     transformers would make up at random.
     """
-    from transformers import AutoModelForCausalLM  # noqa: PLC0415 - slow to import
-
     with _understood(f"{source}: its weights"):
         model, found = AutoModelForCausalLM.from_pretrained(
             source, dtype=dtype, trust_remote_code=False, output_loading_info=True, **where

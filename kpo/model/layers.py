@@ -6,12 +6,11 @@ from functools import partial
 from typing import Any
 
 from torch.utils.checkpoint import checkpoint
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 
 def layers(model: Any) -> list[Any]:
     """The transformer's layers, in order."""
-    from transformers.modeling_layers import GradientCheckpointingLayer  # noqa: PLC0415
-
     modules = model.get_decoder().modules()
     return [module for module in modules if isinstance(module, GradientCheckpointingLayer)]
 

@@ -17,6 +17,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.masking_utils import sdpa_mask
 
 ATTENTION = "kpo_packed"
 BUCKET_SLACK = 1.125
@@ -292,8 +294,5 @@ def _for_each_query(query: Tensor, x: Tensor) -> Tensor:
 
 def register() -> None:
     """Make ATTENTION known to transformers, with its usual masks where a row is not packed."""
-    from transformers import AttentionInterface, AttentionMaskInterface  # noqa: PLC0415
-    from transformers.masking_utils import sdpa_mask  # noqa: PLC0415
-
     AttentionInterface.register(ATTENTION, attention)
     AttentionMaskInterface.register(ATTENTION, sdpa_mask)

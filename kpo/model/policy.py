@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers import GenerationConfig
 
 from kpo.common.files import sha256_file
 from kpo.model.files import ModelError, naming, read_config, read_tokenizer
@@ -106,8 +107,6 @@ def load_tokenizer(path: Path) -> tuple[Any, frozenset[int]]:
     Raises ModelError for a folder that is not understood, or if neither the model's configuration
     nor the tokenizer names such a token.
     """
-    from transformers import GenerationConfig  # noqa: PLC0415 - slow to import
-
     with naming(path):
         configs, tokenizer = [read_config(path)], read_tokenizer(path)
         if (path / "generation_config.json").is_file():

@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from tokenizers.pre_tokenizers import Digits, Sequence
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from kpo.common.files import sha256_file
 
@@ -75,8 +77,6 @@ def load_gguf(path: Path) -> tuple[Any, Any]:
     transformers marks a model read from GGUF as quantised and refuses to save it, so the weights
     move into a fresh model of the same configuration without that mark.
     """
-    from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: PLC0415 - slow to import
-
     source = {"pretrained_model_name_or_path": str(path.parent), "gguf_file": path.name}
     read = AutoModelForCausalLM.from_pretrained(**source, dtype=torch.float32)
     config = copy.deepcopy(read.config)
@@ -96,8 +96,7 @@ def _split_digits(tokenizer: Any, path: Path) -> None:
 
     It sets digits apart before anything else: "\\n\\n1" is "\\n\\n" and "1", not "\\n" and "\\n1".
     """
-    from gguf import GGUFReader  # noqa: PLC0415
-    from tokenizers.pre_tokenizers import Digits, Sequence  # noqa: PLC0415
+    from gguf import GGUFReader  # noqa: PLC0415 - slow to import, and for wheels alone
 
     field = GGUFReader(path).get_field("tokenizer.ggml.pre")
     if field is not None and field.contents() == "smollm":
