@@ -3,32 +3,28 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from functools import wraps
-from typing import NoReturn, ParamSpec, TypeVar
-
-P = ParamSpec("P")
-R = TypeVar("R")
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NoReturn
 
 
 class UserError(ValueError):
     """What a user can mend; the message is a sentence for whoever started the command."""
 
 
-def command(main: Callable[P, R]) -> Callable[P, R]:
-    """The command line `main`, in which a UserError is its sentence on stderr and exit code 2.
+@contextmanager
+def _command() -> Iterator[None]:
+    try:
+        yield
+    except UserError as error:
+        fail(error)
 
-    What takes long to import, it imports when its arguments are read: `--help` comes at once.
-    """
 
-    @wraps(main)
-    def run(*args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            return main(*args, **kwargs)
-        except UserError as error:
-            fail(error)
+command = _command()
+"""Decorates the `main` of a command line: a UserError is its sentence on stderr and exit code 2.
 
-    return run
+What takes long to import, a command imports when its arguments are read: `--help` comes at once.
+"""
 
 
 def fail(message: object) -> NoReturn:

@@ -17,24 +17,20 @@ _HELD: list[TextIOWrapper] = []
 """Open until the process ends, as closing a lock file gives the lock away."""
 
 
-class HeldError(UserError):
-    """Another process makes the same thing; the message says which."""
-
-
 def hold(path: Path, *, wait: bool = False) -> None:
     """Be the only process that makes `path`, a file or folder, until this process ends.
 
     The lock lies beside it, in `.<name>.lock`, so that it stays whatever becomes of `path`. The
     system gives it up when its owner dies, however it dies, and child processes do not inherit it.
-    Where the file system has no locks, there is a warning. Raises HeldError if it is taken, unless
-    it is to `wait`.
+    Where the file system has no locks, there is a warning. Raises UserError, which says who has it,
+    if it is taken, unless it is to `wait`.
     """
     file = _open(path)
     try:
         _take(file, wait=wait)
     except (BlockingIOError, PermissionError):
         file.seek(0)
-        raise HeldError(
+        raise UserError(
             f"{path}: another process makes it ({file.read().strip() or 'unknown'});"
             " wait for it, or end it"
         ) from None

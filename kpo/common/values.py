@@ -16,9 +16,7 @@ _TENSOR = "__tensor__"
 def write_values(stem: Path, value: Any) -> None:
     """Write `stem`.json and `stem`.safetensors.
 
-    Args:
-        stem: the path of both, without an ending.
-        value: what JSON knows, tensors, and dataclasses, which come back as dicts.
+    `value` holds what JSON knows, tensors, and dataclasses, which come back as dicts.
     """
     tensors: dict[str, Tensor] = {}
 

@@ -18,7 +18,6 @@ from __future__ import annotations
 import hashlib
 import random
 import runpy
-from collections import Counter
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
@@ -173,14 +172,10 @@ def _operands(total: int) -> list[int]:
 
 def _existing(low: int, high: int) -> int:
     """How many problems have `low` to `high` terms."""
-    totals = Counter(range(10, 100))  # running totals, and the sums that lead to each
-    count = 0
-    for terms in range(1, high + 1):
-        count += totals.total() if terms >= low else 0
-        step: Counter[int] = Counter()
-        for total, ways in totals.items():
-            step.update({total + operand: ways for operand in _operands(total)})
-        totals = step
+    ways, count = [int(total >= 10) for total in range(100)], 0  # of coming to each running total
+    for terms in range(2, high + 1):  # by an operand or, which is the same, by its opposite
+        ways = [sum(ways[total + o] for o in _operands(total)) for total in range(100)]
+        count += sum(ways) if terms >= low else 0
     return count
 
 

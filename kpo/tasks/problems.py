@@ -52,18 +52,11 @@ class ProblemStream:
     _hash: ContentHash = field(default_factory=ContentHash)
 
     def __iter__(self) -> Iterator[Problem]:
+        """Raises DataError, behind the last row, for an empty set and content that is refused."""
         for problem in self._rows:
             self._hash.add(problem)
             self.count += 1
             yield replace(problem, answer=normalise_gold(self._normaliser, problem.answer))
-
-    @property
-    def content(self) -> str:
-        """`content_hash` of the rows that were iterated, with golds as they stand there."""
-        return self._hash.hexdigest()
-
-    def check(self) -> None:
-        """Raise DataError, after the last row, for an empty set and for content that is refused."""
         if not self.count:
             raise DataError(f"{self.where}: the data set is empty")
         if self._expected not in (None, self.content):
@@ -73,10 +66,14 @@ class ProblemStream:
                 " any"
             )
 
+    @property
+    def content(self) -> str:
+        """`content_hash` of the rows that were iterated, with golds as they stand there."""
+        return self._hash.hexdigest()
+
     def load(self, limit: int | None = None) -> list[Problem]:
         """The first `limit` problems, of all that are checked, with ids that are all different."""
         problems = list(self)
-        self.check()
         refuse_repeated_ids(self.where, problems)
         return problems[:limit]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from kpo.common.cli import command, fail
 from kpo.config.cli import experiment_argument
 from kpo.config.experiment import load_experiment
-from kpo.trainer.training_set import CONTENT, DROPPED, PROBLEMS, RECORD, training_set, write
+from kpo.trainer.training_set import CONTENT, DROPPED, PROBLEMS, RECORD, stated, training_set, write
 
 
 @command
@@ -34,7 +34,7 @@ def main() -> None:
         fail(f"{args.config}: the task makes its own problems, which need no cleaning")
     found = training_set(experiment, None, workers=args.workers, progress=True)
     write(found, args.out)
-    sys.stderr.write(f"{found.sentence()}\n")
+    sys.stderr.write(f"{stated(found.record)}\n")
 
 
 if __name__ == "__main__":

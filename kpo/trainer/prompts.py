@@ -9,11 +9,11 @@ from typing import Any
 from kpo.config.experiment import Experiment
 from kpo.config.limits import faults_of
 from kpo.model.policy import Policy
-from kpo.tasks.datasets.cleaning import Drop, count, handle
+from kpo.tasks.datasets.cleaning import Drop, count, refuse
 from kpo.tasks.problems import DataError, content_hash
 from kpo.tasks.prompts import PROTOCOLS
 from kpo.trainer.batch import Prompt
-from kpo.trainer.training_set import TrainingSet, stated
+from kpo.trainer.training_set import TrainingSet
 
 
 @dataclass(frozen=True)
@@ -28,10 +28,6 @@ class TrainingPrompts:
     content: str
     record: dict[str, Any]
     overlong: list[Drop]
-
-    def sentence(self) -> str:
-        """How many rows are trained on, and how many not and why."""
-        return stated(self.record)
 
 
 def load_prompts(experiment: Experiment, policy: Policy, found: TrainingSet) -> TrainingPrompts:
@@ -54,7 +50,7 @@ def load_prompts(experiment: Experiment, policy: Policy, found: TrainingSet) -> 
         for problem, tokens in encoded
         if len(tokens) > longest
     ]
-    handle(train.problems, experiment.data.overlong, drops)
+    refuse(train.problems, experiment.data.overlong, drops)
     kept = [(problem, tokens) for problem, tokens in encoded if len(tokens) <= longest]
     if not kept:
         raise DataError(

@@ -32,7 +32,7 @@ from kpo.trainer.log import RunLog
 from kpo.trainer.loop import Trainer
 from kpo.trainer.prompts import load_prompts
 from kpo.trainer.state.checkpoint import Checkpoints
-from kpo.trainer.training_set import training_set
+from kpo.trainer.training_set import stated, training_set
 
 GRADING_WORKERS = 2
 
@@ -78,7 +78,7 @@ def run(
     trained_on = load_prompts(experiment, policy, training_set(experiment, problems))
     prompts = trained_on.prompts
     if ranks.is_main:
-        sys.stderr.write(f"{trained_on.sentence()}\n")
+        sys.stderr.write(f"{stated(trained_on.record)}\n")
     protocol = PROTOCOLS[experiment.prompt]
     inputs = {
         "base": ranks.gather(weights_hash(base) if ranks.is_main else None)[0],

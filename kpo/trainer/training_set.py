@@ -45,13 +45,9 @@ class TrainingSet:
     record: dict[str, Any]
     drops: list[Drop]
 
-    def sentence(self) -> str:
-        """How many rows are trained on, and how many not and why."""
-        return stated(self.record)
-
 
 def stated(record: dict[str, Any]) -> str:
-    """What a record says, in a sentence."""
+    """How many rows are trained on, by a record, and how many not and why."""
     dropped = ", ".join(f"{n:,} {reason}" for reason, n in record["dropped"].items())
     return (
         f"{record['name']}: {record['problems']:,} of {record['rows']:,} rows are trained on;"
@@ -84,7 +80,6 @@ def training_set(
             grader,
             overlap,
         )
-    stream.check()
     if not problems:
         raise DataError(f"{stream.where}: no row is left to train on ({count(drops)})")
     refuse_repeated_ids(stream.where, problems)

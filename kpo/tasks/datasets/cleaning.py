@@ -51,8 +51,8 @@ class _Group:
     golds: dict[str, None] = field(default_factory=dict)
 
 
-def handle(where: str, handling: str, drops: list[Drop]) -> list[Drop]:
-    """The drops, of one reason, or DataError where such rows are handled by `refuse`."""
+def refuse(where: str, handling: str, drops: list[Drop]) -> None:
+    """Raise DataError for drops, of one reason, if such rows are handled by `refuse`."""
     if drops and handling == "refuse":
         first = drops[0]
         count = sum(len(drop.ids) for drop in drops)
@@ -61,7 +61,6 @@ def handle(where: str, handling: str, drops: list[Drop]) -> list[Drop]:
             f"{where}: {count:,} rows {REASONS[first.reason]}; the first is {first.ids[0]}"
             f" ({details}); data.{first.reason}: drop would leave them out"
         )
-    return drops
 
 
 def count(drops: Iterable[Drop]) -> dict[str, int]:
@@ -86,41 +85,29 @@ def clean(
     """
     groups = _gather(problems, overlap)
     torn = _contradictory(groups, grader)
-    drops = handle(
-        where,
-        handling["contradictions"],
-        [Drop("contradictions", group.ids, {"golds": list(group.golds)}) for group in torn],
-    )
+    drops = [Drop("contradictions", group.ids, {"golds": list(group.golds)}) for group in torn]
+    refuse(where, handling["contradictions"], drops)
     groups = [group for group in groups if group not in torn]
+
     repeated = [group for group in groups if len(group.ids) > 1]
-    drops += handle(
-        where,
-        handling["duplicates"],
-        [Drop("duplicates", group.ids[1:], {"of": group.problem.id}) for group in repeated],
-    )
+    repeats = [Drop("duplicates", group.ids[1:], {"of": group.problem.id}) for group in repeated]
+    refuse(where, handling["duplicates"], repeats)
+
     golds = dict.fromkeys(group.problem.answer for group in groups)  # each is looked at once
-    unusable = grader.unusable_golds((gold, gold) for gold in golds)
-    complaints = {gold: complaint for _, gold, complaint in unusable}
-    drops += handle(
-        where,
-        handling["unusable_golds"],
-        [
-            Drop("unusable_golds", [p.id], {"gold": p.answer, "complaint": complaints[p.answer]})
-            for p in (group.problem for group in groups)
-            if p.answer in complaints
-        ],
-    )
+    complaints = {gold: why for _, gold, why in grader.unusable_golds((g, g) for g in golds)}
+    unusable = [
+        Drop("unusable_golds", [p.id], {"gold": p.answer, "complaint": complaints[p.answer]})
+        for p in (group.problem for group in groups)
+        if p.answer in complaints
+    ]
+    refuse(where, handling["unusable_golds"], unusable)
     groups = [group for group in groups if group.problem.answer not in complaints]
-    drops += handle(
-        where,
-        handling["contamination"],
-        [
-            Drop("contamination", [group.problem.id], asdict(group.match))
-            for group in groups
-            if group.match
-        ],
-    )
-    return [group.problem for group in groups if group.match is None], drops
+
+    found = [(group.problem, group.match) for group in groups]
+    held = [Drop("contamination", [p.id], asdict(match)) for p, match in found if match]
+    refuse(where, handling["contamination"], held)
+    kept = [problem for problem, match in found if match is None]
+    return kept, [*drops, *repeats, *unusable, *held]
 
 
 def _gather(problems: Iterable[Problem], overlap: Overlap | None) -> list[_Group]:

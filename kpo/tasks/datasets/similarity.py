@@ -65,30 +65,30 @@ class Overlap:
 
     def __init__(self, problems: Iterable[tuple[str, str, str]]) -> None:
         """`problems` are (benchmark, id, text)."""
-        self._names: list[tuple[str, str]] = []
-        self._sizes: list[int] = []
+        self._problems: list[tuple[str, str, int]] = []  # benchmark, id, number of n-grams
         self._whole: dict[str, int] = {}
         self._holders: dict[str, list[int]] = {}
         for place, (benchmark, name, text) in enumerate(problems):
             grams = _grams(plain := normalised(text))
-            self._names.append((benchmark, name))
-            self._sizes.append(len(grams))
+            self._problems.append((benchmark, name, len(grams)))
             self._whole.setdefault(plain, place)
             for gram in grams:
                 self._holders.setdefault(gram, []).append(place)
 
     def find(self, plain: str) -> Match | None:
         """The problem of which a normalised text holds most, if it holds enough of it."""
-        if (whole := self._whole.get(plain)) is not None:
-            return Match(*self._names[whole], 1.0)
-        found: Counter[int] = Counter()
-        for gram in _grams(plain) & self._holders.keys():
-            found.update(self._holders[gram])
-        shares = {place: count / self._sizes[place] for place, count in found.items()}
+        if plain in self._whole:
+            benchmark, name, _ = self._problems[self._whole[plain]]
+            return Match(benchmark, name, 1.0)
+        found = Counter(
+            place for gram in _grams(plain) & self._holders.keys() for place in self._holders[gram]
+        )
+        shares = {place: count / self._problems[place][2] for place, count in found.items()}
         place = max(shares, key=lambda place: (shares[place], -place), default=None)
         if place is None or shares[place] < SHARE:
             return None
-        return Match(*self._names[place], round(shares[place], 3))
+        benchmark, name, _ = self._problems[place]
+        return Match(benchmark, name, round(shares[place], 3))
 
 
 def _grams(plain: str) -> set[str]:

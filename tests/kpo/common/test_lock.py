@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from kpo.common.lock import HeldError, hold, lent
+from kpo.common.cli import UserError
+from kpo.common.lock import hold, lent
 
 HOLDER = """
 import os, sys, time
@@ -37,7 +38,7 @@ def test_a_second_process_is_refused_in_one_sentence(tmp_path: Path) -> None:
     with holder(run) as first:
         assert first.stdout
         assert first.stdout.readline() == "held\n"
-        with pytest.raises(HeldError) as error:
+        with pytest.raises(UserError) as error:
             hold(run)
         assert str(error.value).startswith(f"{run}: another process makes it (process {first.pid}")
         assert "\n" not in str(error.value)

@@ -8,7 +8,7 @@ from kpo.config.experiment import Experiment
 from kpo.tasks.problems import DataError, Problem, content_hash
 from kpo.tasks.prompts import PROTOCOLS
 from kpo.trainer.prompts import TrainingPrompts, load_prompts
-from kpo.trainer.training_set import TrainingSet
+from kpo.trainer.training_set import TrainingSet, stated
 from tests.kpo.models import tiny_policy
 
 PROBLEMS = [Problem("a", "1+1=?", "2"), Problem("b", "1+1+1+1=?", "4"), Problem("c", "2+1=?", "3")]
@@ -68,7 +68,7 @@ def test_prompts_that_are_too_long_are_dropped_and_counted() -> None:
     assert loaded.content == content_hash([PROBLEMS[0], PROBLEMS[2]])
     assert loaded.record["problems_sha256"] == loaded.content
     assert loaded.record["cleaned_sha256"] == FOUND["problems_sha256"] != loaded.content
-    assert loaded.sentence() == (
+    assert stated(loaded.record) == (
         "gsm8k-train: 2 of 5 rows are trained on; dropped: 2 duplicates, 1 overlong"
     )
 
