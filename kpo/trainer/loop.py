@@ -185,12 +185,25 @@ class Trainer:
         at.step, at.metrics = step + 1, StepMetrics()
 
     def update(self, at: Position, rows: Sequence[int]) -> StepMetrics:
-        """Take one optimizer step; the step's metrics with what it saw."""
+        """Take one optimizer step; the step's metrics with what it saw.
+
+        Raises NonFiniteError, once what `python -m kpo.replay` needs is saved.
+        """
         metrics = deepcopy(at.metrics)  # what is broken off, leaves no trace
         try:
             self.updater.update(at.waiting[0], rows, metrics, self.between)
         except NonFinite as found:
-            self.fail(at.step, found)
+            path = save_failure(
+                self.checkpoints.folder.parent,
+                found.failed,
+                step=at.step,
+                what=found.what,
+                model=self.policy.model,
+                settings=self.checkpoints.settings,
+                ranks=self.ranks,
+            )
+            ids = [response.prompt_id for response in found.failed]
+            raise NonFiniteError(at.step, found.what, ids, path) from found
         metrics.add("lr", self.schedule.get_last_lr()[0])
         self.schedule.step()
         return metrics
@@ -215,16 +228,3 @@ class Trainer:
                 sys.stderr,
             )
         raise SystemExit(PREEMPTED_EXIT_CODE)
-
-    def fail(self, step: int, found: NonFinite) -> NoReturn:
-        """Save what `python -m kpo.replay` needs, then raise NonFiniteError."""
-        path = save_failure(
-            self.checkpoints.folder.parent,
-            found.failed,
-            step=step,
-            what=found.what,
-            model=self.policy.model,
-            settings=self.checkpoints.settings,
-            ranks=self.ranks,
-        )
-        raise NonFiniteError(step, found.what, found.failed.prompt_ids, path)

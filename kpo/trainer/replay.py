@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from kpo.distributed.sharding import full, shard
 from kpo.model.loading import load_policy
 from kpo.model.policy import Policy, response_logprobs
 from kpo.objective import Objective, TokenBatch, denominator, token_log_ratio
-from kpo.trainer.guards.failure import FailedBatch, Failure, load_failed_weights
+from kpo.trainer.guards.failure import FailedResponse, Failure, load_failed_weights
 
 
 @dataclass(frozen=True)
@@ -54,46 +54,35 @@ class Replayed:
     gradients: list[str]
 
 
-def replay(policy: Policy, objective: Objective, batches: Sequence[FailedBatch]) -> Replayed:
+def replay(policy: Policy, objective: Objective, failed: Sequence[FailedResponse]) -> Replayed:
     """Recompute log-probs, loss and gradient of every response, one after the other."""
     policy.model.zero_grad(set_to_none=True)
-    total = denominator(objective, (len(tokens) for each in batches for tokens in each.responses))
+    total = denominator(objective, (len(each.tokens) for each in failed))
     rows, loss = [], 0.0
-    for failed in batches:
-        for i, old in enumerate(response_batches(failed)):
-            sequences = [failed.prompts[i]], [failed.responses[i]]
-            logprobs, _, mask = response_logprobs(policy, *sequences)
-            of_old, advantages = old.old_logprobs.to(logprobs), old.advantages.to(logprobs)
-            now = TokenBatch(logprobs, of_old, advantages, mask)
-            output = objective(now)
-            (output.loss / total).backward()
-            loss += output.loss.item() / total
-            rows.append(
-                Row(
-                    prompt=failed.prompt_ids[i],
-                    tokens=len(failed.responses[i]),
-                    advantage=float(old.advantages),
-                    raw=float(token_log_ratio(now).detach().abs().max()),
-                    used=float(output.log_ratio.abs().max()),
-                    old=first_non_finite(old.old_logprobs),
-                    stored=first_non_finite(old.logprobs),
-                    recomputed=first_non_finite(logprobs),
-                    ratio=first_non_finite(output.log_ratio.exp()),
-                    loss=bool(output.loss.isfinite()),
-                )
+    for each in failed:
+        logprobs, _, mask = response_logprobs(policy, [each.prompt], [each.tokens])
+        old, advantages = each.batch.old_logprobs, each.batch.advantages
+        now = TokenBatch(logprobs, old.to(logprobs), advantages.to(logprobs), mask)
+        output = objective(now)
+        (output.loss / total).backward()
+        loss += output.loss.item() / total
+        rows.append(
+            Row(
+                prompt=each.prompt_id,
+                tokens=len(each.tokens),
+                advantage=float(advantages),
+                raw=float(token_log_ratio(now).detach().abs().max()),
+                used=float(output.log_ratio.abs().max()),
+                old=first_non_finite(old),
+                stored=first_non_finite(each.batch.logprobs),
+                recomputed=first_non_finite(logprobs),
+                ratio=first_non_finite(output.log_ratio.exp()),
+                loss=bool(output.loss.isfinite()),
             )
+        )
     weights = dict(policy.model.named_parameters())
     gradients = {name: p.grad for name, p in weights.items() if p.grad is not None}
     return Replayed(rows, loss, non_finite(weights), non_finite(gradients))
-
-
-def response_batches(failed: FailedBatch) -> Iterator[TokenBatch]:
-    """Each row of the stored batch as a batch [1, T_i] of its own."""
-    batch = failed.batch
-    for i, response in enumerate(failed.responses):
-        place = slice(i, i + 1), slice(len(response))
-        per_token = (batch.logprobs[place], batch.old_logprobs[place])
-        yield TokenBatch(*per_token, batch.advantages[i : i + 1], batch.mask[place])
 
 
 def first_non_finite(values: Tensor) -> int | None:
@@ -142,4 +131,4 @@ def run(experiment: Experiment, method: str, base: Path, failure: Failure) -> Re
     policy = load_policy(base, longest=train.longest)
     load_failed_weights(policy.model, failure)
     policy = shard(policy, ranks, train.scoring)
-    return replay(policy, chosen.build(), failure.batches)
+    return replay(policy, chosen.build(), failure.responses)

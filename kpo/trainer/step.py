@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from kpo.diagnostics import RatioStatistics
@@ -16,7 +15,7 @@ from kpo.distributed.sharding import full
 from kpo.model.policy import Policy, response_logprobs
 from kpo.objective import Objective, ObjectiveOutput, TokenBatch, denominator
 from kpo.trainer.batch import Rollouts, micro_batches, nothing, token_lists
-from kpo.trainer.guards.failure import FailedBatch
+from kpo.trainer.guards.failure import FailedResponse
 
 
 @dataclass
@@ -51,9 +50,9 @@ class StepMetrics:
 
 
 class NonFinite(Exception):  # noqa: N818 - not an error yet: the trainer saves it first
-    """An optimizer step that was not taken: what is NaN or infinite, and this rank's batch."""
+    """An optimizer step that was not taken: what is NaN or infinite, and where."""
 
-    def __init__(self, what: str, failed: FailedBatch) -> None:
+    def __init__(self, what: str, failed: list[FailedResponse]) -> None:
         super().__init__(what)
         self.what, self.failed = what, failed
 
@@ -109,7 +108,7 @@ class Updater:
         norm = full(torch.nn.utils.clip_grad_norm_(self.policy.model.parameters(), self.clip_norm))
         faults = [*self.ranks.gather(fault), None if norm.isfinite() else "gradient"]
         if any(faults):
-            raise NonFinite(next(filter(None, faults)), _failed(rollouts, seen))
+            raise NonFinite(next(filter(None, faults)), [*_failed(rollouts, seen)])
         metrics.add("grad_norm", norm / self.ranks.size, 1 / self.ranks.size)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)  # rollouts need the memory
@@ -136,27 +135,18 @@ class Updater:
         )
 
 
-def _failed(rollouts: Rollouts, seen: list[tuple[list[int], TokenBatch]]) -> FailedBatch:
-    """The suspect micro-batches as one."""
-    rows = [row for part, _ in seen for row in part]
-    prompts, responses = token_lists(rollouts.prompts, rollouts.responses, rows)
-    width = max(batch.mask.shape[1] for _, batch in seen)
-
-    def aligned(name: str) -> Tensor:
-        tensors = [getattr(batch, name).detach() for _, batch in seen]
-        return torch.cat([F.pad(tensor, (0, width - tensor.shape[1])) for tensor in tensors])
-
-    return FailedBatch(
-        prompt_ids=[rollouts.prompts[row // rollouts.group].id for row in rows],
-        prompts=prompts,
-        responses=responses,
-        batch=TokenBatch(
-            logprobs=aligned("logprobs"),
-            old_logprobs=aligned("old_logprobs"),
-            advantages=torch.cat([batch.advantages for _, batch in seen]),
-            mask=aligned("mask"),
-        ),
-    )
+def _failed(
+    rollouts: Rollouts, seen: list[tuple[list[int], TokenBatch]]
+) -> Iterator[FailedResponse]:
+    """Each response of the suspect micro-batches, with its part of them."""
+    for rows, batch in seen:
+        for i, row in enumerate(rows):
+            prompt, tokens = rollouts.prompts[row // rollouts.group], rollouts.responses[row].tokens
+            place = slice(i, i + 1), slice(len(tokens))
+            per_token = (batch.logprobs[place], batch.old_logprobs[place])
+            parts = (*per_token, batch.advantages[i : i + 1], batch.mask[place])
+            own = TokenBatch(*(part.detach().cpu().clone() for part in parts))
+            yield FailedResponse(prompt.id, prompt.tokens, tokens, own)
 
 
 def _fault(output: ObjectiveOutput) -> str | None:

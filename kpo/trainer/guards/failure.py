@@ -9,8 +9,6 @@ failure-step-000010/
 
 from __future__ import annotations
 
-import json
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,12 +17,13 @@ from typing import Any
 from safetensors.torch import load_file, save_file
 
 from kpo.common.cli import UserError
-from kpo.common.files import put_in_place, write_json
+from kpo.common.files import atomic_folder
 from kpo.common.values import read_values, write_values
 from kpo.distributed.ranks import ALONE, Ranks
 from kpo.distributed.sharding import whole_weights
 from kpo.objective import TokenBatch
 
+CONTENT, WEIGHTS = "failure", "weights.safetensors"
 NAMED = 8
 """Prompts that an error names; all of them are in the saved batch."""
 
@@ -43,38 +42,32 @@ class NonFiniteError(UserError):
 
 
 @dataclass(frozen=True)
-class FailedBatch:
-    """A micro-batch: for each row of the TokenBatch its prompt's id, prompt and response."""
+class FailedResponse:
+    """A response that may be at fault: its prompt, its tokens, and its own row of the batch [1, T].
 
-    prompt_ids: list[str]
-    prompts: list[list[int]]
-    responses: list[list[int]]
+    Tensors lie in main memory.
+    """
+
+    prompt_id: str
+    prompt: list[int]
+    tokens: list[int]
     batch: TokenBatch
-
-    def __post_init__(self) -> None:
-        rows = len(self.batch.advantages)
-        lists = (self.prompt_ids, self.prompts, self.responses)
-        if any(len(values) != rows for values in lists):
-            raise ValueError(
-                f"FailedBatch wants an id, a prompt and a response for each of the batch's {rows}"
-                f" rows, got {', '.join(str(len(values)) for values in lists)}"
-            )
 
 
 @dataclass(frozen=True)
 class Failure:
-    """A saved failure: its step, what is not finite, the run's settings and each rank's batch."""
+    """A saved failure: its step, what is not finite, the run's settings, all ranks' responses."""
 
     folder: Path
     step: int
     what: str
     settings: dict[str, Any]
-    batches: list[FailedBatch]
+    responses: list[FailedResponse]
 
 
 def save_failure(
     folder: Path,
-    failed: FailedBatch,
+    failed: Sequence[FailedResponse],
     *,
     step: int,
     what: str,
@@ -82,43 +75,34 @@ def save_failure(
     settings: Mapping[str, Any],
     ranks: Ranks = ALONE,
 ) -> Path:
-    """Write a failure and return its folder; collective: every rank brings its own batch.
+    """Write a failure and return its folder; collective: every rank brings its own responses.
 
     The weights are those before the optimizer step, gathered one by one. Raise NonFiniteError after
     it.
     """
     path = folder / f"failure-step-{step:06d}"
-    partial = path.with_name(f".{path.name}.partial")
+    responses, weights = ranks.concatenate(failed), whole_weights(model, ranks)
     if ranks.is_main:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-    ranks.wait()
-    write_values(partial / f"batch-{ranks.rank:05d}", failed)
-    weights = whole_weights(model, ranks)
-    ranks.wait()
-    if ranks.is_main:
-        save_file(weights, partial / "weights.safetensors")
-        content = {"step": step, "what": what, "ranks": ranks.size, "settings": dict(settings)}
-        write_json(partial / "failure.json", content)
-        put_in_place(partial, path)
+        content = {"step": step, "what": what, "settings": settings, "responses": responses}
+        with atomic_folder(path) as partial:
+            write_values(partial / CONTENT, content)
+            save_file(weights, partial / WEIGHTS)
     ranks.wait()  # a rank that ends early would end the one that writes
     return path
 
 
 def load_failure(folder: Path) -> Failure:
     """Read a failure, but not its weights. Raises FileNotFoundError for a folder without one."""
-    content = json.loads((folder / "failure.json").read_text(encoding="utf-8"))
-    saved = [read_values(folder / f"batch-{rank:05d}") for rank in range(content["ranks"])]
-    batches = [FailedBatch(**{**own, "batch": TokenBatch(**own["batch"])}) for own in saved]
-    return Failure(folder, content["step"], content["what"], content["settings"], batches)
+    content = read_values(folder / CONTENT)
+    saved = content.pop("responses")
+    responses = [FailedResponse(**{**own, "batch": TokenBatch(**own["batch"])}) for own in saved]
+    return Failure(folder, **content, responses=responses)
 
 
 def load_failed_weights(model: Any, failure: Failure) -> None:
     """Give a model, not sharded yet, the failure's weights. Raises UserError if it has others."""
-    weights = load_file(failure.folder / "weights.safetensors")
-    own = dict(model.named_parameters())
-    theirs = {name: list(weight.shape) for name, weight in weights.items()}
-    if theirs != {name: list(parameter.shape) for name, parameter in own.items()}:
+    weights = load_file(failure.folder / WEIGHTS)
+    own = {name: parameter.shape for name, parameter in model.named_parameters()}
+    if own != {name: weight.shape for name, weight in weights.items()}:
         raise UserError(f"{failure.folder}: its weights are of another model than the base policy")
-    for name, weight in weights.items():
-        own[name].data.copy_(weight)
+    model.load_state_dict(weights, strict=False)  # tied ones are there once

@@ -50,8 +50,9 @@ def test_exactly_the_faulty_micro_batch_is_kept(call: int) -> None:
         updater(policy, Faulty(call)).update(made, range(12), StepMetrics())
     assert found.value.what == "loss"
     kept = found.value.failed
-    assert kept.responses == [made.responses[row].tokens for row in parts[call - 1]]
-    assert kept.prompts == [made.prompts[row // made.group].tokens for row in parts[call - 1]]
+    assert [each.tokens for each in kept] == [made.responses[row].tokens for row in parts[call - 1]]
+    prompts = [made.prompts[row // made.group].tokens for row in parts[call - 1]]
+    assert [each.prompt for each in kept] == prompts
 
 
 def what_stopped(ranks: Ranks) -> tuple[str, bool]:
@@ -80,8 +81,13 @@ def test_of_a_gradient_that_is_not_finite_all_micro_batches_are_kept() -> None:
     with pytest.raises(NonFinite, match=r"^gradient$") as found:
         updater(policy, make_objective("grpo")).update(made, range(12), StepMetrics())
     kept = found.value.failed
-    assert kept.responses == [response.tokens for response in made.responses]
-    assert kept.prompt_ids == [prompt.id for prompt in made.prompts for _ in range(made.group)]
-    assert torch.equal(kept.batch.mask, made.mask)  # micro-batches of other widths, side by side
-    assert torch.equal(kept.batch.old_logprobs[made.mask], made.old_logprobs[made.mask])
-    assert torch.equal(kept.batch.advantages, made.advantages.flatten())
+    assert [each.tokens for each in kept] == [response.tokens for response in made.responses]
+    ids = [prompt.id for prompt in made.prompts for _ in range(made.group)]
+    assert [each.prompt_id for each in kept] == ids
+    for each, old, mask in zip(kept, made.old_logprobs, made.mask, strict=True):
+        assert torch.equal(each.batch.old_logprobs[0], old[mask])
+        assert torch.allclose(each.batch.logprobs[0], old[mask], atol=1e-5)  # no step was taken
+        assert each.batch.mask.all()
+        assert not each.batch.logprobs.requires_grad
+    advantages = torch.cat([each.batch.advantages for each in kept])
+    assert torch.equal(advantages, made.advantages.flatten())

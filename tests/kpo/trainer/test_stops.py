@@ -61,15 +61,15 @@ def test_what_is_not_finite_stops_the_run_before_the_step(tmp_path: Path, what: 
         assert torch.equal(now, then)
     folder = Path(re.findall(r"--failure (\S+)", str(error.value))[0])
     failure = load_failure(folder)
-    (batch,) = failure.batches
     assert failure.what == what
     assert str(failure.step) in str(error.value).split(":")[0]
     known = {prompt.id: prompt.tokens for prompt in trainer.prompts}
-    assert [known[i] for i in batch.prompt_ids] == batch.prompts
-    lengths = batch.batch.mask.sum(1).tolist()
-    assert lengths == [len(response) for response in batch.responses]
+    for response in failure.responses:
+        assert known[response.prompt_id] == response.prompt
+        assert response.batch.mask.shape == (1, len(response.tokens))
+        assert response.batch.mask.all()
     if what == "gradient":  # nothing tells which response it came from: the whole mini-batch
-        assert len(lengths) == 16
+        assert len(failure.responses) == 16
     assert json.loads((folder / "failure.json").read_text())["settings"] == {"seed": 0}
 
 
