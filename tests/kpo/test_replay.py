@@ -61,7 +61,8 @@ def test_a_finite_batch_is_replayed_as_the_objective_sees_it() -> None:
         assert (row.old, row.stored, row.recomputed) == (None, None, None)
         assert (row.ratio, row.loss) == (None, True)
     assert (replayed.weights, replayed.gradients) == ([], [])
-    assert replayed.loss == pytest.approx(float(objective(whole_batch(policy)).loss.detach()) / 3, abs=1e-5)
+    expected = objective(whole_batch(policy)).loss.detach() / 3
+    assert replayed.loss == pytest.approx(float(expected), abs=1e-5)
     gradient = [p.grad.clone() for p in policy.model.parameters()]
     policy.model.zero_grad()
     (objective(whole_batch(policy)).loss / 3).backward()
@@ -196,5 +197,5 @@ def test_a_folder_without_a_failure_is_refused(
 def test_a_replayed_loss_is_the_mean_that_was_minimised(name: str) -> None:
     policy, objective = tiny_policy(), MEANS[name]
     output = objective(whole_batch(policy))
-    expected = float(output.loss / output.count)
+    expected = float(output.loss.detach() / output.count)
     assert replay(policy, objective, failed_of(policy)).loss == pytest.approx(expected, abs=1e-5)
