@@ -6,9 +6,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Literal
 
 from kpo.common.cli import UserError
-from kpo.config.evaluate import Evaluate
 from kpo.config.experiment import Experiment
-from kpo.config.train import Train
 
 
 class BuildError(UserError):
@@ -28,20 +26,16 @@ def vllm_build() -> Literal["cpu", "gpu"] | None:
 
 def check_builds(experiment: Experiment) -> None:
     """Raise BuildError where training or evaluation asks for what this environment cannot do."""
-    _check("train", experiment.train)
-    _check("evaluate", experiment.evaluate)
-
-
-def _check(section: str, settings: Train | Evaluate) -> None:
     import torch  # noqa: PLC0415 - not by what only reads arguments
 
-    if settings.gpus and torch.version.cuda is None:
-        raise BuildError(
-            f"{section}.gpus is {settings.gpus}, but torch here is the CPU build: set up the"
-            " environment from the GPU lock (make env LOCK=gpu)"
-        )
-    if not settings.gpus and settings.engine == "vllm" and vllm_build() == "gpu":
-        raise BuildError(
-            f"{section}.gpus is 0, but vLLM here is the GPU build, which cannot use the CPU: raise"
-            f" {section}.gpus, or set up the environment from the CPU lock (make env LOCK=cpu)"
-        )
+    for key, settings in (("train", experiment.train), ("evaluate", experiment.evaluate)):
+        if settings.gpus and torch.version.cuda is None:
+            raise BuildError(
+                f"{key}.gpus is {settings.gpus}, but torch here is the CPU build: set up the"
+                " environment from the GPU lock (make env LOCK=gpu)"
+            )
+        if not settings.gpus and settings.engine == "vllm" and vllm_build() == "gpu":
+            raise BuildError(
+                f"{key}.gpus is 0, but vLLM here is the GPU build, which cannot use the CPU: raise"
+                f" {key}.gpus, or set up the environment from the CPU lock (make env LOCK=cpu)"
+            )

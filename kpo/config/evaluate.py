@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field
 
 from evals.grading.rules import DEFAULT as DEFAULT_RULE
 from evals.grading.rules import RULES
@@ -17,25 +18,19 @@ from kpo.config.values import (
     PositiveFloat,
     PositiveInt,
     Section,
+    one_of,
 )
 
 
 class Grading(Section):
     """Who says whether an answer is right, and the limits of one answer check."""
 
-    rule: str = Field(
+    rule: Annotated[str, one_of(RULES)] = Field(
         DEFAULT_RULE,
         description="of evals.grading.rules: by_kind, or math_verify, the library alone",
     )
     timeout_s: PositiveFloat = 5.0
     memory_mb: Annotated[int, Field(ge=512)] = 2048
-
-    @field_validator("rule")
-    @classmethod
-    def _known(cls, value: str) -> str:
-        if value not in RULES:
-            raise ValueError(f"must be one of {', '.join(RULES)}")
-        return value
 
 
 LEAST_TEMPERATURE = 0.01
@@ -60,25 +55,21 @@ class Evaluate(Section):
         0.9, description="share of a GPU's memory that vLLM takes"
     )
 
-    @model_validator(mode="after")
-    def _consistent(self) -> Evaluate:
+    def _faults(self) -> Iterator[str]:
         if self.temperature == 0 and self.samples > 1:
-            raise ValueError(
+            yield (
                 f"samples is {self.samples}, but at temperature 0 all samples of a problem are the"
                 " same: set samples to 1, or a higher temperature"
             )
         if 0 < self.temperature < LEAST_TEMPERATURE:
-            raise ValueError(
+            yield (
                 f"temperature is {self.temperature:g}, but must be 0 or at least"
                 f" {LEAST_TEMPERATURE}: vllm would raise it to that without a word"
             )
         if self.engine != "vllm" and self.gpus > 1:
-            raise ValueError(
-                f"gpus is {self.gpus}, but engine {self.engine} uses at most 1; vllm uses more"
-            )
+            yield f"gpus is {self.gpus}, but engine {self.engine} uses at most 1; vllm uses more"
         if "gpu_memory" in self.model_fields_set and (self.engine != "vllm" or not self.gpus):
-            raise ValueError(
+            yield (
                 f"gpu_memory ({self.gpu_memory}) has no use without engine vllm on a GPU (engine is"
                 f" {self.engine}, gpus {self.gpus}); drop it"
             )
-        return self

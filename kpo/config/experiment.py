@@ -8,17 +8,11 @@ what is allowed.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import (
-    BeforeValidator,
-    Field,
-    SerializeAsAny,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationError
 
 from evals.grading.rules import RULES
 from kpo.common.files import sha256_path
@@ -29,12 +23,7 @@ from kpo.config.limits import LEAST_POSITIONS, model_faults
 from kpo.config.method import Method
 from kpo.config.policy import Architecture, PretrainedPolicy, ScratchPolicy
 from kpo.config.train import OPERATIONAL, Train
-from kpo.config.values import (
-    Distinct,
-    ExperimentName,
-    MethodName,
-    Section,
-)
+from kpo.config.values import Distinct, ExperimentName, MethodName, Section, one_of
 from kpo.tasks.datasets.sources import SOURCES, Source
 from kpo.tasks.problems import choose_folder, locate
 from kpo.tasks.prompts import PROTOCOLS, Phase
@@ -44,34 +33,19 @@ from kpo.tasks.task import TRAIN, Part, Task
 __all__ = ["ConfigError", "Experiment", "load_experiment"]
 
 
-# What each stage of the pipeline depends on, beside what earlier stages made. The name of the
-# experiment says where results lie. Of train, the base policy depends on gpus, but only for where
+# What each stage of the pipeline depends on, beside what earlier stages made: sections (the name of
+# the experiment only says where results lie) and a part of the task, training and grading only on
+# that of a task that grades itself. Of train, the base policy depends on gpus, but only for where
 # it is made.
-_STAGES = {
-    "problems": (),
-    "test_problems": (),
-    "base": ("policy", "prompt"),
-    "data": ("data",),
-    "train": ("train", "prompt", "data", "grading"),
-    "evaluate": ("evaluate", "prompt", "data"),
-    "grade": ("grading",),
-    "table": ("seeds", "methods", "evaluate"),
-}
-# Of a part that a stage depends on, the keys that do not matter to it.
-_WITHOUT = {
-    "train": {"train": OPERATIONAL},
-    "evaluate": {"evaluate": OPERATIONAL},
-    "table": {"evaluate": OPERATIONAL},
-}
-
-
-# Of the task, what a stage depends on; training and grading only where the task grades itself.
-_PARTS: dict[str, Part] = {
-    "problems": "train",
-    "test_problems": "test",
-    "base": "sft",
-    "train": "grade",
-    "grade": "grade",
+_STAGES: dict[str, tuple[tuple[str, ...], Part | None]] = {
+    "problems": ((), "train"),
+    "test_problems": ((), "test"),
+    "base": (("policy", "prompt"), "sft"),
+    "data": (("data",), None),
+    "train": (("train", "prompt", "data", "grading"), "grade"),
+    "evaluate": (("evaluate", "prompt", "data"), None),
+    "grade": (("grading",), "grade"),
+    "table": (("seeds", "methods", "evaluate"), None),
 }
 
 
@@ -84,7 +58,9 @@ class Experiment(Section):
 
     experiment: ExperimentName
     seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1), Distinct]
-    prompt: str = Field(description="prompt protocol of training and evaluation")
+    prompt: Annotated[str, one_of(PROTOCOLS)] = Field(
+        description="prompt protocol of training and evaluation"
+    )
     task: Annotated[SerializeAsAny[Task] | None, BeforeValidator(_task)] = None
     policy: Annotated[ScratchPolicy | PretrainedPolicy, Field(discriminator="kind")]
     data: Data = Data()
@@ -93,75 +69,58 @@ class Experiment(Section):
     grading: Grading = Grading()
     methods: Annotated[dict[MethodName, Method], Field(min_length=1)]
 
-    @field_validator("prompt")
-    @classmethod
-    def _known_protocol(cls, value: str) -> str:
-        if value not in PROTOCOLS:
-            raise ValueError(f"must be one of {', '.join(PROTOCOLS)}")
-        return value
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Experiment:
+    def _faults(self) -> Iterator[str]:
         labels = Counter(method.label for method in self.methods.values())
-        if repeated := [label for label, count in labels.items() if count > 1]:
-            raise ValueError(f"methods: the label {repeated[0]!r} stands at more than one method")
-        if self.task is None:
-            self._check_data()
-        else:
-            self._check_task()
+        for label in (label for label, count in labels.items() if count > 1):
+            yield f"methods: the label {label!r} stands at more than one method"
+        yield from self._data_faults() if self.task is None else self._task_faults(self.task)
         shape = self.policy if isinstance(self.policy, ScratchPolicy) else self.policy.architecture
         if shape is not None:
             positions = shape.positions if isinstance(shape, Architecture) else self.positions
-            limits = {"positions": positions, "head_dim": shape.head_dim}
-            if fault := next(model_faults(self.train, self.evaluate, **limits), None):
-                raise ValueError(fault)
-        return self
+            yield from model_faults(self.train, self.evaluate, positions, shape.head_dim)
 
-    def _check_task(self) -> None:
-        assert self.task is not None
+    def _task_faults(self, task: Task) -> Iterator[str]:
         if self.data != Data():
-            raise ValueError("data: has no use beside task, which makes the problems; drop one")
-        problems = self.task.size(TRAIN)
+            yield "data: has no use beside task, which makes the problems; drop one"
+        problems = task.size(TRAIN)
         if not self.train.total_steps(problems):
-            raise ValueError(
+            yield (
                 f"train.epochs ({self.train.epochs}) over {problems} problems is less than"
                 f" one step of train.prompts ({self.train.prompts})"
             )
         if self.train.problems != TRAIN:
-            raise ValueError(
+            yield (
                 f"train.problems is {self.train.problems!r}, but must be {TRAIN!r}, the task's"
                 " training problems"
             )
         for name in self.evaluate.benchmarks:
-            if name not in self.task.tests:
-                known = ", ".join(self.task.tests)
-                raise ValueError(f"evaluate.benchmarks holds {name!r}, but the task's are {known}")
-        if isinstance(self.policy, ScratchPolicy) and not self.task.has_own("worked"):
-            raise ValueError(
-                f"task: {self.task.kind} has no worked solutions, from which a policy of kind"
-                " scratch learns"
+            if name not in task.tests:
+                known = ", ".join(task.tests)
+                yield f"evaluate.benchmarks holds {name!r}, but the task's are {known}"
+        if isinstance(self.policy, ScratchPolicy) and not task.has_own("worked"):
+            yield (
+                f"task: {task.kind} has no worked solutions, from which a policy of kind scratch"
+                " learns"
             )
-        longest = self._task_prompt(self.task, "training")
+        longest = self._task_prompt("training")
         if longest > self.train.max_prompt_tokens:
-            raise ValueError(
+            yield (
                 f"train.max_prompt_tokens is {self.train.max_prompt_tokens}, but must be at least"
                 f" {longest}, the task's longest prompt under prompt {self.prompt}"
             )
 
-    def _check_data(self) -> None:
-        """Every data set is known, and where it is to come from a folder, its file is there."""
+    def _data_faults(self) -> Iterator[str]:
+        """Of data sets that are not known, or whose file in the folder is not there."""
         if isinstance(self.policy, ScratchPolicy):
-            raise ValueError("task: this key is missing; a policy of kind scratch learns from it")
-        train, benchmarks = self._train_folder, self._benchmarks_folder
-        wanted = [("train.problems", self.train.problems, train)]
-        wanted += [("evaluate.benchmarks", name, benchmarks) for name in self.evaluate.benchmarks]
-        for key, name, folder in wanted:
+            yield "task: this key is missing; a policy of kind scratch learns from it"
+        for key, training in (("train.problems", True), ("evaluate.benchmarks", False)):
             try:
-                locate(name, folder=folder, sources=self.data.sources)
+                self._places(training=training)
             except ValueError as error:
-                raise ValueError(f"{key}: {error}") from error
+                yield f"{key}: {error}"
+        benchmarks, _ = self._data_sets(training=False)
         if benchmarks is not None and benchmarks.is_file() and len(self.evaluate.benchmarks) > 1:
-            raise ValueError(f"evaluate.benchmarks: one file, {benchmarks}, cannot hold them all")
+            yield f"evaluate.benchmarks: one file, {benchmarks}, cannot hold them all"
 
     def section(self, stage: str, method: str | None = None) -> dict[str, Any]:
         """The settings that a stage of the pipeline depends on: a change reruns just that stage.
@@ -170,26 +129,23 @@ class Experiment(Section):
         whatever names them. Of the data section these are the stage's own data sets; of a method
         (for train) all but its label.
         """
-        dump = self.model_dump(mode="json", include=set(_STAGES[stage]))
-        for part, keys in _WITHOUT.get(stage, {}).items():
-            dump[part] = dump[part] and {k: v for k, v in dump[part].items() if k not in keys}
-        section: dict[str, Any] = {part: dump.get(part) for part in _STAGES[stage]}
-        used = _PARTS.get(stage)
-        if self.task is not None and used and (used != "grade" or self.grades_itself):
-            section["task"] = self.task.section(used)
-        if stage == "base" and isinstance(self.policy, ScratchPolicy):
-            section["positions"] = self.positions
-        elif stage == "base" and isinstance(self.policy, PretrainedPolicy):
+        parts, of_task = _STAGES[stage]
+        without = {"train": OPERATIONAL, "evaluate": OPERATIONAL}
+        dump = self.model_dump(mode="json", include=set(parts), exclude=without)
+        section: dict[str, Any] = {part: dump[part] for part in parts}
+        if "data" in parts:
+            places = {} if self.task else self._places(training=stage != "evaluate")
+            section["data"] = {name: self._content(name, place) for name, place in places.items()}
+        if self.task is not None and of_task and (of_task != "grade" or self.grades_itself):
+            section["task"] = self.task.section(of_task)
+        if stage == "base" and isinstance(self.policy, PretrainedPolicy):
             section = {"policy": {**section["policy"], "model": self.policy.content()}}
+        elif stage == "base":
+            section["positions"] = self.positions
         elif stage == "data":
-            section["data"] = self._data(self._train_folder, [self.train.problems])
             section["cleaning"] = self.data.cleaning()
-        elif stage == "train":
-            section["data"] = self._data(self._train_folder, [self.train.problems])
-            if self.task is None:
-                section["overlong"] = self.data.overlong
-        elif stage == "evaluate":
-            section["data"] = self._data(self._benchmarks_folder, self.evaluate.benchmarks)
+        elif stage == "train" and self.task is None:
+            section["overlong"] = self.data.overlong
         if method is not None:
             section["method"] = self.methods[method].resolved()
         return section
@@ -209,22 +165,20 @@ class Experiment(Section):
         """Rules whose verdicts grades hold where they differ; none beside a task's own grade."""
         return [] if self.grades_itself else [rule for rule in RULES if rule != self.rule]
 
-    @property
-    def _train_folder(self) -> Path | None:
-        return choose_folder(self.data.train_folder, "KPO_TRAIN_PROBLEMS")
+    def _data_sets(self, *, training: bool) -> tuple[Path | None, list[str]]:
+        """The folder of data files, if there is one, and the names of the data sets."""
+        if training:
+            folder = choose_folder(self.data.train_folder, "KPO_TRAIN_PROBLEMS")
+            return folder, [self.train.problems]
+        folder = choose_folder(self.data.benchmarks_folder, "KPO_BENCHMARKS")
+        return folder, self.evaluate.benchmarks
 
-    @property
-    def _benchmarks_folder(self) -> Path | None:
-        return choose_folder(self.data.benchmarks_folder, "KPO_BENCHMARKS")
+    def _places(self, *, training: bool) -> dict[str, list[Path] | Source]:
+        folder, names = self._data_sets(training=training)
+        return {name: locate(name, folder=folder, sources=self.data.sources) for name in names}
 
-    def _data(self, folder: Path | None, names: list[str]) -> dict[str, Any]:
-        """What stands for each data set: its place on the hub, or the hashes of its files."""
-        if self.task is not None:
-            return {}
-        return {name: self._data_set(name, folder) for name in names}
-
-    def _data_set(self, name: str, folder: Path | None) -> dict[str, Any]:
-        place = locate(name, folder=folder, sources=self.data.sources)
+    def _content(self, name: str, place: list[Path] | Source) -> dict[str, Any]:
+        """What stands for a data set: its place on the hub, or the hashes of its files."""
         if isinstance(place, Source):
             return place.section()
         source = {**SOURCES, **self.data.sources}.get(name)  # says how rows are read
@@ -237,15 +191,15 @@ class Experiment(Section):
 
         They are rotary: their number limits sequences, but no weight depends on it.
         """
-        prompt = self._task_prompt(self.task, "evaluation") if self.task else 0
-        evaluated = prompt + self.evaluate.max_response_tokens
+        evaluated = self._task_prompt("evaluation") + self.evaluate.max_response_tokens
         return max(LEAST_POSITIONS, self.train.longest, evaluated)
 
-    def _task_prompt(self, task: Task, phase: Phase) -> int:
+    def _task_prompt(self, phase: Phase) -> int:
         """Tokens of the task's longest prompt; the tokenizer's are characters."""
-        protocol = PROTOCOLS[self.prompt]
-        template = protocol.training if phase == "training" else protocol.evaluation
-        return len(template.replace("{problem}", "")) + task.longest
+        if self.task is None:
+            return 0
+        template = getattr(PROTOCOLS[self.prompt], phase)
+        return len(template.replace("{problem}", "")) + self.task.longest
 
     @property
     def runs(self) -> list[str]:

@@ -20,9 +20,7 @@ def head_size(config: Any) -> int:
     return int(size)
 
 
-def model_faults(
-    train: Train, evaluate: Evaluate, *, positions: int, head_dim: int
-) -> Iterator[str]:
+def model_faults(train: Train, evaluate: Evaluate, positions: int, head_dim: int) -> Iterator[str]:
     """A sentence for all that a model with so many positions and heads of this size cannot do."""
     if train.longest > positions:
         yield (
@@ -45,11 +43,4 @@ def model_faults(
 
 def faults_of(train: Train, evaluate: Evaluate, config: Any) -> list[str]:
     """`model_faults` of a model by its configuration in transformers."""
-    return list(
-        model_faults(
-            train,
-            evaluate,
-            positions=config.max_position_embeddings,
-            head_dim=head_size(config),
-        )
-    )
+    return list(model_faults(train, evaluate, config.max_position_embeddings, head_size(config)))

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from kpo.common.files import sha256_path
 from kpo.config.values import PositiveFloat, PositiveInt, Section
+
+
+def _head_faults(shape: ScratchPolicy | Architecture) -> Iterator[str]:
+    if shape.head_dim % 2:
+        yield f"head_dim ({shape.head_dim}) must be even: positions turn pairs"
+    if shape.heads % shape.kv_heads:
+        yield f"kv_heads ({shape.kv_heads}) must divide heads ({shape.heads})"
 
 
 class Sft(Section):
@@ -33,10 +41,7 @@ class ScratchPolicy(Section):
     initializer_range: PositiveFloat = 0.06
     sft: Sft = Sft()
 
-    @model_validator(mode="after")
-    def _consistent(self) -> ScratchPolicy:
-        _whole_heads(self)
-        return self
+    _faults = _head_faults
 
 
 class Wheel(Section):
@@ -61,17 +66,7 @@ class Architecture(Section):
     positions: PositiveInt = Field(description="longest sequence")
     tied: bool = Field(description="whether the LM head is the embedding")
 
-    @model_validator(mode="after")
-    def _consistent(self) -> Architecture:
-        _whole_heads(self)
-        return self
-
-
-def _whole_heads(shape: ScratchPolicy | Architecture) -> None:
-    if shape.head_dim % 2:
-        raise ValueError(f"head_dim ({shape.head_dim}) must be even: positions turn pairs")
-    if shape.heads % shape.kv_heads:
-        raise ValueError(f"kv_heads ({shape.kv_heads}) must divide heads ({shape.heads})")
+    _faults = _head_faults
 
 
 class PretrainedPolicy(Section):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections.abc import Iterator
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from kpo.config.values import (
     Beta,
@@ -19,24 +20,6 @@ from kpo.config.values import (
 
 OPERATIONAL = {"threads", "checkpoint_every", "stall_s", "gpu_memory"}
 """Settings that change how a run is carried out but not what comes out of it."""
-
-
-def _as_modelled(value: float) -> float:
-    if value != 1:
-        raise ValueError(
-            "must be 1 while training: the importance ratio compares whole distributions at"
-            " temperature 1, which must also be those that were sampled from"
-        )
-    return value
-
-
-def _no_top_k(value: int) -> int:
-    if value != 0:
-        raise ValueError(
-            "must be 0 (off) while training: the importance ratio compares whole distributions,"
-            " which must also be those that were sampled from"
-        )
-    return value
 
 
 class Train(Section):
@@ -55,9 +38,9 @@ class Train(Section):
     staleness: Annotated[int, Field(ge=0)] = Field(0, description="age of the rollouts in steps")
     max_prompt_tokens: PositiveInt
     max_response_tokens: PositiveInt
-    temperature: Annotated[float, AfterValidator(_as_modelled)] = 1.0
-    top_p: Annotated[float, AfterValidator(_as_modelled)] = 1.0
-    top_k: Annotated[int, AfterValidator(_no_top_k)] = 0
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int = 0
     max_logprob_mismatch: PositiveFloat | None = Field(
         None,
         description="stop where the engine's log-probs are further from the trainer's, in nats, in"
@@ -109,37 +92,42 @@ class Train(Section):
         """The command that starts `-m kpo.train`."""
         return "python" if self.world == 1 else f"python -m kpo.launch {self.world}"
 
-    @model_validator(mode="after")
-    def _consistent(self) -> Train:
-        faults: dict[str, Any] = {
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest sequence."""
+        return self.max_prompt_tokens + self.max_response_tokens
+
+    @field_validator("temperature", "top_p", "top_k")
+    @classmethod
+    def _as_modelled(cls, value: float, info: ValidationInfo) -> float:
+        allowed = cls.model_fields[str(info.field_name)].default
+        if value != allowed:
+            raise ValueError(
+                f"must be {f'{allowed:g}' if allowed else '0 (off)'} while training: the importance"
+                " ratio compares whole distributions at temperature 1, which must also be those"
+                " that were sampled from"
+            )
+        return value
+
+    def _faults(self) -> Iterator[str]:
+        responses = self.prompts // self.mini_batches * self.group
+        faults: dict[str, bool] = {
             f"give either steps or epochs, got steps {self.steps} and epochs {self.epochs}": (
                 (self.steps is None) == (self.epochs is None)
             ),
             f"staleness ({self.staleness}) must be less than steps ({self.steps}): no rollouts can"
             " be older than the run": self.steps is not None and self.staleness >= self.steps,
             f"mini_batches ({self.mini_batches}) must divide prompts ({self.prompts}), as a"
-            " mini-batch holds whole groups": self.prompts % self.mini_batches,
+            " mini-batch holds whole groups": self.prompts % self.mini_batches > 0,
             f"gpus ({self.gpus}) and ranks ({self.ranks}) exclude each other: ranks are processes"
-            " on the CPU": self.gpus and self.ranks > 1,
+            " on the CPU": self.gpus > 0 and self.ranks > 1,
             f"max_tokens_per_microbatch ({self.max_tokens_per_microbatch}) must hold one prompt"
             f" and its response, max_prompt_tokens + max_response_tokens ({self.longest})": (
                 self.max_tokens_per_microbatch < self.longest
             ),
-            f"the {self.world} processes must divide a mini-batch's {self._responses} responses"
-            " (prompts / mini_batches x group)": self._responses % self.world,
+            f"the {self.world} processes must divide a mini-batch's {responses} responses"
+            " (prompts / mini_batches x group)": responses % self.world > 0,
             f"prompts ({self.prompts}) must be at least one for each of the {self.world}"
             " processes": self.prompts < self.world,
         }
-        for fault, present in faults.items():
-            if present:
-                raise ValueError(fault)
-        return self
-
-    @property
-    def longest(self) -> int:
-        """Tokens of the longest sequence."""
-        return self.max_prompt_tokens + self.max_response_tokens
-
-    @property
-    def _responses(self) -> int:
-        return self.prompts // self.mini_batches * self.group
+        return (fault for fault, present in faults.items() if present)

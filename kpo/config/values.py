@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from typing import Annotated, Any, Literal
+from collections.abc import Collection, Iterator
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 Engine = Literal["transformers", "vllm"]
 
@@ -18,6 +19,16 @@ class Section(BaseModel):
     """A closed, immutable part of the experiment file."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    def _faults(self) -> Iterator[str]:
+        """Sentences about settings that do not go together; the first is raised."""
+        yield from ()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        for fault in self._faults():
+            raise ValueError(fault)
+        return self
 
 
 def _name(value: str) -> str:
@@ -39,6 +50,17 @@ def _method_name(value: str) -> str:
     if value == "base" or re.search(r"-s\d+$", value):
         raise ValueError("must neither be base nor end in -s<number>, which name evaluated models")
     return value
+
+
+def one_of(names: Collection[str]) -> AfterValidator:
+    """For a string that must be one of the names."""
+
+    def known(value: str) -> str:
+        if value not in names:
+            raise ValueError(f"must be one of {', '.join(names)}")
+        return value
+
+    return AfterValidator(known)
 
 
 def _distinct(values: list[Any]) -> list[Any]:

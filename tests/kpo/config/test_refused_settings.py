@@ -10,7 +10,7 @@ from tests.kpo.config.experiments import DROP, GRPO, NAME_RULE, SCRATCH, changed
 WHOLE = (
     "must be 1 while training: the importance ratio compares whole distributions at temperature 1"
 )
-OFF = "must be 0 (off) while training: the importance ratio compares whole distributions"
+OFF = WHOLE.replace("must be 1", "must be 0 (off)")
 SAMPLED = "which must also be those that were sampled from"
 REFUSED: list[tuple[str, Any, str]] = [
     # unknown keys, at every level
