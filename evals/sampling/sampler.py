@@ -123,7 +123,7 @@ class Sampler:
     def sample(self, name: str, model: Path, unfinished: UnfinishedSamples, inputs: str) -> None:
         """Sample what is missing of a run; its samples are then complete, with their manifest."""
         experiment, settings = self.experiment, self.experiment.evaluate
-        manifest = Manifest.start(experiment.experiment, experiment.section("evaluate"))
+        manifest = Manifest(experiment.experiment, experiment.section("evaluate"))
         tokenizer, _ = load_tokenizer(model)
         limit = AutoConfig.from_pretrained(model).max_position_embeddings
         prompts = encode(experiment, tokenizer, limit, self.benchmarks)

@@ -7,7 +7,6 @@ import platform
 import subprocess
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -63,26 +62,19 @@ def hardware() -> dict[str, Any]:
     }
 
 
-@dataclass
 class Manifest:
-    """Opened when work starts, written when it is done."""
+    """Made when work starts, with the state of code and machine, and written when it is done."""
 
-    content: dict[str, Any]
-    started: float = field(default_factory=time.monotonic)
-
-    @classmethod
-    def start(cls, experiment: str, settings: dict[str, Any]) -> Manifest:
-        """Record the state of code and machine before the work."""
-        return cls(
-            {
-                "experiment": experiment,
-                "settings_sha256": sha256_json(settings),
-                "started": datetime.now(UTC).isoformat(timespec="seconds"),
-                "git": git_state(),
-                "packages": package_versions(),
-                "hardware": hardware(),
-            }
-        )
+    def __init__(self, experiment: str, settings: dict[str, Any]) -> None:
+        self.started = time.monotonic()
+        self.content = {
+            "experiment": experiment,
+            "settings_sha256": sha256_json(settings),
+            "started": datetime.now(UTC).isoformat(timespec="seconds"),
+            "git": git_state(),
+            "packages": package_versions(),
+            "hardware": hardware(),
+        }
 
     def finish(self, path: Path, **more: Any) -> None:
         """Write the manifest with the wall time and what the work adds."""

@@ -16,16 +16,7 @@ from kpo.tasks.datasets.problem import ContentHash, Problem, content_hash
 from kpo.tasks.datasets.reading import DataError, find_files, read_rows
 from kpo.tasks.datasets.sources import SOURCES, Source
 
-__all__ = [
-    "DataError",
-    "Problem",
-    "ProblemStream",
-    "choose_folder",
-    "content_hash",
-    "load_problems",
-    "locate",
-    "open_problems",
-]
+__all__ = ["DataError", "Problem", "content_hash"]  # to be had from here too
 
 
 @dataclass

@@ -68,7 +68,7 @@ class PromptProtocol:
             "training_template_sha256": _digest(self.training),
             "chat_template_sha256": _digest(str(tokenizer.chat_template)) if wraps else None,
             "thinking": thinking if wraps else None,
-            "prompts_sha256": prompts_hash(prompts),
+            "prompts_sha256": sha256_json([list(prompt) for prompt in prompts]),
             "answers": self.answers,
         }
 
@@ -103,11 +103,6 @@ FORCED_THINKING = (
     "the model's chat template opens a block of thinking although thinking was asked off: its"
     " responses will be longer than those of models that answer at once, and manifests say so"
 )
-
-
-def prompts_hash(prompts: Iterable[Sequence[int]]) -> str:
-    """Content hash of encoded prompts, in order."""
-    return sha256_json([list(prompt) for prompt in prompts])
 
 
 def _chat(tokenizer: Any, text: str, **options: Any) -> Any:

@@ -103,7 +103,7 @@ def make_base(experiment: Experiment, out: Path) -> None:
     """
     torch.set_num_threads(experiment.train.threads)
     keep_freed_memory()
-    manifest = Manifest.start(experiment.experiment, experiment.section("base"))
+    manifest = Manifest(experiment.experiment, experiment.section("base"))
     if isinstance(experiment.policy, ScratchPolicy):
         assert experiment.task is not None
         gpus = experiment.train.gpus

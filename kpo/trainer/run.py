@@ -68,7 +68,7 @@ def run(
     ranks = join(gpus=train.gpus, ranks=train.ranks, stall_s=train.stall_s)
     shared = experiment.section("train")
     settings = {**experiment.section("train", method), "seed": seed}
-    manifest, code = Manifest.start(experiment.experiment, settings), trainer_code()
+    manifest, code = Manifest(experiment.experiment, settings), trainer_code()
     stored = needs_sharding(ranks.size, train.scoring)  # sharding widens layer by layer
     policy = load_policy(
         base, dtype="auto" if stored else "float32", device=ranks.device, longest=train.longest

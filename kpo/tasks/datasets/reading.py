@@ -15,15 +15,6 @@ from kpo.common.cli import UserError
 
 ENDINGS = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
 _SHARD = re.compile(r"-\d{4,}-of-(\d{4,})$")
-_OTHER_KINDS = {  # by their first bytes
-    b"\x1f\x8b": "compressed by gzip",
-    b"PK\x03\x04": "a zip archive",
-    b"\x28\xb5\x2f\xfd": "compressed by zstd",
-    b"\xff\xfe": "in UTF-16",
-    b"\xfe\xff": "in UTF-16",
-    b"ARROW1": "an Arrow file",
-}
-_WANTED = "wanted is JSONL, JSON or CSV in UTF-8, or Parquet"
 csv.field_size_limit(2**30)
 
 
@@ -84,9 +75,6 @@ def read_rows(path: Path) -> Iterator[Row]:
     """
     with path.open("rb") as file:
         start = file.read(4096)
-    for magic, kind in _OTHER_KINDS.items():
-        if start.startswith(magic):
-            raise DataError(f"{path}: this file is {kind}; {_WANTED}")
     text = start.removeprefix(b"\xef\xbb\xbf").lstrip()
     if start.startswith(b"PAR1"):
         return _parquet(path)
@@ -96,7 +84,10 @@ def read_rows(path: Path) -> Iterator[Row]:
         return _csv(path)
     if not text:
         return iter(())
-    raise DataError(f"{path}: begins with {text[:20]!r}; {_WANTED} (a CSV's name ends in .csv)")
+    raise DataError(
+        f"{path}: begins with {text[:20]!r}; wanted is JSONL, JSON or CSV in UTF-8, or Parquet, not"
+        " compressed (a CSV's name ends in .csv)"
+    )
 
 
 def _parquet(path: Path) -> Iterator[Row]:

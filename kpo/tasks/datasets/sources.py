@@ -1,9 +1,8 @@
 """Known data sets of problems with verifiable answers: where each lives and how to read a row.
 
 Where public sources agree on a commit, the revision is that commit. The other sets are on `main`,
-and the three benchmarks among them carry the content hash of the rows that this suite was checked
-with, so that whatever `main` has become, other rows are refused; manifests record the commit that
-was resolved. Columns are those that the authors' preparation script reads.
+whatever that has become: the benchmarks among them carry the content hash of the rows that this
+suite was checked with, and other rows are refused.
 """
 
 from __future__ import annotations

@@ -9,9 +9,9 @@ import torch
 
 from evals import sample
 from evals.records import read_samples
+from kpo.common.files import sha256_json
 from kpo.rollout.engine import Sampling
 from kpo.tasks.problems import DataError
-from kpo.tasks.prompts import prompts_hash
 from tests.evals.sampled import NAMES, PROBLEMS, SAMPLES, experiment
 from tests.evals.sampling.faked import TOKENIZER, Run, names
 
@@ -65,7 +65,7 @@ def test_the_manifest_says_under_which_protocol(run: Run, out: Path) -> None:
     assert protocol["engine"] == {"name": "fake", "version": "1"}
     assert protocol["prompt"]["name"] == "plain"
     asked = [TOKENIZER(f"{text}\n")["input_ids"] for texts in PROBLEMS.values() for text in texts]
-    assert protocol["prompt"]["prompts_sha256"] == prompts_hash(asked)
+    assert protocol["prompt"]["prompts_sha256"] == sha256_json(asked)
     sampling = protocol["sampling"]
     assert sampling == {
         "seed_rule": "sha256(seed/run/benchmark/problem) + sample",

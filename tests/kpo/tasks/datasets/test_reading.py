@@ -186,8 +186,12 @@ def test_a_folder_without_it_says_what_is_wanted(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [
-        (gzip.compress(b'{"problem": "x"}'), "this file is compressed by gzip; wanted is JSONL"),
-        ('{"problem": "x"}'.encode("utf-16"), "this file is in UTF-16; wanted is JSONL"),
+        (gzip.compress(b'{"problem": "x"}'), "begins with b'\\x1f\\x8b"),
+        (
+            gzip.compress(b'{"problem": "x"}'),
+            "; wanted is JSONL, JSON or CSV in UTF-8, or Parquet, not",
+        ),
+        ('{"problem": "x"}'.encode("utf-16"), "begins with b'\\xff\\xfe{"),
         (b"problem: x\n", "begins with b'problem: x\\n'; wanted is JSONL, JSON or CSV in UTF-8"),
         (b"PAR1 and no more", "not readable as Parquet: "),
         (b'[{"problem": "x"}', "not readable as JSON: "),
