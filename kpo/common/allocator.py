@@ -1,8 +1,7 @@
 """Memory that tensors on the CPU give back stays in the process, for the next ones.
 
-The C library takes large blocks from the system one by one and returns them at once, and the first
-touch of a page costs more than many an operation on it. Micro-batches ask for the same blocks again
-and again: an update is up to a tenth faster when they are kept, and no result changes.
+The C library returns large blocks to the system at once, and the first touch of a page costs more
+than many an operation on it: an update is up to a tenth faster when they are kept.
 """
 
 from __future__ import annotations

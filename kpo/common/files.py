@@ -35,24 +35,20 @@ def put_in_place(new: Path, path: Path) -> None:
     """
     take_back(path)
     if path.is_dir():
-        path.rename(_aside(path))
+        path.rename(path.with_name(f".{path.name}.old"))
     new.replace(path)
     take_back(path)
 
 
 def take_back(path: Path) -> None:
     """Finish a `put_in_place` that was cut short: the old folder, unless the new one is there."""
-    aside, trash = _aside(path), path.with_name(f".{path.name}.trash")
+    aside, trash = (path.with_name(f".{path.name}.{end}") for end in ("old", "trash"))
     shutil.rmtree(trash, ignore_errors=True)
     if aside.is_dir() and not path.exists():
         aside.rename(path)
     elif aside.is_dir():
         aside.rename(trash)  # half removed, it must not be taken back
         shutil.rmtree(trash)
-
-
-def _aside(path: Path) -> Path:
-    return path.with_name(f".{path.name}.old")
 
 
 def write_text(path: Path, text: str) -> None:

@@ -16,14 +16,10 @@ from kpo.config.experiment import load_experiment
 from kpo.tasks.task import TRAIN, Task
 
 
-class TaskError(UserError):
-    """A task whose problems are not what it promises."""
-
-
 def write_problems(task: Task, out: Path, sets: Collection[str] | None = None) -> None:
     """Write <set>.jsonl of `sets`, by default of all, with the keys id, problem, answer.
 
-    Nothing is written before all sets are made and checked. Raises TaskError for a set of another
+    Nothing is written before all sets are made and checked. Raises UserError for a set of another
     size, a text that stands twice or is longer than promised, and a training problem that a test
     set holds too.
     """
@@ -40,7 +36,7 @@ def write_problems(task: Task, out: Path, sets: Collection[str] | None = None) -
             f"holds problems of {TRAIN}": name != TRAIN and texts & trained,
         }
         if fault := next((fault for fault, present in faults.items() if present), None):
-            raise TaskError(f"task {task.kind}: the set {name} {fault}")
+            raise UserError(f"task {task.kind}: the set {name} {fault}")
     for name in sets or task.sets:
         rows = enumerate(made[name])
         write_jsonl(

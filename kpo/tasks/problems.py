@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import chain
@@ -96,11 +97,9 @@ def locate(
 
 def refuse_repeated_ids(where: str, problems: Iterable[Problem]) -> None:
     """Raise DataError for an id that stands more than once."""
-    seen = set()
-    for problem in problems:
-        if problem.id in seen:
-            raise DataError(f"{where}: the id {problem.id!r} stands more than once")
-        seen.add(problem.id)
+    counts = Counter(problem.id for problem in problems)
+    if repeated := next((name for name, count in counts.items() if count > 1), None):
+        raise DataError(f"{where}: the id {repeated!r} stands more than once")
 
 
 def load_problems(

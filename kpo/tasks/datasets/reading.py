@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from kpo.common.cli import UserError
 
@@ -22,12 +22,8 @@ class DataError(UserError):
     """A data set cannot be used; the message names the file or the hub id, and the row."""
 
 
-class Row(NamedTuple):
-    """`number` is the line in JSONL and CSV, counted from 1, else the row, counted from 0."""
-
-    number: int
-    where: str
-    cells: dict[str, Any]
+Row = tuple[int, str, dict[str, Any]]
+"""Number (of the line in JSONL and CSV, from 1, else of the row, from 0), place, and cells."""
 
 
 def find_files(place: Path, name: str) -> list[Path]:
@@ -98,7 +94,7 @@ def _parquet(path: Path) -> Iterator[Row]:
             batches = file.iter_batches(batch_size=1024)
             rows = chain.from_iterable(batch.to_pylist() for batch in batches)
             for number, cells in enumerate(rows):
-                yield Row(number, f"{path}, row {number}", cells)
+                yield (number, f"{path}, row {number}", cells)
     except (ArrowException, OSError) as error:
         message = " ".join(str(error).split())
         raise DataError(f"{path}: not readable as Parquet: {message}") from error
@@ -119,7 +115,7 @@ def _jsonl(path: Path) -> Iterator[Row]:
         for number, line in enumerate(file, start=1):
             if line.strip():
                 where = f"{path}, line {number}"
-                yield Row(number, where, _object(where, _loaded(where, line)))
+                yield (number, where, _object(where, _loaded(where, line)))
 
 
 def _json(path: Path) -> Iterator[Row]:
@@ -128,12 +124,12 @@ def _json(path: Path) -> Iterator[Row]:
     if isinstance(content, dict):
         arrays = [value for value in content.values() if _holds_objects(value)]
         if len(arrays) != 1:
-            yield Row(1, f"{path}, line 1", content)
+            yield (1, f"{path}, line 1", content)
             return
         content = arrays[0]
     for number, cells in enumerate(content):
         where = f"{path}, row {number}"
-        yield Row(number, where, _object(where, cells))
+        yield (number, where, _object(where, cells))
 
 
 def _holds_objects(value: Any) -> bool:
@@ -169,6 +165,6 @@ def _csv(path: Path) -> Iterator[Row]:
                 where = f"{path}, line {reader.line_num}"
                 if None in cells or None in cells.values():
                     raise DataError(f"{where}: other cells than the columns {head.strip()!r}")
-                yield Row(reader.line_num, where, dict(cells))
+                yield (reader.line_num, where, dict(cells))
     except (csv.Error, UnicodeDecodeError) as error:
         raise DataError(f"{path}: not readable as CSV: {error}") from error

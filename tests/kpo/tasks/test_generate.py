@@ -11,8 +11,9 @@ from typing import Literal
 
 import pytest
 
+from kpo.common.cli import UserError
 from kpo.tasks import generate
-from kpo.tasks.generate import TaskError, write_problems
+from kpo.tasks.generate import write_problems
 from kpo.tasks.task import Task
 
 TINY = "workflow/config/tiny.yaml"
@@ -73,7 +74,7 @@ def test_only_the_sets_that_are_asked_for_are_written(tmp_path: Path) -> None:
 def test_a_task_that_breaks_its_promises_writes_nothing(
     tmp_path: Path, odd: str, fault: str
 ) -> None:
-    with pytest.raises(TaskError, match=f"^task letters: the set late {fault}$"):
+    with pytest.raises(UserError, match=f"^task letters: the set late {fault}$"):
         write_problems(Letters(odd=odd), tmp_path, ["train"])
     assert not list(tmp_path.iterdir())
 
