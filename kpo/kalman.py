@@ -9,36 +9,21 @@ with x_0 = 0, P_0 = 0. Only q = Q / V matters. With P_t = V K_t the recursion is
     K_t = (K_{t-1} + q) / (K_{t-1} + q + 1),   K_0 = 0
     x_t = x_{t-1} + K_t (z_t - x_{t-1})
 
-`kalman_filter_reference` is this recursion, token by token; `kalman_filter` is what it comes to, in
-a form that is fast.
+`kalman_filter_reference` is this recursion, token by token; `kalman_filter` is the same map, fast.
 
 Deviation from the paper: none in the equations; masked tokens are defined as absent.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
 from functools import lru_cache
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
-from kpo.memory import check_q
-
-
-def kalman_gains(length: int, q: float) -> Tensor:
-    """Gains K_1 .. K_length of the recursion, float64 [length], on the CPU.
-
-    Raises ValueError for a negative length or a q that is not finite and positive.
-    """
-    check_q(q)
-    if length < 0:
-        raise ValueError(f"length must be at least 0, got {length}")
-    gains, K = [], 0.0
-    for _ in range(length):
-        K = (K + q) / (K + q + 1.0)
-        gains.append(K)
-    return torch.tensor(gains, dtype=torch.float64)
+from kpo.memory import check_q, steady_gain
 
 
 @torch.no_grad()
@@ -53,6 +38,21 @@ def kalman_filter_reference(log_ratio: Tensor, mask: Tensor, *, q: float) -> Ten
         x = torch.where(observed, x + K * (z - x), x)
         out[:, t] = torch.where(observed, x, 0.0)
     return out
+
+
+def kalman_gains(length: int, q: float) -> Tensor:
+    """Gains K_1 .. K_length of the recursion, float64 [length], on the CPU.
+
+    Raises ValueError for a negative length or a q that is not finite and positive.
+    """
+    check_q(q)
+    if length < 0:
+        raise ValueError(f"length must be at least 0, got {length}")
+    gains = [0.0]
+    for _ in range(length):
+        K = gains[-1]
+        gains.append((K + q) / (K + q + 1.0))
+    return torch.tensor(gains[1:], dtype=torch.float64)
 
 
 @torch.no_grad()
@@ -73,14 +73,13 @@ def kalman_filter(log_ratio: Tensor, mask: Tensor, *, q: float) -> Tensor:
             f"log_ratio and mask must both be [B, T], got {list(log_ratio.shape)} and"
             f" {list(mask.shape)}"
         )
-    if log_ratio.dtype not in (torch.float32, torch.float64):
-        log_ratio = log_ratio.float()
-    if log_ratio.numel() == 0:
-        return torch.zeros_like(log_ratio)
+    z = log_ratio if log_ratio.dtype == torch.float64 else log_ratio.float()
+    if z.numel() == 0:
+        return torch.zeros_like(z)
     mask = mask.bool()
     if _all(mask):
-        return _filter_dense(log_ratio, float(q))
-    z = log_ratio.masked_fill(~mask, 0)
+        return _filter_dense(z, float(q))
+    z = z.masked_fill(~mask, 0)
     if _all(mask[:, 1:] <= mask[:, :-1]):  # padding on the right only: nothing to move
         return _filter_dense(z, float(q)).masked_fill_(~mask, 0)
     position = (mask.cumsum(1) - 1).clamp_(min=0)
@@ -97,16 +96,16 @@ def _all(mask: Tensor) -> bool:
 #
 #     x_t = sum_{i <= t} K_i exp(L_t - L_i) z_i,   L_t = sum_{j <= t} log(1 - K_j) <= 0
 #
-# which is applied in chunks, in float64. Inside a chunk ending at token e,
+# which is applied in chunks, in float64. In the chunk that ends at token e, with c_s the whole sum
+# of each chunk before it, which ends at s,
 #
-#     x_t = exp(L_t - L_e) (cumsum_i K_i exp(L_e - L_i) z_i + exp(L_e - L_s) x_s)
+#     x_t = exp(L_t - L_e) (cumsum_i K_i exp(L_e - L_i) z_i + sum_s exp(L_e - L_s) c_s)
 #
-# where s is the last token of the chunk before. The weights inside the sum are at most 1, so it
-# cannot overflow, and chunks are short enough for exp(L_t - L_e) to stay in range. The states x_s
-# obey a recurrence of the same kind, solved by triangular matrices of decays exp(L_e - L_s) <= 1.
+# The weights inside the sums are at most 1, so they cannot overflow, and chunks are short enough
+# for exp(L_t - L_e) to stay in range.
 
 _CHUNK = 64
-"""Tokens per chunk, and chunks per triangular matrix of the levels above."""
+"""Tokens per chunk; of more than 4096 tokens the root of their number, so that chunks stay few."""
 
 _LOG_RANGE = 350.0
 """Largest |L_t - L_e| inside a chunk: half of float64's range, the rest is for the data."""
@@ -116,76 +115,30 @@ def _filter_dense(z: Tensor, q: float) -> Tensor:
     """Filter z [B, T] in which every token is an observation; returns z's dtype."""
     batch, length = z.shape
     capacity = max(_CHUNK, 1 << (length - 1).bit_length())
-    weights = _weights(capacity, q, z.device)
-    n = -(-length // weights.chunk)
-    size = n * weights.chunk
-    x = z.to(torch.float64, copy=True)  # everything below works in place
-    if size > length:
-        x = torch.nn.functional.pad(x, (0, size - length))
-    x.mul_(weights.inward[:size])
-    chunks = x.view(batch, n, weights.chunk).cumsum_(2)
-    if n > 1:
-        ends = _end_states(chunks[:, :-1, -1], weights.levels)
-        chunks[:, 1:].add_((ends * weights.decay[1:n]).unsqueeze(2))
-    return x.mul_(weights.outward[:size])[:, :length].to(z.dtype)
-
-
-@dataclass(frozen=True)
-class _Weights:
-    """Everything about q and the positions, float64, for n chunks of C tokens."""
-
-    chunk: int
-    inward: Tensor  # [n C]  K_i exp(L_e - L_i)
-    outward: Tensor  # [n C]  exp(L_t - L_e)
-    decay: Tensor  # [n]    exp(L_e - L_s), over a whole chunk
-    levels: list[tuple[Tensor, Tensor]]  # decays between chunk ends, see _end_levels
+    inward, outward, carry = _weights(capacity, q, z.device)
+    chunk = inward.shape[1]
+    n = -(-length // chunk)
+    x = z.new_empty(batch, n, chunk, dtype=torch.float64)  # everything below works in place
+    tokens = x.view(batch, -1)[:, :length]
+    tokens.copy_(z)  # what lies behind them reaches none of them
+    x.mul_(inward[:n]).cumsum_(2)
+    x[:, 1:] += (x[:, :-1, -1] @ carry[: n - 1, 1:n])[:, :, None]
+    x.mul_(outward[:n])
+    return tokens.to(z.dtype)
 
 
 @lru_cache(maxsize=16)
-def _weights(capacity: int, q: float, device: torch.device) -> _Weights:
-    gains = kalman_gains(capacity, q)
-    previous = torch.cat([gains.new_zeros(1), gains[:-1]])
-    step = torch.log1p(previous + q)  # -log(1 - K_t), as 1 - K_t = 1 / (K_{t-1} + q + 1)
-    chunk = min(_CHUNK, 1 + int(_LOG_RANGE / float(step.max())))
-    step = torch.nn.functional.pad(step, (0, -capacity % chunk))
-    gains = torch.nn.functional.pad(gains, (0, -capacity % chunk))
-    L = -step.cumsum(0).view(-1, chunk)
-    ends = L[:, -1]
-    return _Weights(
-        chunk=chunk,
-        inward=(gains * (ends[:, None] - L).exp().flatten()).to(device),
-        outward=(L - ends[:, None]).exp().flatten().to(device),
-        decay=torch.cat([ends[:1], ends.diff()]).exp().to(device),
-        levels=[(blocks.to(device), carry.to(device)) for blocks, carry in _end_levels(ends)],
-    )
+def _weights(capacity: int, q: float, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """Of n chunks of C tokens, at least `capacity` in all, float64.
 
-
-def _end_levels(L: Tensor) -> list[tuple[Tensor, Tensor]]:
-    """Decays between chunk ends with log-decays L [n], grouped again and again until one is left.
-
-    A level is (blocks [m, C, C], carry [m, C]): blocks[g, i, t] = exp(L_t - L_i) for i <= t inside
-    group g, carry[g, t] = exp(L_t - L_s) from the end s of the group before.
+    Inward K_i exp(L_e - L_i) [n, C], outward exp(L_t - L_e) [n, C], carry exp(L_e - L_s) [n, n].
     """
-    levels = []
-    while True:
-        L = torch.cat([L, L[-1:].expand(-len(L) % _CHUNK)]).view(-1, _CHUNK)
-        blocks = (L[:, None, :] - L[:, :, None]).clamp(max=0).exp().triu()
-        before = torch.cat([L.new_zeros(1), L[:-1, -1]])
-        levels.append((blocks, (L - before[:, None]).exp()))
-        if len(L) == 1:
-            return levels
-        L = L[:, -1]
-
-
-def _end_states(sums: Tensor, levels: list[tuple[Tensor, Tensor]]) -> Tensor:
-    """States at the chunks' ends [B, n] from what each chunk alone adds, sums [B, n]."""
-    (blocks, carry), *above = levels
-    batch, n = sums.shape
-    if n <= _CHUNK:
-        return sums @ blocks[0, :n, :n]
-    groups = torch.nn.functional.pad(sums, (0, -n % _CHUNK)).view(batch, -1, _CHUNK)
-    m = groups.shape[1]
-    states = torch.bmm(groups.transpose(0, 1), blocks[:m]).transpose(0, 1).contiguous()
-    ends = _end_states(states[:, :, -1], above)
-    states[:, 1:] += carry[1:m] * ends[:, :-1, None]
-    return states.view(batch, -1)[:, :n]
+    most = 1 + int(_LOG_RANGE / math.log1p(steady_gain(q) + q))
+    chunk = min(max(_CHUNK, math.isqrt(capacity)), most)
+    gains = kalman_gains(capacity + -capacity % chunk, q)
+    step = torch.log1p(pad(gains[:-1], (1, 0)) + q)  # -log(1 - K_t) = log(K_{t-1} + q + 1)
+    L = -step.cumsum(0).view(-1, chunk)
+    ends = L[:, -1:]
+    inward = gains.view(-1, chunk) * (ends - L).exp()
+    carry = (ends.T - ends).exp().triu(1)
+    return inward.to(device), (L - ends).exp().to(device), carry.to(device)
