@@ -10,10 +10,12 @@ from __future__ import annotations
 import traceback
 from collections.abc import Mapping
 from dataclasses import replace
+from math import isclose
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from evals.grading.statuses import FAILURES
 from kpo.common.cli import UserError
@@ -42,34 +44,34 @@ class ObjectiveError(UserError):
     """An objective that returns something else than the trainer needs."""
 
 
-def check_objective(objective: Objective, name: str | None = None) -> None:
-    """Try the objective; raise ObjectiveError, one sentence for the first fault.
-
-    `name` is what the sentence calls it, by default its class.
-    """
+def check_objective(objective: Objective, where: str = "") -> None:
+    """Try the objective; raise ObjectiveError, `where` and a sentence for the first fault."""
+    over: Any = mean_over(objective)
     try:
-        _check_unit(mean_over(objective))
+        is_length = isinstance(over, int) and not isinstance(over, bool) and over > 0
+        _require(
+            is_length or over in ("responses", "tokens"),
+            f"declares mean_over = {over!r}, but it must be 'responses', 'tokens' or a number of"
+            " tokens, which each response counts as",
+        )
         with torch.enable_grad():
             for lengths in PROBES:
-                _check(objective, probe(lengths))
+                _check(objective, lengths)
     except ObjectiveError as error:
-        named = f"objective {name or type(objective).__name__} {error}"
+        named = f"{where}objective {type(objective).__name__} {error}"
         raise ObjectiveError(named) from error.__cause__
 
 
 def check_methods(objectives: Mapping[str, Objective]) -> None:
     """Try the objectives of an experiment's methods; the ObjectiveError names the method."""
     for name, objective in objectives.items():
-        try:
-            check_objective(objective)
-        except ObjectiveError as error:
-            raise ObjectiveError(f"methods.{name}: {error}") from error
+        check_objective(objective, f"methods.{name}: ")
 
 
-def probe(lengths: tuple[int, ...]) -> TokenBatch:
-    """A seeded batch of responses of these lengths; ratios within usual clips, and beyond.
+def probe(lengths: tuple[int, ...], rows: slice = slice(None), padding: float = 7.0) -> TokenBatch:
+    """A seeded batch of responses of these lengths, or of some rows, cut to their longest.
 
-    Padding holds numbers that are no log-probs.
+    Ratios lie within usual clips, and beyond. Padding holds numbers that are no log-probs.
     """
     generator = torch.Generator().manual_seed(0)
     shape = len(lengths), max(lengths)
@@ -77,29 +79,30 @@ def probe(lengths: tuple[int, ...]) -> TokenBatch:
     scale = torch.tensor([1e-4, 1e-2, 0.5]).repeat(len(lengths))[: len(lengths), None]
     old = -0.1 - 2 * torch.rand(shape, generator=generator)
     new = old + scale * torch.randn(shape, generator=generator)
+    width = max(lengths[rows])
     return TokenBatch(
-        logprobs=new.masked_fill(~mask, 7.0).requires_grad_(),
-        old_logprobs=old.masked_fill(~mask, -5.0),
-        advantages=torch.linspace(1.5, -1.0, len(lengths)),
-        mask=mask,
+        logprobs=new.masked_fill(~mask, padding)[rows, :width].requires_grad_(),
+        old_logprobs=old.masked_fill(~mask, -5.0)[rows, :width],
+        advantages=torch.linspace(1.5, -1.0, len(lengths))[rows],
+        mask=mask[rows, :width],
     )
 
 
-def _check(objective: Objective, batch: TokenBatch) -> None:
+def _check(objective: Objective, lengths: tuple[int, ...]) -> None:
+    batch = probe(lengths)
     output, gradient = _call(objective, batch)
     again, _ = _call(objective, batch)
     _require(
         float(output.loss) == float(again.loss),
         "returns two losses for one batch: it must neither draw nor remember anything",
     )
-    other = batch.logprobs.detach().masked_fill(~batch.mask, -3.0).requires_grad_()
-    elsewhere, _ = _call(objective, replace(batch, logprobs=other))
+    elsewhere, _ = _call(objective, probe(lengths, padding=-3.0))
     _require(
         _close(output.loss, elsewhere.loss) and not bool(gradient[~batch.mask].any()),
         "lets places outside batch.mask into its loss: leave padding out",
     )
-    if len(batch.mask) > 1:
-        _check_sums(objective, batch, output, gradient)
+    if len(lengths) > 1:
+        _check_sums(objective, lengths, output, gradient)
 
 
 def _call(objective: Objective, batch: TokenBatch) -> tuple[ObjectiveOutput, Tensor]:
@@ -125,49 +128,26 @@ def _call(objective: Objective, batch: TokenBatch) -> tuple[ObjectiveOutput, Ten
 
 def _check_form(output: Any, batch: TokenBatch) -> None:
     """Types, shapes and names."""
-    B, T = batch.mask.shape
     _require(
         isinstance(output, ObjectiveOutput),
         f"returns {_what(output)}, but must return an ObjectiveOutput",
     )
-    loss, log_ratio = output.loss, output.log_ratio
+    loss, log_ratio, metrics = output.loss, output.log_ratio, output.metrics
     _require(
         isinstance(loss, Tensor) and loss.shape == () and loss.is_floating_point(),
         f"returns as its loss {_what(loss)}, but it must be one number, a sum over responses",
     )
     _require(loss.requires_grad, "returns a loss without a gradient to batch.logprobs")
+    shape = batch.mask.shape
     _require(
-        isinstance(log_ratio, Tensor) and log_ratio.shape == (B, T) and not log_ratio.requires_grad,
+        isinstance(log_ratio, Tensor) and log_ratio.shape == shape and not log_ratio.requires_grad,
         f"returns as log_ratio {_what(log_ratio)}, but it must be the log-ratio of every token,"
-        f" a detached tensor [{B}, {T}]",
+        f" a detached tensor {list(shape)}",
     )
     _require(
         not bool(log_ratio[~batch.mask].any()),
         "returns a log_ratio other than 0 outside batch.mask",
     )
-    _check_metrics(output.metrics)
-
-
-def _check_unit(over: Any) -> None:
-    is_length = isinstance(over, int) and not isinstance(over, bool) and over > 0
-    _require(
-        is_length or over in ("responses", "tokens"),
-        f"declares mean_over = {over!r}, but it must be 'responses', 'tokens' or a number of"
-        " tokens, which each response counts as",
-    )
-
-
-def _check_count(objective: Objective, count: Any, lengths: list[int]) -> None:
-    wanted, over = denominator(objective, lengths), mean_over(objective)
-    unit = over if isinstance(over, str) else f"{over} tokens a response"
-    _require(
-        _is_number(count) and float(count) == wanted,
-        f"counts {_shown(count)} for {len(lengths)} responses of {sum(lengths)} tokens, but"
-        f" declares a mean over {unit}, which is {wanted}",
-    )
-
-
-def _check_metrics(metrics: Any) -> None:
     _require(
         isinstance(metrics, Mapping),
         f"returns as metrics {_what(metrics)}, but they must be a dict",
@@ -185,12 +165,22 @@ def _check_metrics(metrics: Any) -> None:
         )
 
 
+def _check_count(objective: Objective, count: Any, lengths: list[int]) -> None:
+    wanted, over = denominator(objective, lengths), mean_over(objective)
+    unit = over if isinstance(over, str) else f"{over} tokens a response"
+    _require(
+        _is_number(count) and float(count) == wanted,
+        f"counts {_shown(count)} for {len(lengths)} responses of {sum(lengths)} tokens, but"
+        f" declares a mean over {unit}, which is {wanted}",
+    )
+
+
 def _check_sums(
-    objective: Objective, batch: TokenBatch, output: ObjectiveOutput, gradient: Tensor
+    objective: Objective, lengths: tuple[int, ...], output: ObjectiveOutput, gradient: Tensor
 ) -> None:
     """A batch is worth what its halves are together, each cut to its longest response."""
-    B = len(batch.mask)
-    halves = [_rows(batch, part) for part in (slice(B // 2), slice(B // 2, B))]
+    B, T = gradient.shape
+    halves = [probe(lengths, rows) for rows in (slice(B // 2), slice(B // 2, B))]
     outputs, gradients = zip(*(_call(objective, half) for half in halves), strict=True)
     together = sum(output.loss for output in outputs)
     _require(
@@ -198,9 +188,7 @@ def _check_sums(
         f"returns the loss {_shown(output.loss)} for {B} responses, but {_shown(together)} for"
         " their halves together: it must be a sum, not a mean; the trainer divides",
     )
-    joined = torch.zeros_like(gradient)
-    for rows, part in zip(joined.split(B // 2), gradients, strict=True):
-        rows[:, : part.shape[1]] = part
+    joined = torch.cat([pad(part, (0, T - part.shape[1])) for part in gradients])
     _require(
         torch.allclose(gradient, joined, rtol=TOLERANCE, atol=TOLERANCE * float(gradient.norm())),
         "weighs a response's gradient by the responses beside it, so that micro-batches would"
@@ -208,22 +196,12 @@ def _check_sums(
     )
     for name, pair in output.metrics.items():
         parts = [output.metrics.get(name, (0.0, 0.0)) for output in outputs]
-        sums = [sum(float(part[i]) for part in parts) for i in range(2)]
+        sums = [sum(map(float, column)) for column in zip(*parts, strict=True)]
         _require(
-            all(_close(value, total) for value, total in zip(pair, sums, strict=True)),
+            all(map(_close, pair, sums)),
             f"returns as metric {name!r} ({', '.join(map(_shown, pair))}) for {B} responses, but"
             f" ({', '.join(map(_shown, sums))}) for their halves together: both must be sums",
         )
-
-
-def _rows(batch: TokenBatch, part: slice) -> TokenBatch:
-    width = int(batch.mask[part].sum(1).max())
-    return TokenBatch(
-        logprobs=batch.logprobs[part, :width].detach().requires_grad_(),
-        old_logprobs=batch.old_logprobs[part, :width],
-        advantages=batch.advantages[part],
-        mask=batch.mask[part, :width],
-    )
 
 
 def _require(met: bool, sentence: str) -> None:
@@ -232,14 +210,11 @@ def _require(met: bool, sentence: str) -> None:
 
 
 def _close(a: Any, b: Any) -> bool:
-    a, b = float(a), float(b)
-    return abs(a - b) <= TOLERANCE * max(1.0, abs(a), abs(b))
+    return isclose(a, b, rel_tol=TOLERANCE, abs_tol=TOLERANCE)
 
 
 def _is_number(value: Any) -> bool:
-    if isinstance(value, Tensor):
-        return value.numel() == 1
-    return isinstance(value, int | float)
+    return value.numel() == 1 if isinstance(value, Tensor) else isinstance(value, int | float)
 
 
 def _shown(value: Any) -> str:
