@@ -143,28 +143,19 @@ def _place(schema: type[BaseModel], loc: tuple[int | str, ...]) -> tuple[str, li
     kind: Any = schema
     key, siblings = "", list[str]()
     for part in loc:
-        sections = {_kind(s): s for s in (kind, *get_args(kind)) if _is_section(s)}
+        kinds = (kind, *get_args(kind))
+        sections = [k for k in kinds if isinstance(k, type) and issubclass(k, BaseModel)]
         if get_origin(kind) is dict:
             kind = get_args(kind)[1]
-        elif part in sections and len(sections) > 1:  # pydantic's mark for the chosen kind
-            kind = sections[part]
+        elif len(sections) > 1:  # pydantic's mark for the chosen kind
+            (kind,) = (s for s in sections if part in get_args(s.model_fields["kind"].annotation))
             continue
         else:
-            fields = next(iter(sections.values())).model_fields if sections else {}
+            fields = sections[0].model_fields if sections else {}
             siblings = list(fields)
             kind = fields[part].annotation if part in fields else None
         key += f"[{part}]" if isinstance(part, int) else f".{part}"
     return key.removeprefix("."), siblings
-
-
-def _is_section(kind: Any) -> bool:
-    return isinstance(kind, type) and issubclass(kind, BaseModel)
-
-
-def _kind(section: type[BaseModel]) -> Any:
-    """The value that a section's key `kind` must have, if it has that key."""
-    field = section.model_fields.get("kind")
-    return get_args(field.annotation)[0] if field else None
 
 
 def _short(value: Any) -> str:

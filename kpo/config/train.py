@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field
 
 from kpo.config.values import (
     Beta,
@@ -16,10 +16,17 @@ from kpo.config.values import (
     PositiveInt,
     Section,
     Share,
+    must,
 )
 
 OPERATIONAL = {"threads", "checkpoint_every", "stall_s", "gpu_memory"}
 """Settings that change how a run is carried out but not what comes out of it."""
+
+
+_AS_MODELLED = (
+    "while training: the importance ratio compares whole distributions at temperature 1, which must"
+    " also be those that were sampled from"
+)
 
 
 class Train(Section):
@@ -38,9 +45,9 @@ class Train(Section):
     staleness: Annotated[int, Field(ge=0)] = Field(0, description="age of the rollouts in steps")
     max_prompt_tokens: PositiveInt
     max_response_tokens: PositiveInt
-    temperature: float = 1.0
-    top_p: float = 1.0
-    top_k: int = 0
+    temperature: Annotated[float, must(lambda p: p == 1, f"must be 1 {_AS_MODELLED}")] = 1.0
+    top_p: Annotated[float, must(lambda p: p == 1, f"must be 1 {_AS_MODELLED}")] = 1.0
+    top_k: Annotated[int, must(lambda k: k == 0, f"must be 0 (off) {_AS_MODELLED}")] = 0
     max_logprob_mismatch: PositiveFloat | None = Field(
         None,
         description="stop where the engine's log-probs are further from the trainer's, in nats, in"
@@ -96,18 +103,6 @@ class Train(Section):
     def longest(self) -> int:
         """Tokens of the longest sequence."""
         return self.max_prompt_tokens + self.max_response_tokens
-
-    @field_validator("temperature", "top_p", "top_k")
-    @classmethod
-    def _as_modelled(cls, value: float, info: ValidationInfo) -> float:
-        allowed = cls.model_fields[str(info.field_name)].default
-        if value != allowed:
-            raise ValueError(
-                f"must be {f'{allowed:g}' if allowed else '0 (off)'} while training: the importance"
-                " ratio compares whole distributions at temperature 1, which must also be those"
-                " that were sampled from"
-            )
-        return value
 
     def _faults(self) -> Iterator[str]:
         responses = self.prompts // self.mini_batches * self.group

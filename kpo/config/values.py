@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -31,36 +31,20 @@ class Section(BaseModel):
         return self
 
 
-def _name(value: str) -> str:
-    if not re.fullmatch(r"[a-z0-9][a-z0-9_.-]{,63}", value):
-        raise ValueError(
-            "must have at most 64 characters, all of them lower-case letters, digits, '_', '-' or"
-            " '.', and begin with a letter or digit"
-        )
-    return value
+def must(met: Callable[[Any], object], message: str) -> AfterValidator:
+    """Refuses a value that does not meet the condition; the message begins with "must"."""
 
+    def check(value: Any) -> Any:
+        if not met(value):
+            raise ValueError(message)
+        return value
 
-def _experiment_name(value: str) -> str:
-    if value in ("reported", "reference") or value.startswith("table1."):
-        raise ValueError("must not be the name of something else in results/")
-    return value
-
-
-def _method_name(value: str) -> str:
-    if value == "base" or re.search(r"-s\d+$", value):
-        raise ValueError("must neither be base nor end in -s<number>, which name evaluated models")
-    return value
+    return AfterValidator(check)
 
 
 def one_of(names: Collection[str]) -> AfterValidator:
     """For a string that must be one of the names."""
-
-    def known(value: str) -> str:
-        if value not in names:
-            raise ValueError(f"must be one of {', '.join(names)}")
-        return value
-
-    return AfterValidator(known)
+    return must(names.__contains__, f"must be one of {', '.join(names)}")
 
 
 def _distinct(values: list[Any]) -> list[Any]:
@@ -76,8 +60,27 @@ NonNegativeFloat = Annotated[float, Field(ge=0), Finite]
 Share = Annotated[float, Field(ge=0, le=1), Finite]
 Beta = Annotated[float, Field(ge=0, lt=1), Finite]
 Text = Annotated[str, Field(min_length=1)]
-Name = Annotated[str, AfterValidator(_name)]
-ExperimentName = Annotated[Name, AfterValidator(_experiment_name)]
-MethodName = Annotated[Name, AfterValidator(_method_name)]
+Name = Annotated[
+    str,
+    must(
+        re.compile(r"[a-z0-9][a-z0-9_.-]{,63}").fullmatch,
+        "must have at most 64 characters, all of them lower-case letters, digits, '_', '-' or '.',"
+        " and begin with a letter or digit",
+    ),
+]
+ExperimentName = Annotated[
+    Name,
+    must(
+        lambda name: name not in ("reported", "reference") and not name.startswith("table1."),
+        "must not be the name of something else in results/",
+    ),
+]
+MethodName = Annotated[
+    Name,
+    must(
+        lambda name: name != "base" and not re.search(r"-s\d+$", name),
+        "must neither be base nor end in -s<number>, which name evaluated models",
+    ),
+]
 Distinct = AfterValidator(_distinct)
 Gpus = Annotated[int, Field(ge=0, le=8, description="of one machine; 0: on the CPU")]
