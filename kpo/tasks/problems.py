@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import re
 from collections import Counter
@@ -12,12 +14,38 @@ from pathlib import Path
 from typing import Any
 
 from evals.grading.golds import normalise_gold
-from kpo.tasks.datasets.columns import columns_for, problem_and_gold, row_id
-from kpo.tasks.datasets.problem import ContentHash, Problem, content_hash
+from kpo.tasks.datasets.columns import Problem, columns_for, problem_and_gold, row_id
 from kpo.tasks.datasets.reading import DataError, find_files, read_rows
 from kpo.tasks.datasets.sources import SOURCES, Source
 
-__all__ = ["DataError", "Problem", "content_hash"]  # to be had from here too
+__all__ = ["DataError", "Problem"]  # to be had from here too
+
+
+class ContentHash:
+    """`content_hash`, problem by problem."""
+
+    def __init__(self) -> None:
+        self._hash, self._comma = hashlib.sha256(b"["), ""
+
+    def add(self, problem: Problem) -> None:
+        """Take in the next problem."""
+        pair = json.dumps([problem.problem, problem.answer], separators=(",", ":"))
+        self._hash.update(f"{self._comma}{pair}".encode())
+        self._comma = ","
+
+    def hexdigest(self) -> str:
+        """Of all problems so far."""
+        whole = self._hash.copy()
+        whole.update(b"]")
+        return whole.hexdigest()
+
+
+def content_hash(problems: Iterable[Problem]) -> str:
+    """Hash of the problems' texts and answers, the same whatever they were loaded from."""
+    content = ContentHash()
+    for problem in problems:
+        content.add(problem)
+    return content.hexdigest()
 
 
 @dataclass

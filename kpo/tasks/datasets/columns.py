@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any
@@ -17,6 +18,15 @@ from kpo.tasks.datasets.sources import Source
 
 PLAIN = Source(hub="", split="")
 """Rows with the columns problem and answer, plain."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One problem; `answer` is the gold in LaTeX, without its box."""
+
+    id: str
+    problem: str
+    answer: str
 
 
 def columns_for(row: Mapping[str, Any], source: Source | None) -> Source:
