@@ -9,13 +9,10 @@ The clip acts on the pessimistic side only; a clipped token has no gradient.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from kpo.objective import (
     Bound,
-    MeanOver,
     ObjectiveOutput,
-    Role,
     TokenBatch,
     masked_mean,
     token_log_ratio,
@@ -25,9 +22,6 @@ from kpo.objective import (
 @dataclass(frozen=True, kw_only=True)
 class GMPO:
     """Clip of the token log-ratios, in nats: [-clip_low, clip_high]."""
-
-    role: ClassVar[Role] = "baseline"
-    mean_over: ClassVar[MeanOver] = "responses"
 
     clip_low: Bound = 0.4
     clip_high: Bound = 0.4

@@ -7,16 +7,14 @@ every method here.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from kpo.objective import (
     Bound,
-    MeanOver,
     ObjectiveOutput,
-    Role,
     ShareBound,
     TokenBatch,
     clipped_surrogate,
+    mean_over,
     token_log_ratio,
 )
 
@@ -25,13 +23,10 @@ from kpo.objective import (
 class GRPO:
     """Raw token ratios clipped to [1 - clip_low, 1 + clip_high]."""
 
-    role: ClassVar[Role] = "baseline"
-    mean_over: ClassVar[MeanOver] = "responses"
-
     clip_low: ShareBound = 0.2
     clip_high: Bound = 0.2
 
     def __call__(self, batch: TokenBatch) -> ObjectiveOutput:
         """Loss of the batch."""
         z = token_log_ratio(batch)
-        return clipped_surrogate(batch, z, self.clip_low, self.clip_high, self.mean_over)
+        return clipped_surrogate(batch, z, self.clip_low, self.clip_high, mean_over(self))

@@ -8,17 +8,15 @@ Its gradient is exactly that of the sequence form min(s_i A_i, clip(s_i) A_i), s
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from kpo.objective import (
     Bound,
-    MeanOver,
     ObjectiveOutput,
-    Role,
     ShareBound,
     TokenBatch,
     clipped_surrogate,
     masked_mean,
+    mean_over,
     token_log_ratio,
 )
 
@@ -27,9 +25,6 @@ from kpo.objective import (
 class GSPO:
     """Sequence ratio clipped to [1 - clip_low, 1 + clip_high]."""
 
-    role: ClassVar[Role] = "baseline"
-    mean_over: ClassVar[MeanOver] = "responses"
-
     clip_low: ShareBound = 3e-4
     clip_high: Bound = 4e-4
 
@@ -37,4 +32,4 @@ class GSPO:
         """Loss of the batch."""
         z = token_log_ratio(batch)
         mean = masked_mean(z, batch.mask)[:, None].expand_as(z)
-        return clipped_surrogate(batch, mean, self.clip_low, self.clip_high, self.mean_over)
+        return clipped_surrogate(batch, mean, self.clip_low, self.clip_high, mean_over(self))

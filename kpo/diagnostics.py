@@ -21,6 +21,8 @@ from torch import Tensor
 
 from kpo.objective import Objective, TokenBatch, token_log_ratio
 
+NOISE = ("noise_rms", "noise_max", "noise_clip_fraction")
+"""Of log-ratios where no weight has moved, in nats, and the share of tokens clipped for it."""
 QUANTILES = (0.01, 0.25, 0.5, 0.75, 0.99)
 LARGE = 1e-4
 

@@ -17,12 +17,12 @@ from typing import ClassVar
 from kpo.memory import memory_from_q, q_from_memory
 from kpo.objective import (
     Bound,
-    MeanOver,
     ObjectiveOutput,
     Role,
     ShareBound,
     TokenBatch,
     clipped_surrogate,
+    mean_over,
     token_log_ratio,
 )
 
@@ -32,7 +32,6 @@ class KPO:
     """KPO's objective; give q or memory (tokens), and both clips or None for both."""
 
     role: ClassVar[Role] = "proposed"
-    mean_over: ClassVar[MeanOver] = "responses"
 
     q: float | None = None
     memory: float | None = None
@@ -60,4 +59,4 @@ class KPO:
 
         assert self.q is not None
         x = kalman_filter(token_log_ratio(batch), batch.mask, q=self.q)
-        return clipped_surrogate(batch, x, self.clip_low, self.clip_high, self.mean_over)
+        return clipped_surrogate(batch, x, self.clip_low, self.clip_high, mean_over(self))

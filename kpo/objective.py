@@ -14,6 +14,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING, Annotated, Literal, Protocol
 
 from pydantic import Field
@@ -65,23 +66,16 @@ class TokenBatch:
                 f" {list(self.advantages.shape)}"
             )
         for name in ("logprobs", "old_logprobs"):
-            self._widen(name)
-
-    def _widen(self, name: str) -> None:
-        values: Tensor = getattr(self, name)
-        if not values.is_floating_point():
-            raise ValueError(f"TokenBatch wants {name} of floating point, got {values.dtype}")
-        if values.element_size() < 4:
-            import torch  # noqa: PLC0415 - the module does without
-
-            step = torch.finfo(values.dtype).eps
-            warnings.warn(
-                f"TokenBatch: {name} are {values.dtype}, which at -1 nat has steps of {step:.1g},"
-                " coarser than clips of 3e-4: they are widened to float32, but should be computed"
-                " in it",
-                stacklevel=4,
-            )
-            object.__setattr__(self, name, values.float())
+            values: Tensor = getattr(self, name)
+            if not values.is_floating_point():
+                raise ValueError(f"TokenBatch wants {name} of floating point, got {values.dtype}")
+            if values.element_size() < 4:
+                warnings.warn(
+                    f"TokenBatch: {name} are {values.dtype}, whose steps at -1 nat are coarser than"
+                    " clips of 3e-4: they are widened to float32, but should be computed in it",
+                    stacklevel=3,
+                )
+                object.__setattr__(self, name, values.float())
 
 
 @dataclass(frozen=True)
@@ -185,12 +179,9 @@ def clipped_surrogate(
     A = batch.advantages[:, None]
     log_ratio = log_ratio.detach().masked_fill(~mask, 0)
     ratio = log_ratio.exp()
-    if clip_low is None or clip_high is None:
-        clipped = mask & ~mask
-        bounded = ratio
-    else:
-        bounded = ratio.clamp(1 - clip_low, 1 + clip_high)
-        clipped = mask & (bounded * A < ratio * A)
+    low, high = (0, inf) if clip_low is None or clip_high is None else (1 - clip_low, 1 + clip_high)
+    bounded = ratio.clamp(low, high)
+    clipped = mask & (bounded * A < ratio * A)
     logprobs = batch.logprobs.masked_fill(~mask, 0)
     one = (logprobs - logprobs.detach()).exp()  # 1, with the gradient of log pi
     surrogate = bounded.where(clipped, ratio.masked_fill(clipped | (A == 0), 0) * one) * A

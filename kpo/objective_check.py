@@ -19,7 +19,7 @@ from torch.nn.functional import pad
 
 from evals.grading.statuses import FAILURES
 from kpo.common.cli import UserError
-from kpo.noise_floor import NOISE
+from kpo.diagnostics import NOISE
 from kpo.objective import Objective, ObjectiveOutput, TokenBatch, denominator, mean_over
 
 LOGGED = frozenset(

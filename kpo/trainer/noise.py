@@ -1,13 +1,19 @@
-"""Measures the noise floor of a step: see `kpo.noise_floor`."""
+"""The noise floor of a step: log-ratios where no weight has moved, from rounding alone.
+
+Old log-probs and those of an update come from other kernels and other micro-batches. In half
+precision that alone moves a log-ratio by thousandths, which a clip of 3e-4 takes for off-policy.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 
-from kpo.noise_floor import NOISE
+from kpo.diagnostics import NOISE
 from kpo.objective import token_log_ratio
 from kpo.trainer.batch import Rollouts, micro_batches
 from kpo.trainer.step import Updater
@@ -31,3 +37,14 @@ def with_noise(updater: Updater, rollouts: Rollouts, rows: Sequence[int]) -> Rol
     squares, count, largest, clips, of = zip(*seen, strict=True)
     values = ((sum(squares) / sum(count)) ** 0.5, max(largest), sum(clips) / max(1.0, sum(of)))
     return replace(rollouts, noise=dict(zip(NOISE, values, strict=True)))
+
+
+def noise_of(metrics: Path) -> dict[str, float]:
+    """That of a run, from its metrics.jsonl: the mean of its steps, of the largest the largest."""
+    rows = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()]
+    columns = {name: [row[name] for row in rows if name in row] for name in NOISE}
+    return {
+        name: max(values) if name == "noise_max" else sum(values) / len(values)
+        for name, values in columns.items()
+        if values
+    }

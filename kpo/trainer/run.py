@@ -22,7 +22,6 @@ from kpo.distributed.sharding import needs_sharding, save_sharded, shard
 from kpo.model.layers import recompute
 from kpo.model.loading import load_policy
 from kpo.model.policy import Policy, weights_hash
-from kpo.noise_floor import noise_of
 from kpo.rollout.engine import RolloutEngine
 from kpo.rollout.factory import make_engine
 from kpo.tasks.prompts import FORCED_THINKING, PROTOCOLS
@@ -30,6 +29,7 @@ from kpo.tasks.task import grades
 from kpo.trainer.guards.learning import record, stood_still
 from kpo.trainer.log import RunLog
 from kpo.trainer.loop import Trainer
+from kpo.trainer.noise import noise_of
 from kpo.trainer.prompts import load_prompts
 from kpo.trainer.state.checkpoint import Checkpoints
 from kpo.trainer.training_set import stated, training_set

@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 import torch
 
+from kpo.diagnostics import NOISE
 from kpo.distributed.ranks import ALONE, Ranks
 from kpo.model.policy import Policy
-from kpo.noise_floor import NOISE, noise_of, summary
 from kpo.objective import Objective
 from kpo.registry import make_objective
 from kpo.trainer import loop
 from kpo.trainer.batch import Rollouts, make_rollouts
-from kpo.trainer.noise import with_noise
+from kpo.trainer.noise import noise_of, with_noise
 from kpo.trainer.step import Updater
 from tests.kpo.models import tiny_policy
 from tests.kpo.processes import on_ranks
@@ -102,9 +102,9 @@ def test_of_several_steps_it_is_the_mean_and_the_largest(tmp_path: Path) -> None
     rows = [
         dict(zip(NOISE, values, strict=True)) for values in ((1e-3, 0.1, 0.0), (3e-3, 0.3, 0.5))
     ]
+    lines = [json.dumps({"step": i, **row}) + "\n" for i, row in enumerate((*rows, {}))]
     expected = {"noise_rms": 2e-3, "noise_max": 0.3, "noise_clip_fraction": 0.25}
     path = tmp_path / "metrics.jsonl"
-    path.write_text("".join(json.dumps({"step": i, **row}) + "\n" for i, row in enumerate(rows)))
-    assert noise_of(path) == pytest.approx(expected)
-    assert summary([{}, {}]) == {}
-    assert summary([rows[0], {}]) == rows[0]
+    for chosen, noise in ((lines, expected), (lines[::2], rows[0]), (lines[2:], {})):
+        path.write_text("".join(chosen))
+        assert noise_of(path) == pytest.approx(noise)

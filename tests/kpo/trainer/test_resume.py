@@ -12,10 +12,10 @@ import torch
 from safetensors.torch import save_file
 
 from kpo.common.values import read_values, write_values
+from kpo.diagnostics import NOISE
 from kpo.distributed.ranks import Ranks
 from kpo.distributed.sharding import full, shard
 from kpo.model.policy import Policy
-from kpo.noise_floor import NOISE
 from kpo.rollout.transformers import TransformersEngine
 from kpo.trainer.batch import Rollouts
 from kpo.trainer.guards.preemption import PREEMPTED_EXIT_CODE
