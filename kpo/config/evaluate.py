@@ -5,21 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, NonNegativeFloat, PositiveFloat
 
 from evals.grading.rules import DEFAULT as DEFAULT_RULE
 from evals.grading.rules import RULES
-from kpo.config.values import (
-    Distinct,
-    Engine,
-    Finite,
-    Gpus,
-    NonNegativeFloat,
-    PositiveFloat,
-    PositiveInt,
-    Section,
-    one_of,
-)
+from kpo.config.values import Distinct, Engine, Gpus, PositiveInt, Section, one_of
 
 
 class Grading(Section):
@@ -45,13 +35,13 @@ class Evaluate(Section):
     limit: PositiveInt | None = Field(None, description="first problems of each benchmark; all")
     samples: PositiveInt = Field(16, description="samples a problem, k of avg@k and pass@k")
     temperature: NonNegativeFloat = 1.0
-    top_p: Annotated[float, Field(gt=0, le=1), Finite] = 1.0
+    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
     max_response_tokens: PositiveInt
     seed: int = 0
     dtype: Literal["float32", "bfloat16"] = "float32"
     threads: PositiveInt = 1
     gpus: Gpus = Field(0, description="0: on the CPU; n: vLLM lays the model over n GPUs")
-    gpu_memory: Annotated[float, Field(gt=0, le=1), Finite] = Field(
+    gpu_memory: Annotated[float, Field(gt=0, le=1)] = Field(
         0.9, description="share of a GPU's memory that vLLM takes"
     )
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationError
+from pydantic import BeforeValidator, Field, NonNegativeInt, SerializeAsAny, ValidationError
 
 from evals.grading.rules import RULES
 from kpo.common.files import sha256_path
@@ -57,7 +57,7 @@ class Experiment(Section):
     """One experiment: a base policy, several methods, several seeds, one evaluation."""
 
     experiment: ExperimentName
-    seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1), Distinct]
+    seeds: Annotated[list[NonNegativeInt], Field(min_length=1), Distinct]
     prompt: Annotated[str, one_of(PROTOCOLS)] = Field(
         description="prompt protocol of training and evaluation"
     )

@@ -15,7 +15,7 @@ from kpo.registry import OBJECTIVES, make_objective, settings_of
 class Method(Section):
     """A row of the table: an objective with its settings (checked by the registry)."""
 
-    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
+    model_config = ConfigDict(extra="allow")
 
     objective: str
     label: Text = Field(description="the row's name in tables; matches the paper's where it can")

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, PositiveFloat
 
 from kpo.common.files import sha256_path
-from kpo.config.values import PositiveFloat, PositiveInt, Section
+from kpo.config.values import PositiveInt, Section
 
 
 def _head_faults(shape: ScratchPolicy | Architecture) -> Iterator[str]:

@@ -5,19 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat
 
-from kpo.config.values import (
-    Beta,
-    Engine,
-    Gpus,
-    NonNegativeFloat,
-    PositiveFloat,
-    PositiveInt,
-    Section,
-    Share,
-    must,
-)
+from kpo.config.values import Beta, Engine, Gpus, PositiveInt, Section, Share, must
 
 OPERATIONAL = {"threads", "checkpoint_every", "stall_s", "gpu_memory"}
 """Settings that change how a run is carried out but not what comes out of it."""
@@ -42,7 +32,7 @@ class Train(Section):
     max_tokens_per_microbatch: PositiveInt = Field(
         8192, description="tokens of one forward pass, prompts included, on each rank"
     )
-    staleness: Annotated[int, Field(ge=0)] = Field(0, description="age of the rollouts in steps")
+    staleness: NonNegativeInt = Field(0, description="age of the rollouts in steps")
     max_prompt_tokens: PositiveInt
     max_response_tokens: PositiveInt
     temperature: Annotated[float, must(lambda p: p == 1, f"must be 1 {_AS_MODELLED}")] = 1.0

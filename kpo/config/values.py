@@ -18,7 +18,7 @@ Engine = Literal["transformers", "vllm"]
 class Section(BaseModel):
     """A closed, immutable part of the experiment file."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     def _faults(self) -> Iterator[str]:
         """Sentences about settings that do not go together; the first is raised."""
@@ -54,11 +54,8 @@ def _distinct(values: list[Any]) -> list[Any]:
 
 
 PositiveInt = Annotated[int, Field(ge=1)]
-Finite = Field(allow_inf_nan=False)
-PositiveFloat = Annotated[float, Field(gt=0), Finite]
-NonNegativeFloat = Annotated[float, Field(ge=0), Finite]
-Share = Annotated[float, Field(ge=0, le=1), Finite]
-Beta = Annotated[float, Field(ge=0, lt=1), Finite]
+Share = Annotated[float, Field(ge=0, le=1)]
+Beta = Annotated[float, Field(ge=0, lt=1)]
 Text = Annotated[str, Field(min_length=1)]
 Name = Annotated[
     str,
