@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 from evals.grading.golds import normalise_gold
 from kpo.tasks.datasets.columns import Problem, columns_for, problem_and_gold, row_id
@@ -189,13 +188,11 @@ def _from_hub(name: str, source: Source) -> ProblemStream:
         ) from error
     commit = builder.hash if re.fullmatch("[0-9a-f]{40}", str(builder.hash)) else None
     origin = {"hub": source.hub, "subset": source.subset, "split": source.split, "revision": commit}
-    problems = _from_rows(name, source, rows)
+    tables = rows.with_format("arrow").iter(batch_size=1024)
+    cells = enumerate(chain.from_iterable(table.to_pylist() for table in tables))
+    problems = (
+        Problem(f"{name}/{i}", *problem_and_gold(f"{source.hub}, row {i}", row, source))
+        for i, row in cells
+    )
     where = f"{name} ({source.hub})"
     return ProblemStream(name, where, origin, problems, source.normaliser, source.sha256)
-
-
-def _from_rows(name: str, source: Source, rows: Any) -> Iterator[Problem]:
-    tables = rows.with_format("arrow").iter(batch_size=1024)
-    for i, row in enumerate(chain.from_iterable(table.to_pylist() for table in tables)):
-        texts = problem_and_gold(f"{source.hub}, row {i}", row, source)
-        yield Problem(f"{name}/{i}", *texts)
