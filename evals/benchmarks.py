@@ -10,25 +10,23 @@ two differ.
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 from kpo.common.cli import command, fail
 from kpo.common.files import write_json
 from kpo.common.lock import hold
-from kpo.config.cli import experiment_argument
+from kpo.config.cli import experiment_parser
 from kpo.config.experiment import load_experiment
 
 
 @command
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m evals.benchmarks",
-        description="Load and check every benchmark of the experiment. Reads the experiment file"
+    parser = experiment_parser(
+        "evals.benchmarks",
+        "Load and check every benchmark of the experiment. Reads the experiment file"
         " and the problems; writes a JSON file with the size, content hash and origin of each.",
     )
-    experiment_argument(parser)
     parser.add_argument("--problems", type=Path, help="folder of data files; else as configured")
     parser.add_argument(
         "--model", type=Path, help="folder of a model, in which every prompt must leave room"

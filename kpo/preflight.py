@@ -10,10 +10,8 @@ are stated; `timings.jsonl` of a run has the times that came true.
 
 from __future__ import annotations
 
-import argparse
-
 from kpo.common.cli import command, fail, warn
-from kpo.config.cli import experiment_argument
+from kpo.config.cli import experiment_parser
 from kpo.config.experiment import load_experiment
 from kpo.planning.counts import benchmark_problems, training_problems, training_record
 from kpo.trainer.training_set import stated
@@ -28,14 +26,13 @@ def _positive(text: str) -> float:
 @command
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m kpo.preflight",
-        description="State what training and evaluation need (memory by part, tokens, operations,"
+    parser = experiment_parser(
+        "kpo.preflight",
+        "State what training and evaluation need (memory by part, tokens, operations,"
         " time, disk) and end with exit code 2 where it will not fit. Reads the experiment file,"
         " problems that lie here and, unless the file states it, the model's configuration; loads"
         " no weights and writes nothing.",
     )
-    experiment_argument(parser)
     parser.add_argument(
         "--memory-gb",
         type=_positive,

@@ -6,19 +6,18 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 from kpo.common.cli import command, fail, warn
-from kpo.config.cli import experiment_of, method_arguments
+from kpo.config.cli import experiment_of, method_parser
 
 
 @command
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m kpo.replay",
-        description="Look at a step that was not finite. Reads the experiment file, the base policy"
+    parser = method_parser(
+        "kpo.replay",
+        "Look at a step that was not finite. Reads the experiment file, the base policy"
         " (for its architecture) and the folder that the stopped run named (weights, batch,"
         " settings); recomputes log-probs, loss and gradient, and prints a line a response: its"
         " prompt, number of tokens, advantage, largest |log-ratio| in nats, raw and as the"
@@ -28,7 +27,6 @@ def main() -> None:
         epilog="Truncated importance weights are not replayed: a stored log-prob that is not finite"
         " while the recomputed one is points to them.",
     )
-    method_arguments(parser)
     parser.add_argument("--failure", type=Path, required=True, help="folder of the failure, read")
     args = parser.parse_args()
     experiment = experiment_of(args)

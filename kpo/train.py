@@ -6,26 +6,24 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 from pathlib import Path
 
 from kpo.common.cli import command
 from kpo.common.lock import hold
 from kpo.config.builds import check_builds
-from kpo.config.cli import experiment_of, method_arguments
+from kpo.config.cli import experiment_of, method_parser
 
 
 @command
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m kpo.train",
-        description="Train one run. Reads the experiment file, the base policy and the problems;"
+    parser = method_parser(
+        "kpo.train",
+        "Train one run. Reads the experiment file, the base policy and the problems;"
         " writes model/, metrics.jsonl, timings.jsonl, tensorboard/, dropped.jsonl (prompts too"
         " long), config.yaml, manifest.json.",
     )
-    method_arguments(parser)
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument(
         "--problems",

@@ -13,7 +13,7 @@ COMMANDS = sorted(
     ".".join(path.relative_to(REPO).with_suffix("").parts)
     for room in ("kpo", "evals")
     for path in (REPO / room).rglob("*.py")
-    if 'if __name__ == "__main__":' in path.read_text() and "argparse" in path.read_text()
+    if 'if __name__ == "__main__":' in path.read_text() and "parse_args(" in path.read_text()
 )
 SLOW = ("torch", "transformers", "vllm", "datasets", "sympy", "math_verify")
 REPORT = f"import sys; sys.stderr.write(' '.join(set({SLOW}) & set(sys.modules)))"

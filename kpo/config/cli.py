@@ -1,4 +1,4 @@
-"""Arguments of the command lines that name an experiment or a method of it."""
+"""Parsers of the command lines that name an experiment or a method of it."""
 
 from __future__ import annotations
 
@@ -9,20 +9,27 @@ from kpo.common.cli import UserError
 from kpo.config.experiment import Experiment, load_experiment
 
 
-def experiment_argument(parser: argparse.ArgumentParser) -> None:
-    """Add --config."""
+def experiment_parser(
+    module: str, description: str, epilog: str | None = None
+) -> argparse.ArgumentParser:
+    """The parser of `python -m module`, with --config."""
+    parser = argparse.ArgumentParser(f"python -m {module}", description=description, epilog=epilog)
     parser.add_argument("--config", required=True, help="experiment file (YAML), read")
+    return parser
 
 
-def method_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add --config, --method and --base."""
-    experiment_argument(parser)
+def method_parser(
+    module: str, description: str, epilog: str | None = None
+) -> argparse.ArgumentParser:
+    """The parser of `python -m module`, with --config, --method and --base."""
+    parser = experiment_parser(module, description, epilog)
     parser.add_argument("--method", required=True, help="a key under methods: in the file")
     parser.add_argument("--base", type=Path, required=True, help="folder of the base policy, read")
+    return parser
 
 
 def experiment_of(args: argparse.Namespace) -> Experiment:
-    """The experiment that `method_arguments` name. Raises UserError for what is not there."""
+    """The experiment that a `method_parser` read. Raises UserError for what is not there."""
     experiment = load_experiment(args.config)
     if args.method not in experiment.methods:
         there = ", ".join(experiment.methods)

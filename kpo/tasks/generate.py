@@ -5,13 +5,12 @@ python -m kpo.tasks.generate --config workflow/config/tiny.yaml --out results/ti
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Collection
 from pathlib import Path
 
 from kpo.common.cli import UserError, command
 from kpo.common.files import write_jsonl
-from kpo.config.cli import experiment_argument
+from kpo.config.cli import experiment_parser
 from kpo.config.experiment import load_experiment
 from kpo.tasks.task import TRAIN, Task
 
@@ -48,12 +47,11 @@ def write_problems(task: Task, out: Path, sets: Collection[str] | None = None) -
 @command
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m kpo.tasks.generate",
-        description="Write the problems of the experiment's task: train.jsonl and one file for"
+    parser = experiment_parser(
+        "kpo.tasks.generate",
+        "Write the problems of the experiment's task: train.jsonl and one file for"
         " each test set, with the keys id, problem, answer.",
     )
-    experiment_argument(parser)
     parser.add_argument("--out", type=Path, required=True, help="folder to write into")
     parser.add_argument("--sets", nargs="+", metavar="SET", help="default: all")
     args = parser.parse_args()

@@ -5,12 +5,11 @@ python -m kpo.tasks.training_set --config workflow/config/paper.yaml --out resul
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
 from kpo.common.cli import command, fail
-from kpo.config.cli import experiment_argument
+from kpo.config.cli import experiment_parser
 from kpo.config.experiment import load_experiment
 from kpo.trainer.training_set import CONTENT, DROPPED, PROBLEMS, RECORD, stated, training_set, write
 
@@ -18,14 +17,13 @@ from kpo.trainer.training_set import CONTENT, DROPPED, PROBLEMS, RECORD, stated,
 @command
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m kpo.tasks.training_set",
-        description="Clean the training set of an experiment and check its golds. Reads the"
+    parser = experiment_parser(
+        "kpo.tasks.training_set",
+        "Clean the training set of an experiment and check its golds. Reads the"
         " experiment file, the data set and the benchmarks; writes a folder with the problems"
         f" ({PROBLEMS}), the rows left out and why ({DROPPED}), the counts ({RECORD}) and the"
         f" problems' hash ({CONTENT}).",
     )
-    experiment_argument(parser)
     parser.add_argument("--workers", type=int, default=2, help="processes that check golds")
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     args = parser.parse_args()
