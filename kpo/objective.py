@@ -54,16 +54,12 @@ class TokenBatch:
     mask: Tensor
 
     def __post_init__(self) -> None:
-        shape = self.logprobs.shape
-        if not (
-            len(shape) == 2
-            and self.old_logprobs.shape == self.mask.shape == shape
-            and self.advantages.shape == shape[:1]
-        ):
+        tensors = self.logprobs, self.old_logprobs, self.mask, self.advantages
+        shape, old, mask, advantages = (list(tensor.shape) for tensor in tensors)
+        if not (len(shape) == 2 and old == mask == shape and advantages == shape[:1]):
             raise ValueError(
                 "TokenBatch wants logprobs, old_logprobs, mask [B, T] and advantages [B], got"
-                f" {list(shape)}, {list(self.old_logprobs.shape)}, {list(self.mask.shape)} and"
-                f" {list(self.advantages.shape)}"
+                f" {shape}, {old}, {mask} and {advantages}"
             )
         for name in ("logprobs", "old_logprobs"):
             values: Tensor = getattr(self, name)

@@ -22,15 +22,13 @@ from kpo.common.cli import UserError
 from kpo.diagnostics import NOISE
 from kpo.objective import Objective, ObjectiveOutput, TokenBatch, denominator, mean_over
 
-LOGGED = frozenset(
-    {
-        *("step", "loss", "lr", "grad_norm", "kl_old"),
-        *("reward", "response_tokens", "truncated", "zero_std_groups", "entropy"),
-        *("logprob_mismatch_mean", "logprob_mismatch_max"),
-        *FAILURES,
-        *NOISE,
-    }
-)
+LOGGED = {
+    *("step", "loss", "lr", "grad_norm", "kl_old"),
+    *("reward", "response_tokens", "truncated", "zero_std_groups", "entropy"),
+    *("logprob_mismatch_mean", "logprob_mismatch_max"),
+    *FAILURES,
+    *NOISE,
+}
 LOGGED_PREFIXES = ("ratio_", "switch_")
 """Names in metrics.jsonl that are the trainer's own."""
 
@@ -118,7 +116,14 @@ def _call(objective: Objective, batch: TokenBatch) -> tuple[ObjectiveOutput, Ten
             f" {type(error).__name__}: {error}"
         ) from error
     _check_form(output, batch)
-    _check_count(objective, output.count, batch.mask.sum(1).tolist())
+    lengths = batch.mask.sum(1).tolist()
+    wanted, over = denominator(objective, lengths), mean_over(objective)
+    unit = over if isinstance(over, str) else f"{over} tokens a response"
+    _require(
+        _is_number(output.count) and float(output.count) == wanted,
+        f"counts {_shown(output.count)} for {B} responses of {sum(lengths)} tokens, but declares a"
+        f" mean over {unit}, which is {wanted}",
+    )
     (gradient,) = torch.autograd.grad(output.loss, batch.logprobs, allow_unused=True)
     _require(gradient is not None, "returns a loss without a gradient to batch.logprobs")
     finite = output.loss.isfinite() & output.log_ratio.isfinite().all() & gradient.isfinite().all()
@@ -163,16 +168,6 @@ def _check_form(output: Any, batch: TokenBatch) -> None:
             isinstance(name, str) and name not in LOGGED and not name.startswith(LOGGED_PREFIXES),
             f"names a metric {name!r}, which the trainer logs itself: choose another name",
         )
-
-
-def _check_count(objective: Objective, count: Any, lengths: list[int]) -> None:
-    wanted, over = denominator(objective, lengths), mean_over(objective)
-    unit = over if isinstance(over, str) else f"{over} tokens a response"
-    _require(
-        _is_number(count) and float(count) == wanted,
-        f"counts {_shown(count)} for {len(lengths)} responses of {sum(lengths)} tokens, but"
-        f" declares a mean over {unit}, which is {wanted}",
-    )
 
 
 def _check_sums(

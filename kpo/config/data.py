@@ -37,5 +37,5 @@ class Data(Section):
 
     def cleaning(self) -> dict[str, str]:
         """What becomes of rows that are found bad without a tokenizer, by what is wrong."""
-        found_by = {"duplicates", "contradictions", "unusable_golds", "contamination"}
-        return self.model_dump(include=found_by)
+        faults = {"duplicates", "contradictions", "unusable_golds", "contamination"}
+        return self.model_dump(include=faults)
