@@ -290,28 +290,6 @@ def test_log_ratio_is_what_the_first_token_was_filtered_to() -> None:
     assert as_array(output.log_ratio)[0] == pytest.approx([K_1, K_1 * (1 - K_2)], rel=1e-12)
 
 
-# Precision
-
-
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-@pytest.mark.parametrize("name", ["logprobs", "old_logprobs"])
-def test_half_precision_is_widened_with_a_warning(dtype: torch.dtype, name: str) -> None:
-    batch = random_batch(seed=14, dtype=torch.float32)
-    half = getattr(batch, name).to(dtype).requires_grad_(name == "logprobs")
-    with pytest.warns(UserWarning, match=rf"TokenBatch: {name} are {dtype}, .* coarser than clips"):
-        widened = replace(batch, **{name: half})
-    values = getattr(widened, name)
-    assert values.dtype == torch.float32
-    assert torch.equal(values, half.float())
-    assert values.requires_grad == half.requires_grad
-
-
-def test_log_probs_that_are_no_real_numbers_are_refused() -> None:
-    batch = random_batch(seed=15)
-    with pytest.raises(ValueError, match=r"wants old_logprobs of floating point, got torch.int64"):
-        replace(batch, old_logprobs=batch.old_logprobs.long())
-
-
 def test_a_masked_token_has_a_log_ratio_of_zero() -> None:
     batch = random_batch(seed=16)
     z = token_log_ratio(batch)
