@@ -4,7 +4,7 @@
 
 A fault that no test can notice, as it changes no result, stands in equivalent.txt with the reason.
 Two kinds count as much without standing there: the check of `zip(..., strict=True)` taken away, and
-other letters in the message of an exception (`harmless`).
+other letters in the message of an exception or of a warning.
 Exits with 1 where fewer than 95 % of the others were noticed.
 """
 
@@ -57,27 +57,38 @@ def changes(diff: str) -> tuple[str, ...]:
 
 
 class _Unchecked(ast.NodeTransformer):
-    """Makes alike the functions whose difference is no fault."""
+    """Makes alike the functions whose difference is no fault.
+
+    `strict` of zip says what cannot be, so nothing can see it fail. The message of an exception or
+    of a warning may have other letters (XX around a piece of it, another case): a test that held
+    every one would only repeat the sentence. What stands in braces stays as it is: a message
+    without its value, or with another one, is a fault.
+    """
 
     def visit_Call(self, node: ast.Call) -> ast.Call:
-        """Without `strict` of zip: it says what cannot be, so nothing can see it fail."""
+        """Of zip and of warnings."""
         self.generic_visit(node)
-        if isinstance(node.func, ast.Name) and node.func.id == "zip":
+        name = ast.unparse(node.func)
+        if name == "zip":
             node.keywords = [keyword for keyword in node.keywords if keyword.arg != "strict"]
+        if name == "warnings.warn":
+            _in_small_letters(node)
         return node
 
     def visit_Raise(self, node: ast.Raise) -> ast.Raise:
-        """A message in small letters, without the XX that mutmut writes around a piece of it.
-
-        A test that held every letter would only repeat the sentence. What stands in braces stays
-        as it is: a message without its value, or with another one, is a fault.
-        """
+        """Of exceptions."""
         self.generic_visit(node)
-        for said in node.exc.args if isinstance(node.exc, ast.Call) else []:
-            for part in said.values if isinstance(said, ast.JoinedStr) else [said]:
-                if isinstance(part, ast.Constant) and " " in str(part.value):
-                    part.value = str(part.value).replace("XX", "").lower()
+        if isinstance(node.exc, ast.Call):
+            _in_small_letters(node.exc)
         return node
+
+
+def _in_small_letters(call: ast.Call) -> None:
+    """The sentences among a call's arguments, without the XX that mutmut adds."""
+    for said in call.args:
+        for part in said.values if isinstance(said, ast.JoinedStr) else [said]:
+            if isinstance(part, ast.Constant) and " " in str(part.value):
+                part.value = str(part.value).replace("XX", "").lower()
 
 
 def harmless(before: str, after: str) -> bool:

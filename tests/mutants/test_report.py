@@ -35,6 +35,7 @@ def test_no_other_argument_may_go(old: str, new: str) -> None:
 MESSAGE = """
 def f(x):
     seen("of no message")
+    warnings.warn(f"{x} may be" " too small", stacklevel=2)
     if x:
         raise ValueError("must be positive")
     raise KeyError(f"{x} must be one of" f" {', '.join(KNOWN)}, its" " keys")
@@ -47,6 +48,7 @@ def f(x):
         ("must be positive", "MUST BE POSITIVE"),
         ("must be positive", "XXmust be positiveXX"),
         (" keys", "XX keysXX"),
+        (" too small", "XX too smallXX"),
     ],
 )
 def test_letters_of_a_message_may_change(old: str, new: str) -> None:
@@ -61,6 +63,8 @@ def test_letters_of_a_message_may_change(old: str, new: str) -> None:
         ("', '.join", "'XX, XX'.join"),
         ("join(KNOWN)", "join(None)"),
         ("of no message", "OF NO MESSAGE"),
+        ("{x} may be", "{None} may be"),
+        ("stacklevel=2", "stacklevel=None"),
         ("if x", "if not x"),
         ("KeyError(f", "KeyError(None, f"),
     ],
