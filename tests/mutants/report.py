@@ -4,7 +4,7 @@
 
 A fault that no test can notice, as it changes no result, stands in equivalent.txt with the reason.
 Two kinds count as much without standing there: the check of `zip(..., strict=True)` taken away, and
-other letters in the message of an exception or of a warning.
+other letters in a sentence for the user.
 Exits with 1 where fewer than 95 % of the others were noticed.
 """
 
@@ -14,7 +14,7 @@ import ast
 import json
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
@@ -60,32 +60,33 @@ class _Unchecked(ast.NodeTransformer):
     """Makes alike the functions whose difference is no fault.
 
     `strict` of zip says what cannot be, so nothing can see it fail. The message of an exception or
-    of a warning may have other letters (XX around a piece of it, another case): a test that held
-    every one would only repeat the sentence. What stands in braces stays as it is: a message
-    without its value, or with another one, is a fault.
+    of a warning, and the help of an argument, may have other letters (XX around a piece, another
+    case): a test that held every one would only repeat the sentence. What stands in braces stays
+    as it is: a message without its value, or with another one, is a fault, and so is no message.
     """
 
     def visit_Call(self, node: ast.Call) -> ast.Call:
-        """Of zip and of warnings."""
+        """Of zip, of warnings and of arguments."""
         self.generic_visit(node)
         name = ast.unparse(node.func)
         if name == "zip":
             node.keywords = [keyword for keyword in node.keywords if keyword.arg != "strict"]
         if name == "warnings.warn":
-            _in_small_letters(node)
+            _in_small_letters(node.args)
+        _in_small_letters(keyword.value for keyword in node.keywords if keyword.arg == "help")
         return node
 
     def visit_Raise(self, node: ast.Raise) -> ast.Raise:
         """Of exceptions."""
         self.generic_visit(node)
         if isinstance(node.exc, ast.Call):
-            _in_small_letters(node.exc)
+            _in_small_letters(node.exc.args)
         return node
 
 
-def _in_small_letters(call: ast.Call) -> None:
-    """The sentences among a call's arguments, without the XX that mutmut adds."""
-    for said in call.args:
+def _in_small_letters(arguments: Iterable[ast.expr]) -> None:
+    """The sentences among them, without the XX that mutmut adds."""
+    for said in arguments:
         for part in said.values if isinstance(said, ast.JoinedStr) else [said]:
             if isinstance(part, ast.Constant) and " " in str(part.value):
                 part.value = str(part.value).replace("XX", "").lower()

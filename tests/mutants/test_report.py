@@ -34,7 +34,7 @@ def test_no_other_argument_may_go(old: str, new: str) -> None:
 
 MESSAGE = """
 def f(x):
-    seen("of no message")
+    seen("of no message", help="a file, read")
     warnings.warn(f"{x} may be" " too small", stacklevel=2)
     if x:
         raise ValueError("must be positive")
@@ -49,6 +49,7 @@ def f(x):
         ("must be positive", "XXmust be positiveXX"),
         (" keys", "XX keysXX"),
         (" too small", "XX too smallXX"),
+        ("a file, read", "A FILE, READ"),
     ],
 )
 def test_letters_of_a_message_may_change(old: str, new: str) -> None:
@@ -65,6 +66,7 @@ def test_letters_of_a_message_may_change(old: str, new: str) -> None:
         ("of no message", "OF NO MESSAGE"),
         ("{x} may be", "{None} may be"),
         ("stacklevel=2", "stacklevel=None"),
+        ('"a file, read"', "None"),
         ("if x", "if not x"),
         ("KeyError(f", "KeyError(None, f"),
     ],
