@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from kpo.common.cli import UserError
-from kpo.config.cli import experiment_of, method_arguments
+from kpo.config.cli import experiment_of, method_parser
 from kpo.config.experiment import Experiment
 from tests.kpo.config.experiments import SCRATCH, write
 
@@ -21,8 +21,7 @@ def given(tmp_path: Path) -> dict[str, str]:
 
 
 def parsed(given: dict[str, str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser()
-    method_arguments(parser)
+    parser = method_parser("kpo.one", "What it does.", "What to mind.")
     return parser.parse_args([word for pair in given.items() for word in pair])
 
 
@@ -47,6 +46,8 @@ def test_each_says_what_it_is(given: dict[str, str], capsys: pytest.CaptureFixtu
     with pytest.raises(SystemExit):
         parsed({**given, "--help": ""})
     said = capsys.readouterr().out
+    for words in ("usage: python -m kpo.one ", "\n\nWhat it does.\n\n", "\n\nWhat to mind.\n"):
+        assert words in said
     for option in OPTIONS:
         _, word, *_ = said.partition(f"  {option} ")[2].split()
         assert word.isalpha(), option

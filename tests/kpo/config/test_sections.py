@@ -1,6 +1,7 @@
 """What a change of a setting reruns."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,23 @@ from kpo.common.source_code import code_hash
 from kpo.config.experiment import Experiment
 from kpo.tasks.datasets.sources import SOURCES
 from tests.kpo.config.experiments import DROP, GRPO, HUB, SCRATCH, Tree, changed, load
+
+
+@cache
+def once(modules: tuple[str, ...], without: frozenset[str]) -> str:
+    return code_hash(*modules, without=without)
+
+
+@pytest.fixture(autouse=True)
+def _no_code_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So its hashes, which take most of a second a test, are made once."""
+
+    def hashed(*modules: str, without: Collection[str] = ()) -> str:
+        return once(modules, frozenset(without))
+
+    for user in ("config.method", "tasks.task"):
+        monkeypatch.setattr(f"kpo.{user}.code_hash", hashed)
+
 
 STAGES = ("problems", "test_problems", "base", "data", "evaluate", "grade", "table")
 
