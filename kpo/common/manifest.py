@@ -67,7 +67,7 @@ class Manifest:
 
     def __init__(self, experiment: str, settings: dict[str, Any]) -> None:
         self.started = time.monotonic()
-        self.content = {
+        self.content: dict[str, Any] = {
             "experiment": experiment,
             "settings_sha256": sha256_json(settings),
             "started": datetime.now(UTC).isoformat(timespec="seconds"),

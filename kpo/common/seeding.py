@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import os
+import random
 
 
 def derive_seed(*parts: int | str) -> int:
     """A seed in [0, 2^62) that depends on every part."""
     text = "/".join(str(part) for part in parts)
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 2
+
+
+def seed_generators(seed: int) -> None:
+    """Seed the global generators: Python's, numpy's, and torch's on every device."""
+    import numpy as np  # noqa: PLC0415 - seeds do without
+    import torch  # noqa: PLC0415
+
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
 
 
 def ask_for_determinism() -> None:

@@ -26,7 +26,7 @@ from kpo.model.wheel import load_gguf
 from kpo.tasks.prompts import FORCED_THINKING, PROTOCOLS, PromptProtocol
 from kpo.tasks.task import Task
 from kpo.tasks.tokenizer import character_tokenizer
-from kpo.trainer.schedule import warm_up_cosine
+from kpo.trainer.schedule import warm_up
 
 
 def scratch_policy(
@@ -50,7 +50,7 @@ def sft(policy: Policy, settings: Sft, task: Task, protocol: PromptProtocol) -> 
     optimizer = torch.optim.AdamW(
         policy.model.parameters(), lr=settings.lr, betas=(0.9, 0.98), fused=True
     )
-    schedule = warm_up_cosine(optimizer, settings.steps, warm_up_steps=30, final=0.05)
+    schedule = warm_up(optimizer, 30, steps=settings.steps, final=0.05)
     for _ in tqdm(range(settings.steps), desc="SFT", unit="step"):
         texts, worked = zip(*task.worked(rng, settings.batch), strict=True)
         prompts = [protocol.encode(policy.tokenizer, text, "training") for text in texts]
@@ -106,8 +106,7 @@ def make_base(experiment: Experiment, out: Path) -> None:
     manifest = Manifest(experiment.experiment, experiment.section("base"))
     if isinstance(experiment.policy, ScratchPolicy):
         assert experiment.task is not None
-        gpus = experiment.train.gpus
-        policy = scratch_policy(experiment.policy, gpus, experiment.positions)
+        policy = scratch_policy(experiment.policy, experiment.train.gpus, experiment.positions)
         sft(policy, experiment.policy.sft, experiment.task, PROTOCOLS[experiment.prompt])
         model, tokenizer, came_from = policy.model, policy.tokenizer, "scratch"
     else:

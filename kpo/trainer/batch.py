@@ -6,11 +6,11 @@ import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from evals.grading.grader import Grade
 from evals.grading.statuses import Status
 from kpo.advantage import group_advantages
 from kpo.common.seeding import derive_seed
@@ -18,20 +18,7 @@ from kpo.distributed.ranks import ALONE, Ranks
 from kpo.model.policy import Policy, response_logprobs
 from kpo.rollout.engine import Response
 
-
-class Graded(Protocol):
-    """What a reward says of a response, as `evals.grading.grader.Grade` does."""
-
-    @property
-    def correct(self) -> bool:
-        """Whether it earns 1 or 0."""
-
-    @property
-    def status(self) -> Status:
-        """How the grade came about."""
-
-
-Reward = Callable[[Sequence[tuple[str, str]]], Sequence[Graded]]
+Reward = Callable[[Sequence[tuple[str, str]]], Sequence[Grade]]
 """Grades (gold, response text) pairs, in order."""
 
 
@@ -80,24 +67,17 @@ class Rollouts:
         return (self.sampled_logprobs - self.old_logprobs)[self.mask].abs()
 
 
-class PromptOrder:
-    """Training prompts in a seeded order, shuffled anew for every pass over them."""
+def step_prompts(prompts: Sequence[Prompt], per_step: int, seed: int, step: int) -> list[Prompt]:
+    """Prompts of one step, in an order that is shuffled anew for every pass over them."""
+    places = (divmod(i, len(prompts)) for i in range(step * per_step, (step + 1) * per_step))
+    return [prompts[_order(len(prompts), seed, epoch)[place]] for epoch, place in places]
 
-    def __init__(self, prompts: Sequence[Prompt], per_step: int, seed: int) -> None:
-        self.prompts, self.per_step, self.seed = prompts, per_step, seed
-        self._order = lru_cache(maxsize=2)(self._shuffled)
 
-    def batch(self, step: int) -> list[Prompt]:
-        """Prompts of one step: a function of the step alone."""
-        places = range(step * self.per_step, (step + 1) * self.per_step)
-        return [
-            self.prompts[self._order(i // len(self.prompts))[i % len(self.prompts)]] for i in places
-        ]
-
-    def _shuffled(self, epoch: int) -> list[int]:
-        order = list(range(len(self.prompts)))
-        random.Random(derive_seed(self.seed, "order", epoch)).shuffle(order)
-        return order
+@lru_cache(maxsize=2)
+def _order(count: int, seed: int, epoch: int) -> list[int]:
+    order = list(range(count))
+    random.Random(derive_seed(seed, "order", epoch)).shuffle(order)
+    return order
 
 
 def token_lists(

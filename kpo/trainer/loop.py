@@ -14,12 +14,11 @@ from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
 from itertools import islice
-from typing import NoReturn
 
 import torch
 from tqdm import tqdm
 
-from kpo.common.seeding import derive_seed
+from kpo.common.seeding import derive_seed, seed_generators
 from kpo.config.train import Train
 from kpo.diagnostics import RatioStatistics
 from kpo.distributed.ranks import ALONE, Ranks
@@ -29,12 +28,12 @@ from kpo.objective_check import check_objective
 from kpo.rollout.engine import RolloutEngine, Sampling
 from kpo.trainer.batch import (
     Prompt,
-    PromptOrder,
     Reward,
     Rollouts,
     compute_rewards,
     make_rollouts,
     mini_batches,
+    step_prompts,
 )
 from kpo.trainer.guards.failure import NonFiniteError, save_failure
 from kpo.trainer.guards.learning import Stillness
@@ -43,7 +42,7 @@ from kpo.trainer.guards.rollout_checks import check_mismatch, describe
 from kpo.trainer.guards.watchdog import Watchdog
 from kpo.trainer.log import RunLog
 from kpo.trainer.noise import with_noise
-from kpo.trainer.schedule import warm_up_constant
+from kpo.trainer.schedule import warm_up
 from kpo.trainer.state.checkpoint import Checkpoints
 from kpo.trainer.state.progress import Position, Progress
 from kpo.trainer.step import NonFinite, StepMetrics, Updater
@@ -67,12 +66,9 @@ class Trainer:
     def __post_init__(self) -> None:
         c = self.config
         check_objective(self.objective)
+        weights, decay = self.policy.model.parameters(), c.weight_decay
         self.optimizer = torch.optim.AdamW(
-            self.policy.model.parameters(),
-            lr=c.lr,
-            betas=c.betas,
-            weight_decay=c.weight_decay,
-            fused=True,
+            weights, lr=c.lr, betas=c.betas, weight_decay=decay, fused=True
         )
         self.updater = Updater(
             policy=self.policy,
@@ -85,18 +81,12 @@ class Trainer:
         )
         self.steps = c.total_steps(len(self.prompts))
         self.stillness = Stillness(self.steps)
-        updates = self.steps * c.mini_batches
-        self.schedule = warm_up_constant(self.optimizer, round(c.warm_up * updates))
-        self.order = PromptOrder(self.prompts, c.prompts, self.seed)
+        rise = round(c.warm_up * self.steps * c.mini_batches)
+        self.schedule = warm_up(self.optimizer, rise)
         self.watchdog = Watchdog(c.stall_s)
         self.preemption = Preemption(self.ranks)
         self.progress = Progress(
-            policy=self.policy,
-            optimizer=self.optimizer,
-            schedule=self.schedule,
-            order=self.order,
-            log=self.log,
-            checkpoints=self.checkpoints,
+            self.policy, self.optimizer, self.schedule, self.log, self.checkpoints
         )
 
     def train(self) -> None:
@@ -117,20 +107,22 @@ class Trainer:
                     if at.step % self.config.checkpoint_every == 0:
                         self.progress.save(at)
             except Preempted:
-                self.leave(at)
+                self.progress.save(at)
+                if self.ranks.is_main:
+                    tqdm.write(
+                        f"SIGTERM: all up to step {at.step} is saved; start the run again to go on",
+                        sys.stderr,
+                    )
+                raise SystemExit(PREEMPTED_EXIT_CODE) from None
 
     def rollout(self, step: int) -> Rollouts:
         """Sample responses and compute rewards of a step with the present weights."""
         c = self.config
-        prompts = self.order.batch(step)
+        prompts = step_prompts(self.prompts, c.prompts, self.seed, step)
         seeds = [derive_seed(self.seed, "rollout", step, i) for i in range(len(prompts))]
         mine = self.ranks.share(prompts)
-        sampling = Sampling(
-            samples=c.group,
-            max_tokens=c.max_response_tokens,
-            temperature=c.temperature,
-            top_p=c.top_p,
-        )
+        sampling = Sampling(c.group, c.max_response_tokens, c.temperature, c.top_p)
+        self.seed_place("rollout", step)
         tokens = [prompt.tokens for prompt in mine]
         self.preemption.check()
         with self.phase("sync"):
@@ -189,6 +181,7 @@ class Trainer:
 
         Raises NonFiniteError, once what `python -m kpo.replay` needs is saved.
         """
+        self.seed_place("update", at.step, at.metrics.updates)
         metrics = deepcopy(at.metrics)  # what is broken off, leaves no trace
         try:
             self.updater.update(at.waiting[0], rows, metrics, self.between)
@@ -219,12 +212,6 @@ class Trainer:
         with self.log.phase(name), self.watchdog.watch(name):
             yield
 
-    def leave(self, at: Position) -> NoReturn:
-        """Write a checkpoint and end the process, as the machine is wanted back."""
-        self.progress.save(at)
-        if self.ranks.is_main:
-            tqdm.write(
-                f"SIGTERM: all up to step {at.step} is saved; start the run again to go on",
-                sys.stderr,
-            )
-        raise SystemExit(PREEMPTED_EXIT_CODE)
+    def seed_place(self, *place: str | int) -> None:
+        """Seed what draws from global generators, so that no checkpoint need keep their states."""
+        seed_generators(derive_seed(self.seed, *place, self.ranks.rank))

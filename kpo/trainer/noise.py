@@ -6,10 +6,8 @@ precision that alone moves a log-ratio by thousandths, which a clip of 3e-4 take
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import torch
 
@@ -39,12 +37,10 @@ def with_noise(updater: Updater, rollouts: Rollouts, rows: Sequence[int]) -> Rol
     return replace(rollouts, noise=dict(zip(NOISE, values, strict=True)))
 
 
-def noise_of(metrics: Path) -> dict[str, float]:
-    """That of a run, from its metrics.jsonl: the mean of its steps, of the largest the largest."""
-    rows = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()]
-    columns = {name: [row[name] for row in rows if name in row] for name in NOISE}
+def noise_of(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """That of a run, from its steps' metrics: the mean, of the largest the largest."""
+    columns = {name: [row[name] for row in rows] for name in NOISE}
     return {
         name: max(values) if name == "noise_max" else sum(values) / len(values)
         for name, values in columns.items()
-        if values
     }

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
-
 from kpo.config.experiment import Experiment
 from kpo.config.limits import faults_of
 from kpo.model.policy import Policy
@@ -16,42 +12,33 @@ from kpo.trainer.batch import Prompt
 from kpo.trainer.training_set import TrainingSet
 
 
-@dataclass(frozen=True)
-class TrainingPrompts:
-    """`content` is the hash of the problems that are trained on.
-
-    `record` is the training set's (see `TrainingSet`), with the prompts that were too long among
-    what was dropped; `overlong` are those.
-    """
-
-    prompts: Sequence[Prompt]
-    content: str
-    record: dict[str, Any]
-    overlong: list[Drop]
-
-
-def load_prompts(experiment: Experiment, policy: Policy, found: TrainingSet) -> TrainingPrompts:
+def load_prompts(
+    experiment: Experiment, policy: Policy, found: TrainingSet
+) -> tuple[list[Prompt], TrainingSet]:
     """The training set's prompts, without those of more than train.max_prompt_tokens.
 
+    Returns them, and the set of just their problems: its record counts the others among what was
+    dropped, its drops are those alone.
+
     Raises DataError for a model that has no room for the experiment's sequences, or that an engine
-    cannot run, prompts that are too long where the
-    data section refuses them, and too few problems for a step.
+    cannot run, prompts that are too long where the data section refuses them, and too few problems
+    for a step.
     """
     train, protocol = experiment.train, PROTOCOLS[experiment.prompt]
     if faults := faults_of(train, experiment.evaluate, policy.model.config):
         raise DataError(faults[0])
-    encoded = [
-        (problem, protocol.encode(policy.tokenizer, problem.problem, "training"))
-        for problem in found.problems
-    ]
     longest = train.max_prompt_tokens
+    encoded = {
+        problem.id: protocol.encode(policy.tokenizer, problem.problem, "training")
+        for problem in found.problems
+    }
     drops = [
-        Drop("overlong", [problem.id], {"tokens": len(tokens)})
-        for problem, tokens in encoded
+        Drop("overlong", [name], {"tokens": len(tokens)})
+        for name, tokens in encoded.items()
         if len(tokens) > longest
     ]
     refuse(train.problems, experiment.data.overlong, drops)
-    kept = [(problem, tokens) for problem, tokens in encoded if len(tokens) <= longest]
+    kept = [problem for problem in found.problems if len(encoded[problem.id]) <= longest]
     if not kept:
         raise DataError(
             f"{train.problems}: every prompt has more than train.max_prompt_tokens ({longest})"
@@ -61,16 +48,12 @@ def load_prompts(experiment: Experiment, policy: Policy, found: TrainingSet) -> 
             f"train.epochs ({train.epochs}) over {len(kept)} problems is less than one step of"
             f" train.prompts ({train.prompts})"
         )
-    content = content_hash(problem for problem, _ in kept)
-    return TrainingPrompts(
-        prompts=[Prompt(problem.id, tokens, problem.answer) for problem, tokens in kept],
-        content=content,
-        record={
-            **{key: value for key, value in found.record.items() if key != "settings"},
-            "problems": len(kept),
-            "problems_sha256": content,
-            "cleaned_sha256": found.record["problems_sha256"],  # before prompts were too long
-            "dropped": {**found.record["dropped"], **count(drops)},
-        },
-        overlong=drops,
-    )
+    record = {
+        **{key: value for key, value in found.record.items() if key != "settings"},
+        "problems": len(kept),
+        "problems_sha256": content_hash(kept),
+        "cleaned_sha256": found.record["problems_sha256"],  # before prompts were too long
+        "dropped": {**found.record["dropped"], **count(drops)},
+    }
+    prompts = [Prompt(problem.id, encoded[problem.id], problem.answer) for problem in kept]
+    return prompts, TrainingSet(kept, record, drops)

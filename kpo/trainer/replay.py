@@ -20,15 +20,14 @@ from kpo.trainer.guards.failure import FailedResponse, Failure, load_failed_weig
 
 @dataclass(frozen=True)
 class Row:
-    """One response. The columns `old` to `ratio` count tokens from 0; None: all are finite.
+    """One response.
 
     Attributes:
         raw: the largest |log-ratio| of a token, recomputed, in nats; NaN if there is one.
         used: the same of the objective's own log-ratios (filtered, averaged, or raw again).
-        old: the first token whose log pi_old is not finite.
-        stored: the first token whose log pi_theta is not finite, as the trainer computed it.
-        recomputed: the same, computed now.
-        ratio: the first token whose ratio, as the objective uses it, is not finite.
+        old: the first token, from 0, whose log pi_old is not finite; None: all are.
+        stored, recomputed: the same of log pi_theta, as the trainer computed it and as it is now.
+        ratio: the same of the ratio, as the objective uses it.
         loss: whether the response's loss is finite.
     """
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -34,7 +35,28 @@ from kpo.trainer.prompts import load_prompts
 from kpo.trainer.state.checkpoint import Checkpoints
 from kpo.trainer.training_set import stated, training_set
 
+PARTIAL, CHECKPOINTS = ".partial", ".checkpoints"
 GRADING_WORKERS = 2
+
+
+def start(train: Train) -> Ranks:
+    """Settle what holds for the whole process, then meet the other ranks."""
+    torch.set_num_threads(train.threads)
+    keep_freed_memory()
+    if train.deterministic:
+        ask_for_determinism()
+    return join(gpus=train.gpus, ranks=train.ranks, stall_s=train.stall_s)
+
+
+def load(train: Train, base: Path, ranks: Ranks) -> Policy:
+    """The base policy, tried on its device, in main memory: the engine takes its memory first."""
+    stored = needs_sharding(ranks.size, train.scoring)  # sharding widens layer by layer
+    policy = load_policy(
+        base, dtype="auto" if stored else "float32", device=ranks.device, longest=train.longest
+    )
+    policy.model.to("cpu")
+    torch.cuda.empty_cache()
+    return policy
 
 
 def prepare(train: Train, base: Path, policy: Policy, ranks: Ranks) -> tuple[Policy, RolloutEngine]:
@@ -60,46 +82,27 @@ def run(
 
     A run that was interrupted goes on from its newest checkpoint.
     """
-    train, limits = experiment.train, experiment.grading
-    torch.set_num_threads(train.threads)
-    keep_freed_memory()
-    if train.deterministic:
-        ask_for_determinism()
-    ranks = join(gpus=train.gpus, ranks=train.ranks, stall_s=train.stall_s)
-    shared = experiment.section("train")
+    train, partial = experiment.train, out / PARTIAL
+    ranks = start(train)
     settings = {**experiment.section("train", method), "seed": seed}
     manifest, code = Manifest(experiment.experiment, settings), trainer_code()
-    stored = needs_sharding(ranks.size, train.scoring)  # sharding widens layer by layer
-    policy = load_policy(
-        base, dtype="auto" if stored else "float32", device=ranks.device, longest=train.longest
-    )
-    policy.model.to("cpu")  # the engine takes its memory first, then the weights, layer by layer
-    torch.cuda.empty_cache()
-    trained_on = load_prompts(experiment, policy, training_set(experiment, problems))
-    prompts = trained_on.prompts
+    policy = load(train, base, ranks)
+    prompts, trained_on = load_prompts(experiment, policy, training_set(experiment, problems))
+    protocol = PROTOCOLS[experiment.prompt]
     if ranks.is_main:
         sys.stderr.write(f"{stated(trained_on.record)}\n")
-    protocol = PROTOCOLS[experiment.prompt]
+        if protocol.forces_thinking(policy.tokenizer):
+            warn(FORCED_THINKING)
+        shutil.rmtree(partial, ignore_errors=True)
     inputs = {
         "base": ranks.gather(weights_hash(base) if ranks.is_main else None)[0],
-        "data": trained_on.content,
+        "data": trained_on.record["problems_sha256"],
         "prompt": protocol.identity(policy.tokenizer, [prompt.tokens for prompt in prompts]),
     }
-    if ranks.is_main and protocol.forces_thinking(policy.tokenizer):
-        warn(FORCED_THINKING)
     policy, engine = prepare(train, base, policy, ranks)
-    partial = out / ".partial"
-    if ranks.is_main:
-        shutil.rmtree(partial, ignore_errors=True)
+    limits = experiment.grading.model_dump()
     with (
-        Grader(
-            workers=GRADING_WORKERS,
-            timeout_s=limits.timeout_s,
-            memory_mb=limits.memory_mb,
-            answers=protocol.answers,
-            rule=limits.rule,
-            ready=1,
-        ) as grader,
+        Grader(workers=GRADING_WORKERS, answers=protocol.answers, ready=1, **limits) as grader,
         RunLog(partial if ranks.is_main else None) as log,
     ):
         Trainer(
@@ -111,35 +114,31 @@ def run(
             config=train,
             seed=seed,
             log=log,
-            checkpoints=Checkpoints(
-                out / ".checkpoints", {**settings, "inputs": inputs}, ranks=ranks
-            ),
+            checkpoints=Checkpoints(out / CHECKPOINTS, {**settings, "inputs": inputs}, ranks=ranks),
             ranks=ranks,
         ).train()
     save_sharded(policy, partial / "model", ranks, train.dtype)
-    if not ranks.is_main:
-        return
-    learning = record(partial / "metrics.jsonl", base, partial / "model")
+    if ranks.is_main:
+        manifest.content |= {"method": method, "seed": seed, **inputs, "code": code}
+        manifest.content |= {"settings": experiment.section("train"), "processes": ranks.size}
+        manifest.content |= {"training_set": trained_on.record, "engine": engine.describe()}
+        write_jsonl(partial / "dropped.jsonl", (drop.row() for drop in trained_on.drops))
+        write_text(partial / "config.yaml", yaml.safe_dump(settings, sort_keys=False))
+        finish(manifest, [metrics for _, metrics, _ in log.rows], base, out)
+
+
+def finish(manifest: Manifest, rows: Sequence[Mapping[str, float]], base: Path, out: Path) -> None:
+    """Add what the run came to, a row of metrics a step, and give its files their names."""
+    partial = out / PARTIAL
+    learning = record(rows, base, partial / "model")
     if sentence := stood_still(learning):
         warn(f"this run learnt nothing: {sentence}")
-    write_jsonl(partial / "dropped.jsonl", (drop.row() for drop in trained_on.overlong))
-    write_text(partial / "config.yaml", yaml.safe_dump(settings, sort_keys=False))
+    weights = weights_hash(partial / "model")
     manifest.finish(
-        partial / "manifest.json",
-        method=method,
-        seed=seed,
-        **inputs,
-        weights=weights_hash(partial / "model"),
-        learning=learning,
-        noise=noise_of(partial / "metrics.jsonl"),
-        settings=shared,
-        code=code,
-        training_set=trained_on.record,
-        engine=engine.describe(),
-        processes=ranks.size,
+        partial / "manifest.json", weights=weights, learning=learning, noise=noise_of(rows)
     )
     move_into_place(partial, out)
-    shutil.rmtree(out / ".checkpoints", ignore_errors=True)
+    shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
 
 
 def move_into_place(partial: Path, out: Path) -> None:

@@ -1,4 +1,4 @@
-"""Learning-rate schedules: a linear rise, then constant or a cosine.
+"""The learning rate's schedule: a linear rise, then constant or a cosine.
 
 As torch's LambdaLR with each rate in closed form: its LinearLR and CosineAnnealingLR multiply from
 update to update, which moves the last bits of the rates.
@@ -12,15 +12,13 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 
-def warm_up_constant(optimizer: Optimizer, warm_up_steps: int) -> LambdaLR:
-    """Rise linearly over `warm_up_steps` updates, then stay."""
-    return warm_up_cosine(optimizer, warm_up_steps, warm_up_steps=warm_up_steps, final=1.0)
-
-
-def warm_up_cosine(
-    optimizer: Optimizer, steps: int, *, warm_up_steps: int, final: float
+def warm_up(
+    optimizer: Optimizer, warm_up_steps: int, *, steps: int = 0, final: float = 1.0
 ) -> LambdaLR:
-    """Rise linearly, then fall along a cosine to `final` of the peak at `steps`."""
+    """Rise linearly over `warm_up_steps` updates, then stay, or fall to `final` of the peak.
+
+    It falls along a cosine that ends at `steps` updates.
+    """
 
     def factor(step: int) -> float:
         if step < warm_up_steps:

@@ -6,8 +6,7 @@ A run in which that holds for every group ends with the base's weights, and no e
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,12 +53,11 @@ def is_still(metrics: Mapping[str, float]) -> bool:
     return metrics["grad_norm"] == 0 or metrics["lr"] == 0
 
 
-def record(metrics: Path, base: Path, model: Path) -> dict[str, Any]:
+def record(rows: Sequence[Mapping[str, float]], base: Path, model: Path) -> dict[str, Any]:
     """For a run's manifest: its steps, those that learnt nothing, and the share of moved weights.
 
-    `metrics` is the run's metrics.jsonl, `base` and `model` are the folders it began and ends with.
+    `rows` are its steps' metrics, `base` and `model` the folders it began and ends with.
     """
-    rows = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()]
     return {
         "steps": len(rows),
         "still_steps": sum(map(is_still, rows)),
@@ -83,11 +81,11 @@ def moved_weights(base: Path, model: Path) -> float:
         with safe_open(path, "pt") as file:
             new = file.get_tensor(name)
         total += new.numel()
-        if name not in before:
+        if name in before:
+            with safe_open(before[name], "pt") as file:
+                moved += int((file.get_tensor(name).to(new.dtype) != new).sum())
+        else:
             moved += new.numel()
-            continue
-        with safe_open(before[name], "pt") as file:
-            moved += int((file.get_tensor(name).to(new.dtype) != new).sum())
     return moved / total
 
 

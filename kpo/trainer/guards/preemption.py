@@ -19,16 +19,8 @@ class Preempted(BaseException):
     """SIGTERM has come; not an Exception, so that nothing on the way takes it for a failure."""
 
 
-class _BrokenOff(BaseException):
-    """Raised by the signal's handler wherever the work stands."""
-
-
 class Preemption:
-    """While entered, SIGTERM sets a flag; to be entered in the main thread.
-
-    Args:
-        ranks: who stops together.
-    """
+    """While entered, SIGTERM sets a flag, for all ranks; to be entered in the main thread."""
 
     def __init__(self, ranks: Ranks = ALONE) -> None:
         self.ranks = ranks
@@ -47,7 +39,7 @@ class Preemption:
         self._received = True
         if self._breaks:
             self._breaks = False
-            raise _BrokenOff
+            raise Preempted  # wherever the work stands
 
     def check(self) -> None:
         """Raise Preempted on every rank if any rank has received SIGTERM; collective."""

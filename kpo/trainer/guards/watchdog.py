@@ -22,11 +22,7 @@ STDERR = 2
 
 
 class Watchdog:
-    """Watches one phase at a time; make one a process.
-
-    Args:
-        stall_s: seconds without progress after which the process ends.
-    """
+    """Ends the process after `stall_s` seconds without progress; make one a process."""
 
     def __init__(self, stall_s: float) -> None:
         self.stall_s = stall_s

@@ -1,7 +1,7 @@
 """Exact checkpoints: written whole or not at all, restored to the last bit, without pickle.
 
     step-000010/
-        checkpoint.json           step, number of ranks, settings, sha256 of every other file
+        checkpoint.json           step, settings, sha256 of every other file
         tensors/*.safetensors     weights and optimizer state, a shard a rank
         state.json                the trainer's state,
         state.safetensors         and the tensors in it, as waiting rollouts
@@ -21,7 +21,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.distributed.checkpoint.hf_storage import (
     HuggingFaceStorageReader,
@@ -38,8 +37,14 @@ from kpo.distributed.ranks import ALONE, Ranks
 CONTENT, STATE, TENSORS = "checkpoint.json", "state", "tensors"
 FORMAT = 3
 """Of a checkpoint's files; one of another is not gone on from."""
+KEEP = 2
+"""How many stay: one is left where the newest is damaged."""
 FILE_BYTES = 2 << 30
 """Tensors of about this size go into one file, as each file is put together in memory."""
+
+
+_ABSENT = object()
+"""Stands for a key that is not there, as null is a value."""
 
 
 class CheckpointError(UserError):
@@ -47,25 +52,20 @@ class CheckpointError(UserError):
 
 
 class Checkpoints:
-    """The checkpoints of one run, the newest `keep` of them.
+    """The checkpoints of one run, the newest KEEP of them.
 
     Args:
         folder: where they lie, `step-000010` each; nothing else may lie there.
         settings: JSON, everything that the run depends on; a run with others is refused.
-        keep: how many stay. At least two, so that one is left where the newest is damaged.
         ranks: who writes together.
     """
 
-    def __init__(
-        self, folder: Path, settings: Mapping[str, Any], keep: int = 2, ranks: Ranks = ALONE
-    ) -> None:
-        if keep < 2:
-            raise ValueError(f"keep is {keep}, but must be at least 2: the newest may be damaged")
-        self.folder, self.keep, self.ranks = folder, keep, ranks
+    def __init__(self, folder: Path, settings: Mapping[str, Any], ranks: Ranks = ALONE) -> None:
+        self.folder, self.ranks = folder, ranks
         self.settings: dict[str, Any] = json.loads(json.dumps(settings))
 
     def save(self, step: int, tensors: Mapping[str, Tensor], state: Any) -> None:
-        """Write the checkpoint of a step, then remove those beyond `keep`.
+        """Write the checkpoint of a step, then remove those beyond KEEP.
 
         Args:
             step: what it is named by.
@@ -86,19 +86,13 @@ class Checkpoints:
             _sync(partial / name)
         hashes = self.ranks.concatenate([(name, sha256_file(partial / name)) for name in mine])
         if self.ranks.is_main:
-            content = {
-                "format": FORMAT,
-                "step": step,
-                "ranks": self.ranks.size,
-                "settings": self.settings,
-                "files": dict(hashes),
-            }
-            write_json(partial / CONTENT, content)
+            content = {"format": FORMAT, "step": step, "settings": self.settings}
+            write_json(partial / CONTENT, {**content, "files": dict(hashes)})
             _sync(partial / TENSORS)
             _sync(partial)
             put_in_place(partial, final)
             _sync(self.folder)
-            for old in self._complete()[: -self.keep]:
+            for old in self._complete()[:-KEEP]:
                 # Half removed, it must not look like a whole one.
                 shutil.rmtree(old.rename(old.with_name(f"{old.name}.tmp")))
         self.ranks.wait()
@@ -182,16 +176,12 @@ def differences(was: Any, now: Any, key: str = "") -> list[str]:
         return [
             line
             for name in sorted(was.keys() | now.keys())
-            for line in differences(was.get(name, _Absent), now.get(name, _Absent), path + name)
+            for line in differences(was.get(name, _ABSENT), now.get(name, _ABSENT), path + name)
         ]
     before, after = (
-        "absent" if value is _Absent else json.dumps(value, sort_keys=True) for value in (was, now)
+        "absent" if value is _ABSENT else json.dumps(value, sort_keys=True) for value in (was, now)
     )
     return [] if before == after else [f"{key} was {before} and is {after}"]
-
-
-class _Absent:
-    """Stands for a key that is not there, as null is a value."""
 
 
 def _write_tensors(folder: Path, tensors: Mapping[str, Tensor]) -> None:
@@ -212,15 +202,12 @@ def _read_tensors(folder: Path, tensors: Mapping[str, Tensor]) -> None:
     """Load every rank's part in place. Raises CheckpointError unless all the tensors fit."""
     reader = HuggingFaceStorageReader(str(folder))
     held: dict[str, Any] = reader.read_metadata().state_dict_metadata
-    theirs = {name: _kind(t.properties.dtype, t.size) for name, t in held.items()}
-    if lines := differences(theirs, {n: _kind(t.dtype, t.shape) for n, t in tensors.items()}):
+    theirs = {name: f"{t.properties.dtype} {list(t.size)}" for name, t in held.items()}
+    own = {name: f"{t.dtype} {list(t.shape)}" for name, t in tensors.items()}
+    if lines := differences(theirs, own):
         raise CheckpointError(f"{folder}: these are other tensors:\n  " + "\n  ".join(lines))
     with warnings.catch_warnings(action="ignore"):  # one process is fine
         dcp_load(dict(tensors), storage_reader=reader)
-
-
-def _kind(dtype: torch.dtype, shape: torch.Size) -> str:
-    return f"{dtype} {list(shape)}"
 
 
 def _content(path: Path) -> dict[str, Any]:

@@ -1,32 +1,30 @@
-"""Everything that a run goes on from: saved every few steps, restored to the last bit."""
+"""Everything that a run goes on from: saved every few steps, restored to the last bit.
+
+Random generators are not among it: every rollout and every update is seeded by its place.
+"""
 
 from __future__ import annotations
 
-import random
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_optimizer_state_dict
 from torch.optim.lr_scheduler import LRScheduler
 
-from kpo.advantage import group_advantages
 from kpo.diagnostics import RatioStatistics
-from kpo.distributed.ranks import ALONE, Ranks
 from kpo.model.policy import Policy
 from kpo.rollout.engine import Response
-from kpo.trainer.batch import Prompt, PromptOrder, Rollouts
+from kpo.trainer.batch import Prompt, Rollouts
 from kpo.trainer.log import RunLog
 from kpo.trainer.state.checkpoint import Checkpoints
 from kpo.trainer.step import StepMetrics
 
 ON_DEVICE = ("old_logprobs", "sampled_logprobs", "mask")
-AS_THEY_ARE = (*ON_DEVICE, "rewards", "statuses", "entropy", "noise")
-"""What is stored of waiting rollouts as it stands in them."""
+"""The tensors of rollouts that lie beside the policy."""
 
 
 @dataclass
@@ -56,7 +54,6 @@ class Progress:
     policy: Policy
     optimizer: torch.optim.AdamW
     schedule: LRScheduler
-    order: PromptOrder
     log: RunLog
     checkpoints: Checkpoints
 
@@ -65,11 +62,10 @@ class Progress:
         ranks = self.checkpoints.ranks
         state = {
             "schedule": self.schedule.state_dict(),
-            "random": random_states(ranks),
             "log": self.log.rows,
             "seconds": self.log.seconds,
             "begun": ranks.gather(at.metrics) if at.metrics.updates else [],
-            "waiting": [stored(rollouts) for rollouts in at.waiting],
+            "waiting": list(at.waiting),
         }
         tensors = training_state(self.policy.model, self.optimizer)
         self.checkpoints.save(at.step, tensors, state)
@@ -84,13 +80,9 @@ class Progress:
             return Position()
         ranks, (step, state) = self.checkpoints.ranks, found
         set_schedule_state(self.schedule, state["schedule"])
-        set_random_states(state["random"], ranks)
         self.log.rewrite(state["log"])
         self.log.seconds = state["seconds"]
-        waiting = deque(
-            restored(own, self.order.batch(step + i), self.policy.device)
-            for i, own in enumerate(state["waiting"])
-        )
+        waiting = deque(restored(own, self.policy.device) for own in state["waiting"])
         begun = [
             StepMetrics(own["updates"], own["sums"], RatioStatistics(**own["ratios"]))
             for own in state["begun"]
@@ -102,29 +94,12 @@ class Progress:
         return Position(step, waiting, metrics)
 
 
-def stored(rollouts: Rollouts) -> dict[str, Any]:
-    """All of some rollouts that cannot be had again from the prompts' order."""
-    tokens = [token for response in rollouts.responses for token in response.tokens]
-    return {
-        **{name: getattr(rollouts, name) for name in AS_THEY_ARE},
-        "tokens": torch.tensor(tokens),  # one response after the other, as long as the mask says
-        "finish": [response.finish for response in rollouts.responses],
-    }
-
-
-def restored(stored: Mapping[str, Any], prompts: list[Prompt], device: torch.device) -> Rollouts:
-    """The inverse of `stored`."""
-    counts = stored["mask"].sum(1).tolist()
-    tokens = [part.tolist() for part in stored["tokens"].split(counts)]
-    rows = zip(stored["sampled_logprobs"], counts, strict=True)
-    logprobs = [row[:count].tolist() for row, count in rows]
-    on_device = {name: stored[name].to(device) for name in ON_DEVICE}
-    return Rollouts(
-        **{**{name: stored[name] for name in AS_THEY_ARE}, **on_device},
-        prompts=prompts,
-        responses=list(map(Response, tokens, logprobs, stored["finish"])),
-        advantages=group_advantages(stored["rewards"]),
-    )
+def restored(stored: Mapping[str, Any], device: torch.device) -> Rollouts:
+    """Rollouts from their fields as `write_values` keeps them."""
+    values = {k: v.to(device) if k in ON_DEVICE else v for k, v in stored.items()}
+    prompts = [Prompt(**own) for own in stored["prompts"]]
+    responses = [Response(**own) for own in stored["responses"]]
+    return Rollouts(**{**values, "prompts": prompts, "responses": responses})
 
 
 def training_state(model: nn.Module, optimizer: torch.optim.AdamW) -> dict[str, Tensor]:
@@ -150,31 +125,3 @@ def set_schedule_state(schedule: LRScheduler, state: dict[str, Any]) -> None:
     schedule.load_state_dict(state)
     for group, lr in zip(schedule.optimizer.param_groups, schedule.get_last_lr(), strict=True):
         group["lr"] = lr
-
-
-def random_states(ranks: Ranks = ALONE) -> list[dict[str, Any]]:
-    """States of the random generators of every rank; collective."""
-    drawn: Any = np.random.get_state()
-    on_gpu = ranks.device.type == "cuda"
-    return ranks.gather(
-        {
-            "python": random.getstate(),
-            "numpy": [drawn[0], drawn[1].tolist(), *drawn[2:]],
-            "torch": torch.get_rng_state(),
-            "cuda": torch.cuda.get_rng_state(ranks.device) if on_gpu else None,
-        }
-    )
-
-
-def set_random_states(states: list[dict[str, Any]], ranks: Ranks = ALONE) -> None:
-    """Put this rank's random generators where `random_states` found them.
-
-    Where there are more ranks than states, the further ones take the first ones' states.
-    """
-    state = states[ranks.rank % len(states)]
-    version, words, gauss = state["python"]
-    random.setstate((version, tuple(words), gauss))
-    np.random.set_state(tuple(state["numpy"]))
-    torch.set_rng_state(state["torch"])
-    if state["cuda"] is not None:
-        torch.cuda.set_rng_state(state["cuda"], ranks.device)

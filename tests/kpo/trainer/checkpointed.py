@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import random
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 
 from kpo.distributed.ranks import ALONE, Ranks
-from kpo.trainer.schedule import warm_up_constant
+from kpo.trainer.schedule import warm_up
 from kpo.trainer.state.checkpoint import Checkpoints
-from kpo.trainer.state.progress import (
-    random_states,
-    set_random_states,
-    set_schedule_state,
-    training_state,
-)
+from kpo.trainer.state.progress import set_schedule_state, training_state
 
 
 class Tied(nn.Module):
@@ -40,26 +33,23 @@ class Tied(nn.Module):
 
 
 class Run:
-    """Model, optimizer and schedule, drawing from every global random generator."""
+    """Model, optimizer and schedule; a step's data are seeded by its number."""
 
     def __init__(self, folder: Path, ranks: Ranks = ALONE) -> None:
         self.ranks = ranks
         torch.manual_seed(0)
-        random.seed(0)
-        np.random.seed(0)
         self.model = Tied()
         if ranks.size > 1:
             fully_shard(self.model)
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=0.1, fused=True)
-        self.schedule = warm_up_constant(self.optimizer, 5)
+        self.schedule = warm_up(self.optimizer, 5)
         self.checkpoints = Checkpoints(folder, {"lr": 0.1}, ranks=ranks)
         self.step = 0
 
     def train(self, steps: int) -> None:
         for _ in range(steps):
             self.step += 1
-            shift = random.randrange(7) + int(np.random.randint(7))
-            ids = (torch.randint(0, 7, (4, 3)) + shift) % 7
+            ids = torch.randint(0, 7, (4, 3), generator=torch.Generator().manual_seed(self.step))
             self.optimizer.zero_grad()
             self.model(ids).square().mean().backward()
             self.optimizer.step()
@@ -67,8 +57,8 @@ class Run:
 
     def save(self, extra: Tensor | None = None) -> None:
         tensors = training_state(self.model, self.optimizer)
-        state = {"random": random_states(self.ranks), "extra": extra}
-        self.checkpoints.save(self.step, tensors, {**state, "schedule": self.schedule.state_dict()})
+        state = {"schedule": self.schedule.state_dict(), "extra": extra}
+        self.checkpoints.save(self.step, tensors, state)
 
     def restore(self) -> tuple[int, Tensor | None] | None:
         """Go on from the newest checkpoint: its step and extra; None where there is none."""
@@ -77,10 +67,9 @@ class Run:
             return None
         self.step, state = restored
         set_schedule_state(self.schedule, state["schedule"])
-        set_random_states(state["random"], self.ranks)
         return self.step, state["extra"]
 
-    def hash(self, *, random: bool = True) -> str:
+    def hash(self) -> str:
         """Hash over everything that the next step depends on; collective."""
         content = hashlib.sha256()
         for name, tensor in sorted(training_state(self.model, self.optimizer).items()):
@@ -88,7 +77,6 @@ class Run:
             content.update(f"{name} {whole.dtype} {list(whole.shape)}".encode())
             content.update(whole.contiguous().numpy().tobytes())
         rest = [self.step, self.schedule.state_dict()]
-        rest += random_states(self.ranks) if random else []
         rest += [group["lr"] for group in self.optimizer.param_groups]
         content.update(repr(rest).encode())
         return content.hexdigest()

@@ -12,12 +12,12 @@ from kpo.distributed.ranks import Ranks
 from kpo.rollout.engine import Response
 from kpo.trainer.batch import (
     Prompt,
-    PromptOrder,
     compute_rewards,
     make_rollouts,
     micro_batches,
     mini_batches,
     old_logprobs,
+    step_prompts,
 )
 from tests.kpo.model.scored import plain
 from tests.kpo.models import tiny_policy
@@ -29,9 +29,8 @@ from tests.kpo.trainer.runs import PROMPTS
 
 @pytest.mark.parametrize("per_step", [1, 2, 4, 6, 9])
 def test_every_epoch_holds_every_prompt_once(per_step: int) -> None:
-    order = PromptOrder(PROMPTS, per_step, seed=0)
     steps = 3 * len(PROMPTS)
-    ids = [prompt.id for step in range(steps) for prompt in order.batch(step)]
+    ids = [p.id for step in range(steps) for p in step_prompts(PROMPTS, per_step, 0, step)]
     epochs = [ids[i : i + len(PROMPTS)] for i in range(0, len(ids), len(PROMPTS))]
     assert len(epochs) == 3 * per_step
     for epoch in epochs:
@@ -41,16 +40,15 @@ def test_every_epoch_holds_every_prompt_once(per_step: int) -> None:
 
 def test_the_order_depends_on_the_seed_and_not_on_what_was_asked_before() -> None:
     many = [Prompt(str(i), [1], "") for i in range(50)]
-    forward = [PromptOrder(many, 4, seed=0).batch(step) for step in range(30)]
-    order = PromptOrder(many, 4, seed=0)
-    assert [order.batch(step) for step in reversed(range(30))] == forward[::-1]
-    assert PromptOrder(many, 4, seed=1).batch(0) != forward[0]
+    forward = [step_prompts(many, 4, 0, step) for step in range(30)]
+    assert [step_prompts(many, 4, 0, step) for step in reversed(range(30))] == forward[::-1]
+    assert step_prompts(many, 4, 1, 0) != forward[0]
 
 
 def test_the_order_is_that_of_earlier_runs() -> None:
     """Another one would make other results of the same seed."""
-    order = PromptOrder([Prompt(str(i), [1], "") for i in range(10)], 10, seed=3)
-    assert ["".join(prompt.id for prompt in order.batch(step)) for step in range(2)] == [
+    many = [Prompt(str(i), [1], "") for i in range(10)]
+    assert ["".join(p.id for p in step_prompts(many, 10, 3, step)) for step in range(2)] == [
         "8960734152",
         "3974250681",
     ]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -62,7 +64,16 @@ class WatchedEngine(TransformersEngine):
         return super().generate(prompts, seeds, sampling)
 
 
-def run(folder: Path, moments: Moments, ranks: Ranks = ALONE) -> int:
+def drawn(*args: Any, **settings: Any) -> tuple[Any, ...]:
+    """Log-probs that depend on every global generator, as those of a model with noise would."""
+    logprobs, *rest = response_logprobs(*args, **settings)
+    noise = random.random() + float(np.random.random()) + float(torch.rand(()))
+    return logprobs + 1e-3 * noise, *rest
+
+
+def run(
+    folder: Path, moments: Moments, ranks: Ranks = ALONE, logprobs: Callable[..., Any] = drawn
+) -> int:
     """Train to the end or to SIGTERM: the exit code. At the end the weights are in a file."""
     engine = WatchedEngine(tiny_policy(seed=3))
     engine.moments = moments
@@ -70,8 +81,9 @@ def run(folder: Path, moments: Moments, ranks: Ranks = ALONE) -> int:
     trainer = tiny_trainer(folder, policy=policy, engine=engine, ranks=ranks, **SETTINGS)
     trainer.reward = moments.watch("reward", reward)
     with pytest.MonkeyPatch.context() as patch:
-        for module, name in ((batch, "old log-probs"), (step, "update")):
-            patch.setattr(module, "response_logprobs", moments.watch(name, response_logprobs))
+        old = moments.watch("old log-probs", response_logprobs)
+        patch.setattr(batch, "response_logprobs", old)
+        patch.setattr(step, "response_logprobs", moments.watch("update", logprobs))
         code = exit_code(trainer)
     if trainer.ranks.is_main:
         trainer.log.__exit__(None, None, None)
@@ -156,7 +168,7 @@ def test_a_phase_without_end_is_left_at_once(tmp_path: Path) -> None:
     process.join()
     assert process.exitcode == PREEMPTED_EXIT_CODE
     assert list((tmp_path / "checkpoints").glob("step-000000"))
-    run(tmp_path, second := Moments())
+    run(tmp_path, second := Moments(), logprobs=response_logprobs)
     assert second.seen.count("rollout") == 1  # the first one was kept
-    assert run(tmp_path / "whole", Moments()) == 0
+    assert run(tmp_path / "whole", Moments(), logprobs=response_logprobs) == 0
     assert_same_end(tmp_path, tmp_path / "whole")

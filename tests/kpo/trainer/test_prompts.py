@@ -7,7 +7,8 @@ import pytest
 from kpo.config.experiment import Experiment
 from kpo.tasks.problems import DataError, Problem, content_hash
 from kpo.tasks.prompts import PROTOCOLS
-from kpo.trainer.prompts import TrainingPrompts, load_prompts
+from kpo.trainer.batch import Prompt
+from kpo.trainer.prompts import load_prompts
 from kpo.trainer.training_set import TrainingSet, stated
 from tests.kpo.models import tiny_policy
 
@@ -27,7 +28,7 @@ def load(
     data: Any = None,
     evaluate: Any = None,
     **train: Any,
-) -> TrainingPrompts:
+) -> tuple[list[Prompt], TrainingSet]:
     experiment = Experiment.model_validate(
         {
             "experiment": "test",
@@ -52,31 +53,31 @@ def load(
 
 @pytest.mark.parametrize("prompt", ["boxed", "official"])
 def test_prompts_are_of_the_training_phase(prompt: str) -> None:
-    loaded = load(PROBLEMS[:1], prompt)
+    prompts, _ = load(PROBLEMS[:1], prompt)
     expected = PROTOCOLS[prompt].training.replace("{problem}", "1+1=?")
     tokenizer = tiny_policy().tokenizer
-    assert [tokenizer.decode(p.tokens) for p in loaded.prompts] == [expected]
-    assert loaded.prompts[0].answer == "2"
+    assert [tokenizer.decode(p.tokens) for p in prompts] == [expected]
+    assert prompts[0].answer == "2"
 
 
 def test_prompts_that_are_too_long_are_dropped_and_counted() -> None:
-    loaded = load(max_prompt_tokens=len("1+1=?\n"))
-    assert [prompt.id for prompt in loaded.prompts] == ["a", "c"]
-    assert [drop.row() for drop in loaded.overlong] == [
+    prompts, found = load(max_prompt_tokens=len("1+1=?\n"))
+    assert [prompt.id for prompt in prompts] == ["a", "c"]
+    assert [drop.row() for drop in found.drops] == [
         {"reason": "overlong", "ids": ["b"], "tokens": len("1+1+1+1=?\n")}
     ]
-    assert loaded.content == content_hash([PROBLEMS[0], PROBLEMS[2]])
-    assert loaded.record["problems_sha256"] == loaded.content
-    assert loaded.record["cleaned_sha256"] == FOUND["problems_sha256"] != loaded.content
-    assert stated(loaded.record) == (
+    content = content_hash([PROBLEMS[0], PROBLEMS[2]])
+    assert found.record["problems_sha256"] == content
+    assert found.record["cleaned_sha256"] == FOUND["problems_sha256"] != content
+    assert stated(found.record) == (
         "gsm8k-train: 2 of 5 rows are trained on; dropped: 2 duplicates, 1 overlong"
     )
 
 
 def test_nothing_is_dropped_where_all_fit() -> None:
-    loaded = load()
-    assert loaded.content == content_hash(PROBLEMS)
-    assert loaded.record == {**FOUND, "cleaned_sha256": loaded.content}
+    _, found = load()
+    assert found.problems == PROBLEMS
+    assert found.record == {**FOUND, "cleaned_sha256": content_hash(PROBLEMS)}
 
 
 def test_prompts_that_are_too_long_can_be_refused() -> None:
@@ -97,7 +98,7 @@ def test_no_prompt_that_fits() -> None:
 
 def test_too_few_problems_are_left_for_a_step() -> None:
     epochs: dict[str, Any] = {"steps": None, "epochs": 1, "prompts": 3, "mini_batches": 1}
-    assert len(load(**epochs).prompts) == 3
+    assert len(load(**epochs)[0]) == 3
     with pytest.raises(DataError, match=r"epochs \(1\) over 2 problems is less than one step"):
         load(**epochs, max_prompt_tokens=6)
 

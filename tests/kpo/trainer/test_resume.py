@@ -20,7 +20,7 @@ from kpo.rollout.transformers import TransformersEngine
 from kpo.trainer.batch import Rollouts
 from kpo.trainer.guards.preemption import PREEMPTED_EXIT_CODE
 from kpo.trainer.loop import Trainer
-from kpo.trainer.state.progress import Position, restored, stored
+from kpo.trainer.state.progress import Position, restored
 from tests.kpo.models import tiny_policy
 from tests.kpo.processes import SERVER, dies_at, on_ranks
 from tests.kpo.trainer.rollouts import rollouts
@@ -115,9 +115,9 @@ def test_waiting_rollouts_come_back_as_they_were(tmp_path: Path) -> None:
     noise = {name: 0.1 * i for i, name in enumerate(NOISE, 1)}
     made = replace(rollouts(tiny_policy()), noise=noise)
     made.responses[3] = replace(made.responses[3], finish="length")
-    write_values(tmp_path / "waiting", [stored(rollouts(tiny_policy())), stored(made)])
+    write_values(tmp_path / "waiting", [rollouts(tiny_policy()), made])
     _, second = read_values(tmp_path / "waiting")
-    back = restored(second, made.prompts, torch.device("cpu"))
+    back = restored(second, torch.device("cpu"))
     for name in Rollouts.__dataclass_fields__:
         was, now = getattr(made, name), getattr(back, name)
         assert torch.equal(now, was) if isinstance(was, torch.Tensor) else now == was, name

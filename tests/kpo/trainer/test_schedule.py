@@ -7,7 +7,7 @@ import torch
 from torch.optim import SGD
 from torch.optim.lr_scheduler import LambdaLR
 
-from kpo.trainer.schedule import warm_up_constant, warm_up_cosine
+from kpo.trainer.schedule import warm_up
 
 PEAK = 3e-3
 
@@ -27,7 +27,7 @@ def rates(schedule: LambdaLR, updates: int) -> list[float]:
 
 
 @pytest.mark.parametrize(
-    ("warm_up", "expected"),
+    ("updates", "expected"),
     [
         (0, [1, 1, 1, 1, 1, 1]),
         (1, [1, 1, 1, 1, 1, 1]),
@@ -35,12 +35,12 @@ def rates(schedule: LambdaLR, updates: int) -> list[float]:
         (4, [1 / 4, 2 / 4, 3 / 4, 1, 1, 1]),
     ],
 )
-def test_a_rise_then_constant(warm_up: int, expected: list[float]) -> None:
-    assert rates(warm_up_constant(optimizer(), warm_up), 6) == pytest.approx(expected)
+def test_a_rise_then_constant(updates: int, expected: list[float]) -> None:
+    assert rates(warm_up(optimizer(), updates), 6) == pytest.approx(expected)
 
 
 def test_a_rise_then_a_cosine() -> None:
-    found = rates(warm_up_cosine(optimizer(), 24, warm_up_steps=4, final=0.1), 30)
+    found = rates(warm_up(optimizer(), 4, steps=24, final=0.1), 30)
     assert found[:4] == pytest.approx([1 / 4, 2 / 4, 3 / 4, 1])
     for step in range(4, 24):
         share = (1 + math.cos(math.pi * (step - 4) / 20)) / 2
@@ -50,5 +50,5 @@ def test_a_rise_then_a_cosine() -> None:
 
 
 def test_fewer_updates_than_the_rise_takes() -> None:
-    found = rates(warm_up_cosine(optimizer(), 2, warm_up_steps=4, final=0.1), 6)
+    found = rates(warm_up(optimizer(), 4, steps=2, final=0.1), 6)
     assert found == pytest.approx([1 / 4, 2 / 4, 3 / 4, 1, 1, 0.1])

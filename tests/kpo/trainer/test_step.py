@@ -225,3 +225,11 @@ def test_metrics_are_means_over_all_that_was_added() -> None:
     summary = metrics.summary()
     assert (summary["a"], summary["b"], summary["none"]) == (1.0, 5.5, 0.0)
     assert summary["ratio_raw_q50"] == 1.0
+
+
+def test_sums_are_kept_to_the_last_token() -> None:
+    """Where float32 would round: a long step has more tokens than it can count."""
+    metrics = StepMetrics()
+    metrics.add("clip_fraction", 2.0**24, 2.0**24)
+    metrics.add("clip_fraction", 1.0, 1.0)
+    assert metrics.sums["clip_fraction"].tolist() == [2.0**24 + 1] * 2

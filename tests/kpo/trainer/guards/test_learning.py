@@ -14,7 +14,7 @@ from evals.grading.grader import Grade
 from kpo.model.policy import save_model
 from kpo.trainer.guards.learning import Stillness, moved_weights, record, stood_still
 from tests.kpo.models import tiny_policy
-from tests.kpo.trainer.runs import tiny_trainer
+from tests.kpo.trainer.runs import metrics, tiny_trainer
 
 Pairs = Sequence[tuple[str, str]]
 
@@ -28,7 +28,7 @@ def train(folder: Path, grade: Callable[[Pairs], list[Grade]] | None, **settings
         trainer.reward = grade
     trainer.train()
     save_model(policy.model, policy.tokenizer, folder / "model")
-    return record(folder / "metrics.jsonl", folder / "base", folder / "model")
+    return record(metrics(folder), folder / "base", folder / "model")
 
 
 def wrong(pairs: Pairs) -> list[Grade]:
