@@ -36,7 +36,7 @@ from kpo.trainer.batch import (
     step_prompts,
 )
 from kpo.trainer.guards.failure import NonFiniteError, save_failure
-from kpo.trainer.guards.learning import Stillness
+from kpo.trainer.guards.learning import standstill
 from kpo.trainer.guards.preemption import PREEMPTED_EXIT_CODE, Preempted, Preemption
 from kpo.trainer.guards.rollout_checks import check_mismatch, describe
 from kpo.trainer.guards.watchdog import Watchdog
@@ -80,7 +80,6 @@ class Trainer:
             ranks=self.ranks,
         )
         self.steps = c.total_steps(len(self.prompts))
-        self.stillness = Stillness(self.steps)
         rise = round(c.warm_up * self.steps * c.mini_batches)
         self.schedule = warm_up(self.optimizer, rise)
         self.watchdog = Watchdog(c.stall_s)
@@ -171,8 +170,9 @@ class Trainer:
         first.merge(others)
         logged = {**describe(rollouts), **first.summary()}
         self.log.step(step, logged)
-        if (sentence := self.stillness.add(step, logged)) and self.ranks.is_main:
-            tqdm.write(f"warning: {sentence}", sys.stderr)
+        until_now = [metrics for _, metrics, _ in self.log.rows]
+        if (sentence := standstill(until_now, self.steps)) and self.ranks.is_main:
+            tqdm.write(f"warning: step {step}: {sentence}", sys.stderr)
         at.waiting.popleft()
         at.step, at.metrics = step + 1, StepMetrics()
 

@@ -7,6 +7,7 @@ A run in which that holds for every group ends with the base's weights, and no e
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -16,36 +17,31 @@ PATIENCE = 3
 """Steps without a gradient, one after the other, before a run says so."""
 
 
-class Stillness:
-    """Watches the steps of a run of `steps`, and has a word for it when nothing is learnt."""
+def standstill(rows: Sequence[Mapping[str, float]], steps: int) -> str | None:
+    """What to say of a run of `steps`, once its last few `rows` of metrics had no gradient."""
+    still = list(takewhile(is_still, reversed(rows)))
+    patience = min(PATIENCE, steps)
+    if len(still) != patience:
+        return None
+    return f"the last {patience} steps learnt nothing: {_reason(still)}"
 
-    def __init__(self, steps: int) -> None:
-        self.patience = min(PATIENCE, steps)
-        self.rows: list[Mapping[str, float]] = []
 
-    def add(self, step: int, metrics: Mapping[str, float]) -> str | None:
-        """A step's metrics; a sentence once the last few had no gradient."""
-        self.rows = [*self.rows, metrics] if is_still(metrics) else []
-        if len(self.rows) != self.patience:
-            return None
-        return f"step {step}: the last {self.patience} steps learnt nothing: {self._reason()}"
-
-    def _reason(self) -> str:
-        rewards = {row["reward"] for row in self.rows}
-        if any(row["lr"] == 0 for row in self.rows):
-            return "the learning rate is 0"
-        if any(row["zero_std_groups"] < 1 for row in self.rows):
-            return "rewards differ within groups, but the objective gives no token a gradient"
-        if rewards == {0.0}:
-            cut = sum(row["truncated"] for row in self.rows) / len(self.rows)
-            return (
-                f"every response is graded wrong, {cut:.0%} of them cut at"
-                " train.max_response_tokens; look whether they end, and whether answers stand where"
-                " the prompt protocol looks for them"
-            )
-        if rewards == {1.0}:
-            return "every response is graded right: the problems are too easy for this policy"
-        return "within every group all responses earn the same: problems are too easy or too hard"
+def _reason(still: Sequence[Mapping[str, float]]) -> str:
+    rewards = {row["reward"] for row in still}
+    if any(row["lr"] == 0 for row in still):
+        return "the learning rate is 0"
+    if any(row["zero_std_groups"] < 1 for row in still):
+        return "rewards differ within groups, but the objective gives no token a gradient"
+    if rewards == {0.0}:
+        cut = sum(row["truncated"] for row in still) / len(still)
+        return (
+            f"every response is graded wrong, {cut:.0%} of them cut at train.max_response_tokens;"
+            " look whether they end, and whether answers stand where the prompt protocol looks for"
+            " them"
+        )
+    if rewards == {1.0}:
+        return "every response is graded right: the problems are too easy for this policy"
+    return "within every group all responses earn the same: problems are too easy or too hard"
 
 
 def is_still(metrics: Mapping[str, float]) -> bool:
