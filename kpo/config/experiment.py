@@ -30,9 +30,6 @@ from kpo.tasks.prompts import PROTOCOLS, Phase
 from kpo.tasks.registry import make_task
 from kpo.tasks.task import TRAIN, Part, Task
 
-__all__ = ["ConfigError", "Experiment", "load_experiment"]
-
-
 # What each stage of the pipeline depends on, beside what earlier stages made: sections (the name of
 # the experiment only says where results lie) and a part of the task, training and grading only on
 # that of a task that grades itself. Of train, the base policy depends on gpus, but only for where
@@ -118,9 +115,6 @@ class Experiment(Section):
                 self._places(training=training)
             except ValueError as error:
                 yield f"{key}: {error}"
-        benchmarks, _ = self._data_sets(training=False)
-        if benchmarks is not None and benchmarks.is_file() and len(self.evaluate.benchmarks) > 1:
-            yield f"evaluate.benchmarks: one file, {benchmarks}, cannot hold them all"
 
     def section(self, stage: str, method: str | None = None) -> dict[str, Any]:
         """The settings that a stage of the pipeline depends on: a change reruns just that stage.
@@ -165,17 +159,16 @@ class Experiment(Section):
         """Rules whose verdicts grades hold where they differ; none beside a task's own grade."""
         return [] if self.grades_itself else [rule for rule in RULES if rule != self.rule]
 
-    def _data_sets(self, *, training: bool) -> tuple[Path | None, list[str]]:
-        """The folder of data files, if there is one, and the names of the data sets."""
-        if training:
-            folder = choose_folder(self.data.train_folder, "KPO_TRAIN_PROBLEMS")
-            return folder, [self.train.problems]
-        folder = choose_folder(self.data.benchmarks_folder, "KPO_BENCHMARKS")
-        return folder, self.evaluate.benchmarks
-
     def _places(self, *, training: bool) -> dict[str, list[Path] | Source]:
-        folder, names = self._data_sets(training=training)
-        return {name: locate(name, folder=folder, sources=self.data.sources) for name in names}
+        """Where the data sets of training or evaluation are; raises ValueError for no place."""
+        data, names = self.data, self.evaluate.benchmarks
+        folder = choose_folder(data.benchmarks_folder, "KPO_BENCHMARKS")
+        if training:
+            names = [self.train.problems]
+            folder = choose_folder(data.train_folder, "KPO_TRAIN_PROBLEMS")
+        if folder is not None and folder.is_file() and len(names) > 1:
+            raise ValueError(f"one file, {folder}, cannot hold them all")
+        return {name: locate(name, folder=folder, sources=data.sources) for name in names}
 
     def _content(self, name: str, place: list[Path] | Source) -> dict[str, Any]:
         """What stands for a data set: its place on the hub, or the hashes of its files."""

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import yaml
 
-from kpo.config.experiment import ConfigError, Experiment, load_experiment
+from kpo.config.experiment import Experiment, load_experiment
+from kpo.config.file import ConfigError
 
 DROP = object()  # as a new value: take the key out
 Tree = dict[str, Any]

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from kpo import base
+from kpo.common.cli import UserError
 from kpo.config import builds
-from kpo.config.builds import BuildError, check_builds, vllm_build
+from kpo.config.builds import check_builds, vllm_build
 from kpo.config.experiment import Experiment, load_experiment
 
 TINY = Path(__file__).parents[3] / "workflow/config/tiny.yaml"
@@ -77,7 +78,7 @@ def test_gpus_and_builds_must_fit(
     if fault is None:
         check_builds(experiment)
     else:
-        with pytest.raises(BuildError, match=fault):
+        with pytest.raises(UserError, match=fault):
             check_builds(experiment)
 
 

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from kpo.config.experiment import ConfigError, Experiment, load_experiment
+from kpo.config.experiment import Experiment, load_experiment
+from kpo.config.file import ConfigError
 from tests.kpo.config.experiments import HUB, SCRATCH, changed, load, refusal, write
 
 
