@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from kpo.config.experiment import Experiment
 from kpo.tasks.datasets.sources import SOURCES
 from kpo.tasks.problems import DataError, choose_folder, load_problems
-from kpo.tasks.task import TRAIN
 from kpo.trainer.training_set import RECORD, training_set
 
 
@@ -23,11 +21,12 @@ def training_record(experiment: Experiment) -> dict[str, Any] | None:
     """
     data = experiment.data
     written = Path("results") / experiment.experiment / "data"
-    if experiment.task is None and (written / RECORD).is_file():
+    if experiment.task is not None:
+        return None
+    if (written / RECORD).is_file():
         with contextlib.suppress(DataError):  # of other settings
             return training_set(experiment, written).record
-    folder = choose_folder(data.train_folder, "KPO_TRAIN_PROBLEMS")
-    if experiment.task is not None or folder is None:
+    if (folder := choose_folder(data.train_folder, "KPO_TRAIN_PROBLEMS")) is None:
         return None
     if choose_folder(data.benchmarks_folder, "KPO_BENCHMARKS") is None:
         unsearched = data.model_copy(update={"contamination": "keep"})
@@ -37,11 +36,7 @@ def training_record(experiment: Experiment) -> dict[str, Any] | None:
 
 def training_problems(experiment: Experiment, record: dict[str, Any] | None) -> int | None:
     """Problems of the training set, of its record if there is one; None where it is not known."""
-    if record is not None:
-        return int(record["problems"])
-    if experiment.task is not None:
-        return experiment.task.size(TRAIN)
-    return _count(experiment, experiment.train.problems, None, None)
+    return record["problems"] if record else _count(experiment, experiment.train.problems)
 
 
 def benchmark_problems(experiment: Experiment) -> dict[str, int | None]:
@@ -49,24 +44,23 @@ def benchmark_problems(experiment: Experiment) -> dict[str, int | None]:
 
     Raises DataError for a local file that cannot be read.
     """
-    return dict(_benchmarks(experiment))
-
-
-def _benchmarks(experiment: Experiment) -> Iterator[tuple[str, int | None]]:
-    evaluate, task = experiment.evaluate, experiment.task
     folder = choose_folder(experiment.data.benchmarks_folder, "KPO_BENCHMARKS")
-    for name in evaluate.benchmarks:
-        if task is not None:
-            yield name, min(task.size(name), evaluate.limit or task.size(name))
-        else:
-            yield name, _count(experiment, name, folder, evaluate.limit)
+    limit = experiment.evaluate.limit
+    return {
+        name: _count(experiment, name, folder, limit) for name in experiment.evaluate.benchmarks
+    }
 
 
-def _count(experiment: Experiment, name: str, folder: Path | None, limit: int | None) -> int | None:
-    if folder is not None:
-        sources = experiment.data.sources
-        return len(load_problems(name, folder=folder, sources=sources, limit=limit))
-    source = {**SOURCES, **experiment.data.sources}.get(name)
-    if source is None or source.size is None:
-        return limit  # an unknown set has as many, or fewer
-    return min(source.size, limit or source.size)
+def _count(
+    experiment: Experiment, name: str, folder: Path | None = None, limit: int | None = None
+) -> int | None:
+    sources = experiment.data.sources
+    size: int | None = None
+    if experiment.task is not None:
+        size = experiment.task.size(name)
+    elif folder is not None:
+        size = len(load_problems(name, folder=folder, sources=sources))
+    elif source := {**SOURCES, **sources}.get(name):
+        size = source.size
+    # A set of unknown size has as many as its limit, or fewer.
+    return min((n for n in (size, limit) if n is not None), default=None)

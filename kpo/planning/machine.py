@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -49,47 +50,49 @@ class Machine:
 def machine_for(
     experiment: Experiment, config: Any, memory_gb: float | None, tflops: float | None
 ) -> Machine:
-    """This machine, or with both figures given, another. Raises MachineError for missing GPUs."""
-    train, evaluate = experiment.train, experiment.evaluate
-    same_kind = bool(train.gpus) == bool(evaluate.gpus)
-    at_a_time = 1 if train.gpus else train.world  # ranks that share the device
-    if memory_gb and tflops:
-        there = Device(memory_gb * 1e9, tflops * 1e12)
-        rank = Device(there.memory / at_a_time, there.rate)
-        return Machine(rank, there if same_kind else None)
-    found = torch.cuda.device_count()
-    for key, wanted in (("train", train.gpus), ("evaluate", evaluate.gpus)):
-        if wanted > found:
-            raise MachineError(
-                f"{key}.gpus is {wanted}, but torch sees {found}: lower it, or plan for another"
-                " machine with both --memory-gb and --device-tflops"
-            )
+    """This machine, or with both figures given, another. Raises MachineError for missing GPUs.
 
-    def here(section: Train | Evaluate, dtype: str, memory_gb: float | None) -> Device:
-        device = torch.device("cuda" if section.gpus else "cpu")
+    The figures are of the devices that train, and that evaluate where those are of the same kind.
+    """
+    train, evaluate = experiment.train, experiment.evaluate
+    measured = cache(lambda *how: matrix_rate(config, *how))
+
+    def device(section: Train | Evaluate, dtype: str, told: bool) -> Device:
+        kind = torch.device("cuda" if section.gpus else "cpu")
         return Device(
-            memory=memory_gb * 1e9 if memory_gb else _memory(device),
-            rate=tflops * 1e12 if tflops else matrix_rate(config, dtype, device, section.threads),
+            memory=memory_gb * 1e9 if told and memory_gb else _memory(kind),
+            rate=tflops * 1e12 if told and tflops else measured(dtype, kind, section.threads),
         )
 
-    training = here(train, train.scoring, memory_gb)
-    alike = same_kind and (train.scoring, train.threads) == (evaluate.dtype, evaluate.threads)
-    evaluation = training
-    if not alike:
-        evaluation = here(evaluate, evaluate.dtype, memory_gb if same_kind else None)
+    elsewhere, same_kind = bool(memory_gb and tflops), bool(train.gpus) == bool(evaluate.gpus)
+    if not elsewhere:
+        _check_gpus(train=train.gpus, evaluate=evaluate.gpus)
+    training = device(train, train.scoring, told=True)
+    sharing = 1 if train.gpus else train.world  # ranks on the device
+    known = same_kind or not elsewhere
     return Machine(
-        rank=Device(training.memory / at_a_time, training.rate),
-        evaluation=evaluation,
-        disk=shutil.disk_usage(Path.cwd()).free,
-        at_once=_runs_at_once(experiment, found),
+        rank=Device(training.memory / sharing, training.rate),
+        evaluation=device(evaluate, evaluate.dtype, told=same_kind) if known else None,
+        disk=None if elsewhere else shutil.disk_usage(Path.cwd()).free,
+        at_once=None if elsewhere else _runs_at_once(experiment),
     )
 
 
-def _runs_at_once(experiment: Experiment, gpus: int) -> int:
+def _check_gpus(**wanted: int) -> None:
+    found = torch.cuda.device_count()
+    for key, gpus in wanted.items():
+        if gpus > found:
+            raise MachineError(
+                f"{key}.gpus is {gpus}, but torch sees {found}: lower it, or plan for another"
+                " machine with both --memory-gb and --device-tflops"
+            )
+
+
+def _runs_at_once(experiment: Experiment) -> int:
     """Runs for which there are GPUs, or cores."""
     train = experiment.train
-    cores = len(os.sched_getaffinity(0))
-    most = gpus // train.gpus if train.gpus else cores // (train.threads * train.world)
+    there = torch.cuda.device_count() if train.gpus else len(os.sched_getaffinity(0))
+    most = there // (train.gpus or train.threads * train.world)
     return max(1, min(most, len(experiment.runs)))
 
 
@@ -100,17 +103,11 @@ def _memory(device: torch.device) -> float:
 
 
 def matrix_rate(
-    config: Any,
-    dtype: str,
-    device: torch.device,
-    threads: int,
-    *,
-    tokens: int = 4096,
-    seconds: float = 1.0,
+    config: Any, dtype: str, device: torch.device, threads: int, seconds: float = 1.0
 ) -> float:
     """Operations a second of the model's largest product, tokens through its feed-forward layer."""
     kind = {"dtype": getattr(torch, dtype), "device": device}
-    x = torch.randn(tokens, config.hidden_size, **kind)
+    x = torch.randn(4096, config.hidden_size, **kind)
     w = torch.randn(config.hidden_size, config.intermediate_size, **kind)
     timer = Timer("x @ w", globals={"x": x, "w": w}, num_threads=threads)
-    return 2 * tokens * w.numel() / min(timer.blocked_autorange(min_run_time=seconds).times)
+    return 2 * len(x) * w.numel() / min(timer.blocked_autorange(min_run_time=seconds).times)

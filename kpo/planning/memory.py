@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -20,7 +20,7 @@ from kpo.model.decoder import FusedDecoder
 from kpo.model.files import ModelError
 from kpo.model.layers import layers
 from kpo.model.policy import check_architecture
-from kpo.planning.passes import Memory, working_memory
+from kpo.planning.passes import Cost, cost
 
 RESERVE = 2e9
 """Assumed for what is not counted: CUDA, NCCL, gaps between tensors, a kernel's workspace; also
@@ -38,15 +38,10 @@ def gb(value: float) -> str:
     return f"{value / 1e9:.2f} GB"
 
 
-@dataclass(frozen=True)
-class Size:
-    """Numbers of a model.
+class Size(NamedTuple):
+    """Numbers of a model: weights, tied ones once; keys and values of one token (`cache`).
 
-    Attributes:
-        parameters: all weights, tied ones once.
-        layer: weights of the largest layer.
-        root: weights outside the layers, which FSDP gathers together.
-        cache: keys and values of one token.
+    `layer` is of the largest layer, `root` outside the layers, which FSDP gathers together.
     """
 
     parameters: int
@@ -65,28 +60,20 @@ def size_of(config: Any) -> Size:
         check_architecture(model)
     except ModelError as error:
         raise ModelError(f"policy: {error}") from error
-    parameters = sum(p.numel() for p in model.parameters())
-    per_layer = [sum(p.numel() for p in layer.parameters()) for layer in layers(model)]
-    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
-    return Size(
-        parameters=parameters,
-        layer=max(per_layer),
-        root=parameters - sum(per_layer),
-        cache=2 * heads * head_size(config) * len(per_layer),
+    whole, *parts = (
+        sum(p.numel() for p in module.parameters()) for module in (model, *layers(model))
     )
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    cache = 2 * heads * head_size(config) * len(parts)
+    return Size(whole, max(parts), whole - sum(parts), cache)
 
 
 @dataclass(frozen=True)
 class Sampler:
-    """The engine of a section of the experiment, on each device that one model lies over.
+    """The engine of a section of the experiment, on each of the devices that it is `spread` over.
 
-    Attributes:
-        settings: the section.
-        config, size: the model's.
-        longest: tokens of the longest sequence.
-        batch: responses that the transformers engine samples at a time.
-        own: whether that engine has weights of its own.
-        spread: devices that one model lies over.
+    `longest` are the tokens of its longest sequence. The transformers engine samples `batch`
+    responses at a time, with weights of its `own` or the trainer's.
     """
 
     settings: Train | Evaluate
@@ -100,12 +87,12 @@ class Sampler:
     @property
     def weights(self) -> float:
         """Bytes on each device."""
-        return _number(self.settings.dtype) * self.size.parameters / self.spread
+        return number(self.settings.dtype) * self.size.parameters / self.spread
 
     @property
     def token(self) -> float:
         """Bytes of a token's keys and values on each device."""
-        return _number(self.settings.dtype) * self.size.cache / self.spread
+        return number(self.settings.dtype) * self.size.cache / self.spread
 
     def memory(self, device: float) -> float:
         """Bytes that the engine takes of a device with this much memory."""
@@ -139,11 +126,11 @@ def training_memory(
     """Bytes on each rank by part, while sampling, for which the engine takes some, and learning."""
     share = MASTER * size.parameters / train.world
     always = {"master weights": share, "AdamW moments": 2 * share, "reserve": RESERVE}
-    number, gathered, root = _number(train.scoring), 0.0, 0.0
+    gathered = root = 0.0
     if needs_sharding(train.world, train.scoring):
         pair = 2 * size.layer  # a layer and the next, with their gradients before reduction
-        gathered = number * (size.root + 2 * pair) + MASTER * pair
-        root = (number + MASTER) * size.root  # reduced at the very end
+        gathered = number(train.scoring) * (size.root + 2 * pair) + MASTER * pair
+        root = (number(train.scoring) + MASTER) * size.root  # reduced at the very end
     working = largest_micro_batch(train, config)
     return {
         "rollout": {**always, "rollout engine": engine},
@@ -158,20 +145,16 @@ def training_memory(
     }
 
 
-def largest_micro_batch(train: Train, config: Any) -> Memory:
+def largest_micro_batch(train: Train, config: Any) -> Cost:
     """The token budget in the longest sequences, or fewer, each with a prompt of its own."""
     most = train.prompts // train.mini_batches * train.group // train.world
     whole, rest = divmod(train.max_tokens_per_microbatch, train.longest)
     lengths = [(train.max_prompt_tokens, train.max_response_tokens)] * min(whole, most)
     if whole < most and rest >= 2:
         lengths.append((1, rest - 1))
-    return working_memory(
-        config,
-        lengths,
-        dtype=train.scoring,
-        checkpointing=train.activation_checkpointing,
-        grouped=not (train.gpus and train.scoring == "float32"),
-    )
+    grouped = not (train.gpus and train.scoring == "float32")
+    recompute = train.activation_checkpointing
+    return cost(config, lengths, dtype=train.scoring, checkpointing=recompute, grouped=grouped)
 
 
 def checkpoints_disk(size: Size) -> float:
@@ -181,10 +164,10 @@ def checkpoints_disk(size: Size) -> float:
 
 def models_disk(size: Size, dtype: str, runs: int) -> float:
     """Bytes on the disk of the final models of all runs, and the base."""
-    return (runs + 1.0) * _number(dtype) * size.parameters
+    return (runs + 1.0) * number(dtype) * size.parameters
 
 
-def _number(dtype: str) -> int:
+def number(dtype: str) -> int:
     """Bytes of a number."""
     kind: torch.dtype = getattr(torch, dtype)
     return kind.itemsize

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from kpo.config.train import Train
 from kpo.distributed.ranks import Ranks
-from kpo.planning.passes import operations
+from kpo.planning.passes import cost
 from kpo.rollout.engine import Response
 from kpo.trainer.batch import Prompt, micro_batches
 
@@ -18,15 +18,16 @@ TRAINING_SHARE = 0.415
 1,181 TFLOP in 3.82 s, beside 746 TFLOP/s, with Qwen3-4B's shape on an H200
 (`tests.bench.bench_update_gpu`).
 """
-SAMPLING_SHARE = {"gpu": 0.05, "cpu": 0.25}
-"""Assumed: token by token, the time goes into reading weights and cache. For each token of 128
-half-long responses Qwen3-4B reads 8 GB and 48 GB: 17 ms at an H100's 3.3 TB/s, of which products
-would take 1.5 ms. Processors have fewer operations to a byte."""
 
 
 def sampling_share(gpus: int) -> float:
-    """What sampling is taken to reach of that rate."""
-    return SAMPLING_SHARE["gpu" if gpus else "cpu"]
+    """What sampling is taken to reach of that rate.
+
+    Token by token, the time goes into reading weights and cache. For each token of 128 half-long
+    responses Qwen3-4B reads 8 GB and 48 GB: 17 ms at an H100's 3.3 TB/s, of which products would
+    take 1.5 ms. Processors have fewer operations to a byte.
+    """
+    return 0.05 if gpus else 0.25
 
 
 @dataclass(frozen=True)
@@ -48,11 +49,8 @@ class Step:
         prompts = [Prompt("", [0] * t.max_prompt_tokens, "")] * (t.prompts // t.mini_batches)
         responses = [Response([0] * t.max_response_tokens, [], "length")] * len(prompts) * t.group
         rows, budget = range(len(responses)), t.max_tokens_per_microbatch
-        return [
-            part
-            for rank in range(t.world)
-            for part in micro_batches(prompts, responses, rows, budget, Ranks(rank, t.world))
-        ]
+        cut = partial(micro_batches, prompts, responses, rows, budget)
+        return [part for rank in range(t.world) for part in cut(Ranks(rank, t.world))]
 
     @property
     def prompts(self) -> int:
@@ -71,9 +69,8 @@ class Step:
         """Of each phase, on all ranks together."""
         t = self.train
         lengths = [(t.max_prompt_tokens, t.max_response_tokens)]
-        one, two = (
-            operations(self.config, lengths * n, t.activation_checkpointing) for n in (1, 2)
-        )
+        how = {"checkpointing": t.activation_checkpointing, "shared": True}
+        one, two = (cost(self.config, lengths * n, **how) for n in (1, 2))
         further = self.responses - self.prompts  # responses to a prompt that is read already
         return {
             "rollout": self.responses * one.forward,  # each reads its prompt and itself once

@@ -7,10 +7,9 @@ further layer adds what the second does.
 from __future__ import annotations
 
 import copy
-import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,6 +17,7 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTens
 from torch.utils import flop_counter
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+from torch.utils.weak import WeakIdKeyDictionary
 
 from kpo.model.files import ModelError
 from kpo.model.layers import recompute
@@ -25,56 +25,46 @@ from kpo.model.packing import ATTENTION, Packed, pack
 from kpo.model.policy import Scorer
 
 aten = torch.ops.aten
-T = TypeVar("T")
 
 
-class Memory(NamedTuple):
-    """Bytes beside weights and their gradients: left for the backward pass; at the worst moment."""
+class Cost(NamedTuple):
+    """What a pass takes.
+
+    Attributes:
+        kept: bytes left for the backward pass, beside weights.
+        peak: bytes at the worst moment, beside weights and their gradients.
+        forward: floating-point operations, two for each multiplication and addition.
+        update: those of forward, backward, and what is computed again for it.
+    """
 
     kept: int
     peak: int
-
-
-class Operations(NamedTuple):
-    """Floating-point operations, two for each multiplication and addition.
-
-    Those of the update are forward, backward, and what is computed again for it.
-    """
-
     forward: int
     update: int
 
 
-def working_memory(config: Any, lengths: Sequence[tuple[int, int]], **how: Any) -> Memory:
+def cost(config: Any, lengths: Sequence[tuple[int, int]], **how: Any) -> Cost:
     """Of a micro-batch; see `measure` for the arguments, of which `layers` is left out."""
-    one, two = (measure(memory_of, config, lengths, layers=n, **how) for n in (1, 2))
-    more = (two.kept - one.kept) * (config.num_hidden_layers - 1)
-    return Memory(one.kept + more, one.peak + more)
-
-
-def operations(config: Any, lengths: Sequence[tuple[int, int]], checkpointing: bool) -> Operations:
-    """Of a micro-batch of responses to one prompt."""
-    how: dict[str, Any] = {"dtype": "float32", "checkpointing": checkpointing, "shared": True}
-    one, two = (measure(operations_of, config, lengths, layers=n, **how) for n in (1, 2))
+    one, two = (measure(config, lengths, layers=n, **how) for n in (1, 2))
     more = config.num_hidden_layers - 1
-    return Operations(*(a + more * (b - a) for a, b in zip(one, two, strict=True)))
+    kept, _, *operations = (more * (b - a) for a, b in zip(one, two, strict=True))
+    added = kept, kept, *operations  # at its worst moment, too, a pass works on one layer
+    return Cost(*map(sum, zip(one, added, strict=True)))
 
 
 def measure(
-    what: Callable[[Any, Packed], T],
     config: Any,
     lengths: Sequence[tuple[int, int]],
     *,
     layers: int,
-    dtype: str,
-    checkpointing: bool,
+    dtype: str = "float32",
+    checkpointing: bool = False,
     grouped: bool = True,
     shared: bool = False,
-) -> T:
-    """What a pass over a micro-batch takes.
+) -> Cost:
+    """Of a micro-batch, in a model with so many layers.
 
     Args:
-        what: `memory_of` or `operations_of`.
         config: the model's configuration in transformers.
         lengths: tokens of each prompt and its response.
         layers: the model's, instead of the configuration's.
@@ -89,123 +79,95 @@ def measure(
     config.num_hidden_layers = layers
     if getattr(config, "layer_types", None):
         config.layer_types = config.layer_types[:layers]
-    packed = pack(
-        [[0 if shared else i] * prompt for i, (prompt, _) in enumerate(lengths)],
-        [[0] * response for _, response in lengths],
-        torch.device("cpu"),
-    )
-    packed = replace(packed, grouped=grouped)
+    prompts = [[0 if shared else i] * prompt for i, (prompt, _) in enumerate(lengths)]
+    responses = [[0] * response for _, response in lengths]
+    packed = replace(pack(prompts, responses, torch.device("cpu")), grouped=grouped)
     _ = packed.padded  # attention's layout is made on first use, and needs data
     from transformers import AutoModelForCausalLM  # noqa: PLC0415 - slow to import
 
     with FakeTensorMode(allow_non_fake_inputs=True):
-        model = AutoModelForCausalLM.from_config(config, dtype=getattr(torch, dtype))
+        model = AutoModelForCausalLM.from_config(config, dtype=dtype).eval()
         model.set_attn_implementation(ATTENTION)
-        model.eval()
         if checkpointing:
             recompute(model)
         try:
-            return what(model, packed)
+            return cost_of(model, packed)
         except DataDependentOutputException as error:
             raise ModelError(
                 f"{config.model_type}: what it needs cannot be told without data"
             ) from error
 
 
-def memory_of(model: Any, packed: Packed) -> Memory:
-    """Of one forward and backward pass of a model; its weights' gradients are dropped at once."""
-    hooks = [
-        weight.register_post_accumulate_grad_hook(_drop_gradient) for weight in model.parameters()
-    ]
-    with LiveBytes([*model.parameters(), *model.buffers()]) as live:
+def cost_of(model: Any, packed: Packed) -> Cost:
+    """Of one forward and backward pass; the weights' gradients are dropped at once.
+
+    So does FSDP, which adds them to the float32 gradients of this rank's shard.
+    """
+    for weight in model.parameters():
+        weight.register_post_accumulate_grad_hook(lambda weight: setattr(weight, "grad", None))
+    with Meter([*model.parameters(), *model.buffers()]) as meter:
         logprobs, _ = Scorer(model)(packed)
-        kept = live.now
+        kept, forward = meter.now, meter.operations
         logprobs.sum().backward()
-    for hook in hooks:
-        hook.remove()
-    return Memory(kept, live.peak)
+    return Cost(kept, meter.peak, forward, meter.operations)
 
 
-def _drop_gradient(weight: Tensor) -> None:
-    """As FSDP does, which adds it to the float32 gradient of this rank's shard."""
-    weight.grad = None
+class Meter(TorchDispatchMode):
+    """Counts operations, and the bytes of all tensors from when they are made until dropped.
 
-
-def operations_of(model: Any, packed: Packed) -> Operations:
-    """The same pass, in float32."""
-    with flop_counter.FlopCounterMode(display=False, custom_mapping=UNCOUNTED) as counter, Fakes():
-        logprobs, _ = Scorer(model)(packed)
-        forward = counter.get_total_flops()
-        logprobs.sum().backward()
-    return Operations(forward, counter.get_total_flops())
-
-
-class Fakes(TorchDispatchMode):
-    """Products of a mixture's experts in any dtype; without data, torch has those of bfloat16."""
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
-    ) -> Any:
-        if func is not aten._grouped_mm.default or not isinstance(args[0], FakeTensor):
-            return func(*args, **(kwargs or {}))
-        x, weight, *rest = args
-        return func(x.bfloat16(), weight.bfloat16(), *rest, **(kwargs or {})).to(x.dtype)
-
-
-class LiveBytes(Fakes):
-    """Counts the bytes of all tensors that are made while it is active, until they are dropped."""
+    torch's FlopCounterMode has the same formulas, but keeps tensors longer than a run does.
+    """
 
     def __init__(self, known: Sequence[Tensor] = ()) -> None:
         """`known` are tensors that are there already and do not count."""
         super().__init__()
-        self.now = self.peak = 0
-        self._storages = {tensor.untyped_storage()._cdata for tensor in known}
+        self.peak = self.operations = 0
+        self._live = WeakIdKeyDictionary({tensor.untyped_storage(): 0 for tensor in known})
+
+    @property
+    def now(self) -> int:
+        """Bytes of the tensors that are there."""
+        return sum(self._live.values())
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        output = super().__torch_dispatch__(func, types, args, kwargs)
+        kwargs = kwargs or {}
+        if func is aten._grouped_mm.default and isinstance(args[0], FakeTensor):
+            x, weight, *rest = args  # a mixture's: without data, torch has them in bfloat16 alone
+            output = func(x.bfloat16(), weight.bfloat16(), *rest, **kwargs).to(x.dtype)
+        else:
+            output = func(*args, **kwargs)
+        if formula := FORMULAS.get(func._overloadpacket):
+            self.operations += formula(*args, **kwargs, out_val=output)
         for tensor in tree_leaves(output):
             if isinstance(tensor, Tensor):
-                self._count(tensor.untyped_storage())
+                storage = tensor.untyped_storage()
+                self._live.setdefault(storage, storage.nbytes())
+        self.peak = max(self.peak, self.now)
         return output
 
-    def _count(self, storage: Any) -> None:
-        if (key := storage._cdata) in self._storages:
-            return
-        self._storages.add(key)
-        size = storage.nbytes()
-        self.now += size
-        self.peak = max(self.peak, self.now)
-        weakref.finalize(storage, self._drop, key, size)
 
-    def _drop(self, key: int, size: int) -> None:
-        self._storages.discard(key)
-        self.now -= size
-
-
-def _product(_: Any, rows: Sequence[int], weight: Sequence[int], **__: Any) -> int:
-    return 2 * rows[0] * rows[1] * weight[1]
-
-
-def _grouped(rows: Sequence[int], weight: Sequence[int], *_: Any, **__: Any) -> int:
-    """Of a mixture's experts: each row meets one, or each expert has rows that add to a weight."""
-    return 2 * rows[-2] * rows[-1] * weight[-1]
+def _product(rows: Tensor, weight: Tensor, *_: Any, **__: Any) -> int:
+    """Also of a mixture: each row meets one expert, or each has rows that add to a weight."""
+    return 2 * rows.numel() * weight.shape[-1]
 
 
 def _attention(*args: Any, **_: Any) -> int:
     """Half of a square where it is causal."""
-    return flop_counter.sdpa_flop_count(*args[:3]) // (1 + (args[4:5] == (True,)))
+    operations = flop_counter.sdpa_flop_count(*(x.shape for x in args[:3]))
+    return operations // (1 + (args[4:5] == (True,)))
 
 
 def _attention_backward(*args: Any, **_: Any) -> int:
-    return flop_counter.sdpa_backward_flop_count(*args[:4]) // (1 + args[7])
+    return flop_counter.sdpa_backward_flop_count(*(x.shape for x in args[:4])) // (1 + args[7])
 
 
-UNCOUNTED = {
-    aten.addmm_: _product,
-    aten._grouped_mm: _grouped,
+FORMULAS = {
+    **flop_counter.flop_registry,
+    aten.addmm_: lambda _, rows, weight, **__: _product(rows, weight),
+    aten._grouped_mm: _product,
     aten._scaled_dot_product_flash_attention_for_cpu: _attention,
     aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward,
 }
-"""Products that torch's counter does not know: their operations by the shapes of what they take."""
+"""Operations of each product: torch's formulas, and those of products that it does not know."""

@@ -24,7 +24,7 @@ from kpo.planning.memory import (
     training_memory,
 )
 from kpo.planning.operations import Step, sampling_share
-from kpo.planning.passes import operations
+from kpo.planning.passes import cost
 
 SPARE = 0.1
 """Share of the memory that should stay free: what is counted can be off by as much."""
@@ -32,12 +32,9 @@ SPARE = 0.1
 
 @dataclass(frozen=True)
 class Plan:
-    """An experiment on a machine.
+    """An experiment on a machine, with the model's configuration in transformers.
 
-    Attributes:
-        config: the model's configuration in transformers.
-        problems: of the training set; None where that is not known.
-        benchmarks: problems of each, likewise.
+    `problems` are those of the training set, `benchmarks` those of each; None for unknown numbers.
     """
 
     experiment: Experiment
@@ -60,22 +57,16 @@ class Plan:
     def rollout(self) -> Sampler:
         """The engine of a rank."""
         t = self.experiment.train
-        return Sampler(
-            t,
-            self.config,
-            self.size,
-            longest=t.longest,
-            batch=min(OWN_BATCH, -(-t.prompts // t.world) * t.group),
-            own=needs_sharding(t.world, t.dtype),  # else it samples with the trainer's
-        )
+        batch = min(OWN_BATCH, -(-t.prompts // t.world) * t.group)
+        own = needs_sharding(t.world, t.dtype)  # else it samples with the trainer's
+        return Sampler(t, self.config, self.size, t.longest, batch, own)
 
     @cached_property
     def evaluation(self) -> Sampler:
         """The engine of an evaluation, whose prompts are as long as training's."""
-        settings = self.experiment.evaluate
-        longest = self.experiment.train.max_prompt_tokens + settings.max_response_tokens
-        spread = max(1, settings.gpus)
-        return Sampler(settings, self.config, self.size, longest=longest, spread=spread)
+        e = self.experiment.evaluate
+        longest = self.experiment.train.max_prompt_tokens + e.max_response_tokens
+        return Sampler(e, self.config, self.size, longest, spread=max(1, e.gpus))
 
     @cached_property
     def phases(self) -> dict[str, dict[str, float]]:
@@ -84,58 +75,70 @@ class Plan:
         return training_memory(self.experiment.train, self.config, self.size, engine)
 
     @property
-    def run_seconds(self) -> float | None:
-        """Of a run at most; None where the number of its problems, and so of steps, is unknown."""
-        train, step = self.experiment.train, self.step.seconds(self.machine.rank.rate)
-        if train.steps is None and self.problems is None:
-            return None
-        return sum(step.values()) * train.total_steps(self.problems or 0)
+    def disk(self) -> tuple[float, float]:
+        """Bytes of the checkpoints of a run, and of all final models and the base."""
+        runs, dtype = len(self.experiment.runs), self.experiment.train.dtype
+        return checkpoints_disk(self.size), models_disk(self.size, dtype, runs)
 
-    @cached_property
+    @property
+    def steps(self) -> int | None:
+        """Of a run; None where they follow from a number of problems that is unknown."""
+        if self.experiment.train.steps is None and self.problems is None:
+            return None
+        return self.experiment.train.total_steps(self.problems or 0)
+
+    @property
     def evaluation_seconds(self) -> float | None:
         """Of one model on the benchmarks of known size; None where its devices are unknown."""
         if self.machine.evaluation is None:
             return None
-        settings = self.experiment.evaluate
-        lengths = [(self.experiment.train.max_prompt_tokens, settings.max_response_tokens)]
-        a_response = operations(self.config, lengths, checkpointing=False).forward
-        responses = settings.samples * sum(count or 0 for count in self.benchmarks.values())
-        rate = sampling_share(settings.gpus) * self.machine.evaluation.rate
-        return responses * a_response / (rate * self.evaluation.spread)
+        e = self.experiment.evaluate
+        lengths = [(self.experiment.train.max_prompt_tokens, e.max_response_tokens)]
+        responses = e.samples * sum(filter(None, self.benchmarks.values()))
+        rate = sampling_share(e.gpus) * self.machine.evaluation.rate * self.evaluation.spread
+        return responses * cost(self.config, lengths).forward / rate
 
     def faults(self) -> list[str]:
         """A sentence for everything that will not fit: the part, and the setting to change."""
+        train, evaluate, there = self.experiment.train, self.experiment.evaluate, self.machine
         return [
             *self._not_installed(),
-            *faults_of(self.experiment.train, self.experiment.evaluate, self.config),
-            *self.rollout.faults(self.machine.rank.memory, "rollout engine", "train"),
-            *self._too_large(),
+            *faults_of(train, evaluate, self.config),
+            *self.rollout.faults(there.rank.memory, "rollout engine", "train"),
+            *self._memory(warnings=False),
             *self._evaluation_too_large(),
             *self._too_much_on_disk(),
         ]
 
     def warnings(self) -> list[str]:
         """A sentence for everything that may not fit."""
-        return [*self._tight(), *self._tight_together()]
+        return [*self._memory(warnings=True), *self._tight_together()]
 
     def _not_installed(self) -> Iterator[str]:
-        if self.machine.disk is None or importlib.util.find_spec("vllm"):
-            return
+        here = self.machine.disk is not None
         for key in ("train", "evaluate"):
-            if getattr(self.experiment, key).engine == "vllm":
+            engine = getattr(self.experiment, key).engine
+            if here and engine == "vllm" and importlib.util.find_spec("vllm") is None:
                 yield (
                     f"{key}.engine is vllm, which is not installed: install it, or take"
                     " transformers"
                 )
 
-    def _too_large(self) -> Iterator[str]:
+    def _memory(self, *, warnings: bool) -> Iterator[str]:
+        """Of the phases that do not fit, or only just."""
         there = self.machine.rank.memory
         for phase, parts in self.phases.items():
-            if (total := sum(parts.values())) > there:
-                largest = _largest(parts)
+            total = sum(parts.values())
+            largest = max((part for part in parts if part != "reserve"), key=parts.__getitem__)
+            if total > there and not warnings:
                 yield (
-                    f"{phase}: {gb(total)} a rank do not fit into {gb(there)}; the"
-                    f" largest part is {largest} ({gb(parts[largest])}): {self._remedy(largest)}"
+                    f"{phase}: {gb(total)} a rank do not fit into {gb(there)}; the largest part is"
+                    f" {largest} ({gb(parts[largest])}): {self._remedy(largest)}"
+                )
+            if (1 - SPARE) * there < total <= there and warnings:
+                yield (
+                    f"{phase}: {gb(total)} of {gb(there)} leave less than {SPARE:.0%} to spare, by"
+                    f" which these figures may be off: {self._remedy(largest)}"
                 )
 
     def _evaluation_too_large(self) -> Iterator[str]:
@@ -150,24 +153,14 @@ class Plan:
         yield from self.evaluation.faults(there, "evaluation", "evaluate")
 
     def _too_much_on_disk(self) -> Iterator[str]:
-        runs, at_once = len(self.experiment.runs), self.machine.at_once or 1
-        models = models_disk(self.size, self.experiment.train.dtype, runs)
-        need, free = at_once * checkpoints_disk(self.size) + models, self.machine.disk
+        (checkpoints, models), at_once = self.disk, self.machine.at_once or 1
+        need, free = at_once * checkpoints + models, self.machine.disk
         if free is not None and need > free:
             yield (
-                f"checkpoints of {at_once} runs at a time and models of {runs} runs need"
-                f" {gb(need)} of disk, but there are {gb(free)}: make room, let fewer"
+                f"checkpoints of {at_once} runs at a time and models of {len(self.experiment.runs)}"
+                f" runs need {gb(need)} of disk, but there are {gb(free)}: make room, let fewer"
                 " run at a time, or lower the number of seeds or methods"
             )
-
-    def _tight(self) -> Iterator[str]:
-        there = self.machine.rank.memory
-        for phase, parts in self.phases.items():
-            if (1 - SPARE) * there < (total := sum(parts.values())) <= there:
-                yield (
-                    f"{phase}: {gb(total)} of {gb(there)} leave less than {SPARE:.0%}"
-                    f" to spare, by which these figures may be off: {self._remedy(_largest(parts))}"
-                )
 
     def _tight_together(self) -> Iterator[str]:
         """Runs on the CPU share its memory with each other."""
@@ -191,7 +184,3 @@ class Plan:
             own = train.engine != "vllm" or not train.gpus
             return f"lower {'train.group' if own else 'train.gpu_memory'}"
         return "raise train.gpus" if train.gpus else "choose a smaller policy"
-
-
-def _largest(parts: dict[str, float]) -> str:
-    return max((part for part in parts if part != "reserve"), key=lambda part: parts[part])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kpo.planning.memory import checkpoints_disk, gb, models_disk
+from kpo.planning.memory import gb
 from kpo.planning.operations import TRAINING_SHARE, sampling_share
 from kpo.planning.plan import Plan
 
@@ -28,26 +28,24 @@ def _step(plan: Plan) -> Iterator[str]:
 
 
 def _memory(plan: Plan) -> Iterator[str]:
-    phases = plan.phases.values()
-    parts = list(dict.fromkeys(part for phase in phases for part in phase))
-    rows = {part: [phase.get(part, 0.0) for phase in phases] for part in parts}
-    rows["together"] = [sum(phase.values()) for phase in phases]
+    rollout, update = plan.phases["rollout"], plan.phases["update"]
     yield f"memory of a rank, of {gb(plan.machine.rank.memory)}:"
-    yield "  " + f"{'':26}" + "".join(f"{phase:>12}" for phase in plan.phases)
-    for name, values in rows.items():
-        yield f"  {name:26}" + "".join(f"{gb(value):>12}" for value in values)
+    yield f"  {'':26}{'rollout':>12}{'update':>12}"
+    for part in update:
+        yield f"  {part:26}{gb(rollout.get(part, 0.0)):>12}{gb(update[part]):>12}"
+    together = (gb(sum(phase.values())) for phase in (rollout, update))
+    yield "  {:26}{:>12}{:>12}".format("together", *together)
     if plan.experiment.train.engine == "vllm":
         tokens = plan.rollout.cache_tokens(plan.machine.rank.memory)
         yield f"  vLLM's share holds the weights and a cache of about {tokens:,} tokens"
 
 
 def _disk(plan: Plan) -> Iterator[str]:
-    runs, at_once = len(plan.experiment.runs), plan.machine.at_once
+    (checkpoints, models), at_once = plan.disk, plan.machine.at_once
     here = "" if at_once is None else f" (here at most {at_once} at a time)"
-    models = models_disk(plan.size, plan.experiment.train.dtype, runs)
     yield (
-        f"disk: {gb(checkpoints_disk(plan.size))} of checkpoints for each run that trains{here},"
-        f" {gb(models)} for the final models of {runs} runs and the base"
+        f"disk: {gb(checkpoints)} of checkpoints for each run that trains{here}, {gb(models)} for"
+        f" the final models of {len(plan.experiment.runs)} runs and the base"
     )
 
 
@@ -62,46 +60,46 @@ def _time(plan: Plan) -> Iterator[str]:
         f" {sampling_share(t.gpus):.0%} (assumed)"
     )
     parts = ", ".join(f"{phase} {duration(value)}" for phase, value in seconds.items())
-    yield f"longest step: {duration(sum(seconds.values()))} ({parts})"
-    if (a_run := plan.run_seconds) is None:
-        a_run = sum(seconds.values()) * t.total_steps(1000)
+    a_step = sum(seconds.values())
+    yield f"longest step: {duration(a_step)} ({parts})"
+    if (steps := plan.steps) is None:
+        steps = t.total_steps(1000)
         what = (
             f"steps: {t.epochs} x problems / {t.prompts}; how many problems {t.problems} has is not"
             " known here: for each 1,000 of them"
         )
     else:
         of = "" if t.epochs is None else f" ({t.epochs} x {plan.problems:,} problems)"
-        what = f"{t.total_steps(plan.problems or 0):,} steps{of}:"
+        what = f"{steps:,} steps{of}:"
     yield (
-        f"{what} at most {duration(a_run)} a run, {duration(a_run * runs)} for all"
-        f" {runs} runs one after the other"
+        f"{what} at most {duration(steps * a_step)} a run, {duration(steps * a_step * runs)} for"
+        f" all {runs} runs one after the other"
     )
 
 
 def _evaluation(plan: Plan) -> Iterator[str]:
-    settings, models = plan.experiment.evaluate, len(plan.experiment.runs) + 1
-    problems = sum(count or 0 for count in plan.benchmarks.values())
+    e, runs = plan.experiment.evaluate, len(plan.experiment.runs)
+    models = runs + 1
     yield (
-        f"evaluation: {models} models on {problems:,} problems x {settings.samples} responses of at"
-        f" most {settings.max_response_tokens:,} tokens, to prompts of"
+        f"evaluation: {models} models on {sum(filter(None, plan.benchmarks.values())):,} problems x"
+        f" {e.samples} responses of at most {e.max_response_tokens:,} tokens, to prompts of"
         f" {plan.experiment.train.max_prompt_tokens:,}"
     )
     if unknown := [name for name, count in plan.benchmarks.items() if count is None]:
         yield f"  not counted, as their sizes are not known here: {', '.join(unknown)}"
-    if plan.machine.evaluation is None or plan.evaluation_seconds is None:
+    if plan.machine.evaluation is None or (a_model := plan.evaluation_seconds) is None:
         yield "  on another kind of device than training: its memory and time are not planned for"
         return
-    there, all_models = plan.machine.evaluation.memory, models * plan.evaluation_seconds
-    yield f"  memory: {gb(plan.evaluation.memory(there))} of {gb(there)} on each of" + (
-        f" {plan.evaluation.spread}"
-    )
+    there, spread = plan.machine.evaluation.memory, plan.evaluation.spread
+    yield f"  memory: {gb(plan.evaluation.memory(there))} of {gb(there)} on each of {spread}"
     yield (
-        f"  at most {duration(plan.evaluation_seconds)} a model, {duration(all_models)} for all"
-        f" {models} one after the other"
+        f"  at most {duration(a_model)} a model, {duration(models * a_model)} for all {models} one"
+        " after the other"
     )
-    if plan.run_seconds is not None:
-        together = plan.run_seconds * len(plan.experiment.runs) + all_models
-        yield f"together: at most {duration(together)}, one after the other"
+    if plan.steps is not None:
+        a_run = plan.steps * sum(plan.step.seconds(plan.machine.rank.rate).values())
+        together = duration(runs * a_run + models * a_model)
+        yield f"together: at most {together}, one after the other"
 
 
 def duration(seconds: float) -> str:

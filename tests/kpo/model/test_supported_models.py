@@ -21,7 +21,7 @@ from kpo.model.files import ModelError
 from kpo.model.layers import recompute
 from kpo.model.policy import Policy, response_logprobs
 from kpo.planning.memory import size_of
-from kpo.planning.passes import measure, memory_of
+from kpo.planning.passes import measure
 from kpo.tasks.tokenizer import character_tokenizer
 from tests.kpo.model.scored import PROMPTS, RESPONSES
 from tests.kpo.small_models import KINDS, small_model
@@ -43,7 +43,7 @@ def check(model: Any) -> None:
     check_agreement(policy)
     assert size_of(model.config).parameters == sum(p.numel() for p in model.parameters())
     lengths = [(3, 9), (5, 4)]
-    measure(memory_of, model.config, lengths, layers=1, dtype="float32", checkpointing=True)
+    measure(model.config, lengths, layers=1, checkpointing=True)
     kept = gradients(policy)
     recompute(model)
     for one, two in zip(kept, gradients(policy), strict=True):

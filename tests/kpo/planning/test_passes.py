@@ -11,13 +11,11 @@ from kpo.model.layers import recompute
 from kpo.model.packing import Packed, pack
 from kpo.model.policy import Policy
 from kpo.planning.passes import (
-    LiveBytes,
-    Memory,
+    Cost,
+    Meter,
+    cost,
+    cost_of,
     measure,
-    memory_of,
-    operations,
-    operations_of,
-    working_memory,
 )
 from tests.kpo.models import FAMILIES, tiny_policy
 
@@ -43,13 +41,13 @@ def deep(policy: Policy, layers: int) -> Any:
     return config
 
 
-def fake(config: Any, layers: int, *, dtype: str = "float32", again: bool = False) -> Memory:
-    return measure(memory_of, config, LENGTHS, layers=layers, dtype=dtype, checkpointing=again)
+def fake(config: Any, layers: int, *, dtype: str = "float32", again: bool = False) -> Cost:
+    return measure(config, LENGTHS, layers=layers, dtype=dtype, checkpointing=again)
 
 
 def test_live_bytes_count_storages_once_and_until_they_are_dropped() -> None:
     known = torch.zeros(100)
-    with LiveBytes([known]) as live:
+    with Meter([known]) as live:
         a = torch.zeros(10)
         b = torch.zeros(20)
         views = a.view(2, 5), known[3:]
@@ -69,7 +67,7 @@ def test_fake_tensors_take_what_real_ones_take(family: str, again: bool) -> None
     policy = tiny_policy(family)
     if again:
         recompute(policy.model)
-    real = memory_of(policy.model, packed())
+    real = cost_of(policy.model, packed())
     found = fake(policy.model.config, 2, again=again)
     assert found.kept == pytest.approx(real.kept, abs=ROUND)
     assert found.peak == pytest.approx(real.peak, abs=ROUND)
@@ -101,7 +99,7 @@ def test_what_is_kept_is_what_autograd_saves(dtype: str) -> None:
 @pytest.mark.parametrize("again", [False, True], ids=["kept", "checkpointed"])
 def test_further_layers_add_what_the_second_adds(again: bool) -> None:
     config = deep(tiny_policy(), 5)
-    found = working_memory(config, LENGTHS, dtype="bfloat16", checkpointing=again)
+    found = cost(config, LENGTHS, dtype="bfloat16", checkpointing=again)
     assert found == fake(config, 5, dtype="bfloat16", again=again)
 
 
@@ -134,10 +132,9 @@ def test_the_logits_are_in_the_peak(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_further_layers_add_the_seconds_operations(family: str, again: bool) -> None:
     config = deep(tiny_policy(family), 5)
     lengths = [(7, 20)] * 2
-    how: dict[str, Any] = {"dtype": "float32", "checkpointing": again, "shared": True}
-    assert operations(config, lengths, again) == measure(
-        operations_of, config, lengths, layers=5, **how
-    )
+    how: dict[str, Any] = {"checkpointing": again, "shared": True}
+    found, whole = cost(config, lengths, **how), measure(config, lengths, layers=5, **how)
+    assert (found.forward, found.update) == (whole.forward, whole.update)
 
 
 def test_a_mixture_computes_with_the_experts_that_are_chosen() -> None:
@@ -145,13 +142,13 @@ def test_a_mixture_computes_with_the_experts_that_are_chosen() -> None:
     counts = []
     for chosen in (1, 2):
         config.num_experts_per_tok = chosen
-        counts.append(operations(config, [(5, 20)], False).forward)
+        counts.append(cost(config, [(5, 20)]).forward)
     expert = 3 * config.hidden_size * config.intermediate_size  # gate, up and down
     assert counts[1] - counts[0] == 2 * 24 * 2 * expert  # in each of 24 tokens and 2 layers
 
 
 def test_a_shared_prompt_is_read_once() -> None:
     config = tiny_policy().model.config
-    one, two, three = (operations(config, [(40, 20)] * n, False) for n in (1, 2, 3))
+    one, two, three = (cost(config, [(40, 20)] * n, shared=True) for n in (1, 2, 3))
     assert two.forward - one.forward == three.forward - two.forward
     assert two.forward < 1.7 * one.forward
