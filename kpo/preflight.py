@@ -50,7 +50,7 @@ def main() -> None:
     from kpo.objective_check import check_methods  # noqa: PLC0415
     from kpo.planning.machine import machine_for  # noqa: PLC0415
     from kpo.planning.plan import Plan  # noqa: PLC0415
-    from kpo.planning.report import report  # noqa: PLC0415
+    from kpo.planning.report import faults, report, warnings  # noqa: PLC0415
 
     check_methods({name: method.build() for name, method in experiment.methods.items()})
     config = architecture(experiment.policy, experiment.positions)
@@ -61,10 +61,10 @@ def main() -> None:
     print(report(plan))
     if record is not None:
         print(f"{stated(record)}; prompts that are too long not counted")
-    for warning in plan.warnings():
+    for warning in warnings(plan):
         warn(warning)
-    if faults := plan.faults():
-        fail("\nerror: ".join(faults))
+    if refused := faults(plan):
+        fail("\nerror: ".join(refused))
 
 
 if __name__ == "__main__":

@@ -45,22 +45,18 @@ def benchmark_problems(experiment: Experiment) -> dict[str, int | None]:
     Raises DataError for a local file that cannot be read.
     """
     folder = choose_folder(experiment.data.benchmarks_folder, "KPO_BENCHMARKS")
-    limit = experiment.evaluate.limit
+    limit = experiment.evaluate.limit  # a set of unknown size has as many, or fewer
+    sizes = {name: _count(experiment, name, folder) for name in experiment.evaluate.benchmarks}
     return {
-        name: _count(experiment, name, folder, limit) for name in experiment.evaluate.benchmarks
+        name: limit if size is None else min(size, limit or size) for name, size in sizes.items()
     }
 
 
-def _count(
-    experiment: Experiment, name: str, folder: Path | None = None, limit: int | None = None
-) -> int | None:
+def _count(experiment: Experiment, name: str, folder: Path | None = None) -> int | None:
     sources = experiment.data.sources
-    size: int | None = None
     if experiment.task is not None:
-        size = experiment.task.size(name)
-    elif folder is not None:
-        size = len(load_problems(name, folder=folder, sources=sources))
-    elif source := {**SOURCES, **sources}.get(name):
-        size = source.size
-    # A set of unknown size has as many as its limit, or fewer.
-    return min((n for n in (size, limit) if n is not None), default=None)
+        return experiment.task.size(name)
+    if folder is not None:
+        return len(load_problems(name, folder=folder, sources=sources))
+    source = {**SOURCES, **sources}.get(name)
+    return source.size if source else None

@@ -15,13 +15,11 @@ from kpo.config.train import Train
 PROCESS_MB = 2500
 UNKNOWN = 4_000_000_000
 """Parameters assumed of a model whose shape is stated nowhere, before it is there."""
-HALF = 2
-"""Bytes of a stored weight; one stored in float32 counts as two parameters."""
 
 
 def base_mb(policy: ScratchPolicy | PretrainedPolicy) -> int:
     """Of the job that makes the base policy: the weights, once in float32 and twice as stored."""
-    return _megabytes(parameters(policy) * (4 + 2 * HALF))
+    return _megabytes(8 * parameters(policy))
 
 
 def train_mb(base: str, train: Train) -> int:
@@ -31,8 +29,7 @@ def train_mb(base: str, train: Train) -> int:
     spread over the GPUs, and a checkpoint on its way to the disk; and each rank loads the weights.
     Raises FileNotFoundError before the base is made.
     """
-    state = 12 if train.gpus else 20
-    return _megabytes(_stored(base) / HALF * (state + 2 * HALF * train.world))
+    return _megabytes(((12 if train.gpus else 20) + 4 * train.world) * _stored(base))
 
 
 def sample_mb(model: str) -> int:
@@ -40,30 +37,28 @@ def sample_mb(model: str) -> int:
 
     Raises FileNotFoundError before the model is made.
     """
-    return _megabytes(_stored(model) / HALF * (4 + HALF))
+    return _megabytes(6 * _stored(model))
 
 
 def parameters(policy: ScratchPolicy | PretrainedPolicy) -> float:
     """About how many the policy has: as its shape or its folder says, else UNKNOWN."""
+    shape: ScratchPolicy | Architecture
     if isinstance(policy, ScratchPolicy):
-        return _of_layers(policy)  # an alphabet for a vocabulary
-    if policy.architecture is not None:
-        matrices = 1 if policy.architecture.tied else 2
-        embeddings = matrices * policy.architecture.vocabulary * policy.architecture.hidden_size
-        return embeddings + _of_layers(policy.architecture)
-    folder = Path(policy.model).expanduser()
-    return _stored(str(folder)) / HALF if folder.is_dir() else UNKNOWN
-
-
-def _of_layers(shape: ScratchPolicy | Architecture) -> int:
+        shape, embeddings = policy, 0  # an alphabet for a vocabulary
+    elif policy.architecture is not None:
+        shape = policy.architecture
+        embeddings = (1 if shape.tied else 2) * shape.vocabulary * shape.hidden_size
+    else:
+        folder = Path(policy.model).expanduser()
+        return _stored(folder) if folder.is_dir() else UNKNOWN
     attention = 2 * (shape.heads + shape.kv_heads) * shape.head_dim
-    return shape.layers * shape.hidden_size * (attention + 3 * shape.feed_forward)
+    return embeddings + shape.layers * shape.hidden_size * (attention + 3 * shape.feed_forward)
 
 
-def _stored(folder: str) -> float:
-    """Bytes of the weights in a model folder. Raises FileNotFoundError if it is not there."""
+def _stored(folder: str | Path) -> float:
+    """Weights in a model folder, of 2 bytes: one stored in float32 counts as two."""
     with os.scandir(folder) as files:
-        return sum(file.stat().st_size for file in files if file.name.endswith(".safetensors"))
+        return sum(file.stat().st_size for file in files if file.name.endswith(".safetensors")) / 2
 
 
 def _megabytes(size: float) -> int:

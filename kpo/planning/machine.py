@@ -32,13 +32,10 @@ class Device:
 
 @dataclass(frozen=True)
 class Machine:
-    """What the runs and their evaluation would have.
+    """A rank's device, or its part of one; the evaluation's, None where nothing is known of it.
 
-    Attributes:
-        rank: a rank's device, or its part of one.
-        evaluation: each of the evaluation's devices; None where nothing is known of them.
-        disk: free bytes; None where the run is planned for another machine.
-        at_once: runs that can train at the same time; None where that is not known.
+    `disk` are free bytes and `at_once` runs that can train at the same time; both are None where
+    the run is planned for another machine.
     """
 
     rank: Device

@@ -28,13 +28,10 @@ aten = torch.ops.aten
 
 
 class Cost(NamedTuple):
-    """What a pass takes.
+    """Bytes and floating-point operations, two for each multiplication and addition, of a pass.
 
-    Attributes:
-        kept: bytes left for the backward pass, beside weights.
-        peak: bytes at the worst moment, beside weights and their gradients.
-        forward: floating-point operations, two for each multiplication and addition.
-        update: those of forward, backward, and what is computed again for it.
+    Bytes beside weights are `kept` for the backward pass; the `peak` is also beside gradients. The
+    operations of an `update` are forward, backward and what is computed again for it.
     """
 
     kept: int
@@ -62,17 +59,11 @@ def measure(
     grouped: bool = True,
     shared: bool = False,
 ) -> Cost:
-    """Of a micro-batch, in a model with so many layers.
+    """Of a micro-batch, in a model of this configuration in transformers but so many layers.
 
-    Args:
-        config: the model's configuration in transformers.
-        lengths: tokens of each prompt and its response.
-        layers: the model's, instead of the configuration's.
-        dtype: of the computation.
-        checkpointing: whether layers are computed again in the backward pass.
-        grouped: as in `Packed`.
-        shared: whether the responses share a prompt, instead of each having its own.
-
+    `lengths` are tokens of each prompt and its response, `dtype` is that of the computation;
+    `checkpointing` computes layers again in the backward pass, `grouped` is as in `Packed`, and
+    `shared` responses are to one prompt, instead of each having its own.
     Raises ModelError for a model whose shapes depend on its data.
     """
     config = copy.deepcopy(config)

@@ -1,18 +1,45 @@
-"""What an experiment needs, as text."""
+"""What an experiment needs, as text; what will not fit, and what may not, with what to change."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import importlib.util
+from collections.abc import Callable, Iterator
 
-from kpo.planning.memory import gb
+from kpo.config.limits import faults_of
+from kpo.config.train import Train
+from kpo.planning.memory import RESERVE, checkpoints_disk, gb, models_disk
 from kpo.planning.operations import TRAINING_SHARE, sampling_share
 from kpo.planning.plan import Plan
+
+SPARE = 0.1
+"""Share of the memory that should stay free: what is counted can be off by as much."""
+
+
+class Warned(str):
+    """A sentence of what may not fit."""
+
+
+class Fault(str):
+    """A sentence of what will not fit: the part, and the setting to change."""
 
 
 def report(plan: Plan) -> str:
     """What is needed, line by line."""
-    parts = _step, _memory, _disk, _time, _evaluation
-    return "\n".join(line for part in parts for line in part(plan))
+    return "\n".join(_said(plan, str, _step, _memory, _disk, _time, _evaluation, _evaluation_time))
+
+
+def warnings(plan: Plan) -> list[str]:
+    """A sentence for everything that may not fit."""
+    return _said(plan, Warned, _memory)
+
+
+def faults(plan: Plan) -> list[str]:
+    """A sentence for everything that will not fit."""
+    return _said(plan, Fault, _engines, _memory, _evaluation, _disk)
+
+
+def _said(plan: Plan, kind: type[str], *parts: Callable[[Plan], Iterator[str]]) -> list[str]:
+    return [said for part in parts for said in part(plan) if type(said) is kind]
 
 
 def _step(plan: Plan) -> Iterator[str]:
@@ -27,26 +54,79 @@ def _step(plan: Plan) -> Iterator[str]:
     )
 
 
+def _engines(plan: Plan) -> Iterator[str]:
+    train, evaluate = plan.experiment.train, plan.experiment.evaluate
+    for key, settings in (("train", train), ("evaluate", evaluate)):
+        here = plan.machine.disk is not None
+        if here and settings.engine == "vllm" and importlib.util.find_spec("vllm") is None:
+            yield Fault(
+                f"{key}.engine is vllm, which is not installed: install it, or take transformers"
+            )
+    yield from map(Fault, faults_of(train, evaluate, plan.config))
+    faults = plan.rollout.faults(plan.machine.rank.memory, "rollout engine", "train")
+    yield from map(Fault, faults)
+
+
 def _memory(plan: Plan) -> Iterator[str]:
+    train, there = plan.experiment.train, plan.machine.rank.memory
     rollout, update = plan.phases["rollout"], plan.phases["update"]
-    yield f"memory of a rank, of {gb(plan.machine.rank.memory)}:"
+    yield f"memory of a rank, of {gb(there)}:"
     yield f"  {'':26}{'rollout':>12}{'update':>12}"
     for part in update:
         yield f"  {part:26}{gb(rollout.get(part, 0.0)):>12}{gb(update[part]):>12}"
-    together = (gb(sum(phase.values())) for phase in (rollout, update))
-    yield "  {:26}{:>12}{:>12}".format("together", *together)
-    if plan.experiment.train.engine == "vllm":
-        tokens = plan.rollout.cache_tokens(plan.machine.rank.memory)
+    together = {phase: sum(parts.values()) for phase, parts in plan.phases.items()}
+    yield f"  {'together':26}" + "".join(f"{gb(total):>12}" for total in together.values())
+    if train.engine == "vllm":
+        tokens = plan.rollout.cache_tokens(there)
         yield f"  vLLM's share holds the weights and a cache of about {tokens:,} tokens"
+    for phase, total in together.items():
+        parts = plan.phases[phase]
+        largest = max((part for part in parts if part != "reserve"), key=parts.__getitem__)
+        if total > there:
+            yield Fault(
+                f"{phase}: {gb(total)} a rank do not fit into {gb(there)}; the largest part is"
+                f" {largest} ({gb(parts[largest])}): {_remedy(largest, train)}"
+            )
+        elif total > (1 - SPARE) * there:
+            yield Warned(
+                f"{phase}: {gb(total)} of {gb(there)} leave less than {SPARE:.0%} to spare, by"
+                f" which these figures may be off: {_remedy(largest, train)}"
+            )
+    at_once, a_run = plan.machine.at_once or 1, train.world * (max(together.values()) - RESERVE)
+    if not train.gpus and a_run <= train.world * there < at_once * a_run:
+        yield Warned(  # on the CPU, runs share its memory with each other
+            f"{at_once} runs at a time, for which there are cores, need {gb(at_once * a_run)} of"
+            f" {gb(train.world * there)}: give snakemake fewer --cores, or raise train.threads"
+        )
+
+
+def _remedy(part: str, train: Train) -> str:
+    if part in ("activations", "LM head and temporaries"):
+        if not train.activation_checkpointing:
+            return "set train.activation_checkpointing to true"
+        return "lower train.max_tokens_per_microbatch"
+    if part == "rollout engine":
+        own = train.engine != "vllm" or not train.gpus
+        return f"lower {'train.group' if own else 'train.gpu_memory'}"
+    return "raise train.gpus" if train.gpus else "choose a smaller policy"
 
 
 def _disk(plan: Plan) -> Iterator[str]:
-    (checkpoints, models), at_once = plan.disk, plan.machine.at_once
+    runs, at_once, free = len(plan.experiment.runs), plan.machine.at_once, plan.machine.disk
+    checkpoints = checkpoints_disk(plan.size)
+    models = models_disk(plan.size, plan.experiment.train.dtype, runs)
     here = "" if at_once is None else f" (here at most {at_once} at a time)"
     yield (
         f"disk: {gb(checkpoints)} of checkpoints for each run that trains{here}, {gb(models)} for"
-        f" the final models of {len(plan.experiment.runs)} runs and the base"
+        f" the final models of {runs} runs and the base"
     )
+    need = (at_once or 1) * checkpoints + models
+    if free is not None and need > free:
+        yield Fault(
+            f"checkpoints of {at_once or 1} runs at a time and models of {runs} runs need"
+            f" {gb(need)} of disk, but there are {gb(free)}: make room, let fewer run at a time, or"
+            " lower the number of seeds or methods"
+        )
 
 
 def _time(plan: Plan) -> Iterator[str]:
@@ -78,20 +158,32 @@ def _time(plan: Plan) -> Iterator[str]:
 
 
 def _evaluation(plan: Plan) -> Iterator[str]:
-    e, runs = plan.experiment.evaluate, len(plan.experiment.runs)
-    models = runs + 1
+    e, there = plan.experiment.evaluate, plan.machine.evaluation
     yield (
-        f"evaluation: {models} models on {sum(filter(None, plan.benchmarks.values())):,} problems x"
-        f" {e.samples} responses of at most {e.max_response_tokens:,} tokens, to prompts of"
+        f"evaluation: {len(plan.experiment.runs) + 1} models on"
+        f" {sum(filter(None, plan.benchmarks.values())):,} problems x {e.samples} responses of at"
+        f" most {e.max_response_tokens:,} tokens, to prompts of"
         f" {plan.experiment.train.max_prompt_tokens:,}"
     )
     if unknown := [name for name, count in plan.benchmarks.items() if count is None]:
         yield f"  not counted, as their sizes are not known here: {', '.join(unknown)}"
-    if plan.machine.evaluation is None or (a_model := plan.evaluation_seconds) is None:
+    if there is None:
         yield "  on another kind of device than training: its memory and time are not planned for"
         return
-    there, spread = plan.machine.evaluation.memory, plan.evaluation.spread
-    yield f"  memory: {gb(plan.evaluation.memory(there))} of {gb(there)} on each of {spread}"
+    need = plan.evaluation.memory(there.memory)
+    yield f"  memory: {gb(need)} of {gb(there.memory)} on each of {plan.evaluation.spread}"
+    if need > there.memory:
+        yield Fault(
+            f"evaluation: {gb(need)} do not fit into {gb(there.memory)}: choose a smaller policy,"
+            " or lower evaluate.max_response_tokens"
+        )
+    yield from map(Fault, plan.evaluation.faults(there.memory, "evaluation", "evaluate"))
+
+
+def _evaluation_time(plan: Plan) -> Iterator[str]:
+    if (a_model := plan.evaluation_seconds) is None:
+        return
+    runs, models = len(plan.experiment.runs), len(plan.experiment.runs) + 1
     yield (
         f"  at most {duration(a_model)} a model, {duration(models * a_model)} for all {models} one"
         " after the other"

@@ -8,13 +8,15 @@ import pytest
 
 from kpo.planning.machine import Device, Machine
 from kpo.planning.memory import RESERVE, checkpoints_disk, models_disk
+from kpo.planning.report import faults as faults_of
+from kpo.planning.report import warnings
 from tests.kpo.planning.planned import PLENTY, plan
 
 # What is refused
 
 
 def faults(folder: Path, machine: Machine = PLENTY, **train: Any) -> list[str]:
-    return plan(folder, machine, **train).faults()
+    return faults_of(plan(folder, machine, **train))
 
 
 def with_memory(memory: float) -> Machine:
@@ -106,12 +108,12 @@ def test_vllm_that_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_memory_that_is_nearly_full(tmp_path: Path) -> None:
     need = sum(plan(tmp_path).phases["update"].values())
     roomy, tight, full = (plan(tmp_path, with_memory(need / share)) for share in (0.89, 0.97, 1.01))
-    assert roomy.warnings() == roomy.faults() == tight.faults() == []
-    (warning,) = [words for words in tight.warnings() if words.startswith("update")]
+    assert warnings(roomy) == faults_of(roomy) == faults_of(tight) == []
+    (warning,) = [words for words in warnings(tight) if words.startswith("update")]
     assert "leave less than 10% to spare" in warning
     assert warning.endswith("set train.activation_checkpointing to true")
-    assert [words for words in full.faults() if words.startswith("update")]
-    assert not [words for words in full.warnings() if words.startswith("update")]
+    assert [words for words in faults_of(full) if words.startswith("update")]
+    assert not [words for words in warnings(full) if words.startswith("update")]
 
 
 @pytest.mark.slow
@@ -120,11 +122,11 @@ def test_runs_on_the_cpu_share_its_memory_with_each_other(tmp_path: Path) -> Non
     at_once = round((RESERVE + need) / need) + 2
     machine = with_memory(1.2 * (RESERVE + need))
     fewer, many = (replace(machine, at_once=n) for n in (at_once // 2, 2 * at_once))
-    assert plan(tmp_path, fewer).warnings() == []
-    (warning,) = plan(tmp_path, many).warnings()
+    assert warnings(plan(tmp_path, fewer)) == []
+    (warning,) = warnings(plan(tmp_path, many))
     assert warning.startswith(f"{2 * at_once} runs at a time, for which there are cores, need")
     gpus = plan(tmp_path, many, gpus=1)
-    assert not any("at a time" in words for words in gpus.warnings())
+    assert not any("at a time" in words for words in warnings(gpus))
 
 
 def test_vllm_gives_a_gpu_back_while_the_optimizer_works(tmp_path: Path) -> None:
