@@ -20,7 +20,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from types import FrameType
 
 SHUTDOWN_S = 60.0
 """Seconds from the failure of one process to the killing of those that do not end by themselves."""
@@ -56,11 +55,8 @@ def launch(count: int, command: Sequence[str]) -> int:
         for rank in range(count)
     ]
 
-    def hand_on(number: int, frame: FrameType | None) -> None:
-        _send(processes, number)
-
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, hand_on)
+        signal.signal(number, lambda number, _: _send(processes, number))
     return _wait(processes)
 
 

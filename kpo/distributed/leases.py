@@ -14,8 +14,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from itertools import takewhile
 from pathlib import Path
 
 from kpo.common.cli import UserError
@@ -34,12 +33,9 @@ def visible() -> list[str] | None:
     """The GPUs that CUDA_VISIBLE_DEVICES names, as CUDA reads it; None where it is not set."""
     if (value := os.environ.get(VISIBLE)) is None:
         return None
-    names: list[str] = []
-    for name in map(str.strip, value.split(",")):
-        if name in ("", "-1", "NoDevFiles"):  # CUDA stops at the first that is none
-            break
-        names.append(name)
-    return names
+    names = map(str.strip, value.split(","))
+    none = "", "-1", "NoDevFiles"  # CUDA stops at the first of them
+    return list(takewhile(lambda name: name not in none, names))
 
 
 def physical() -> dict[str, str]:
@@ -66,13 +62,11 @@ def lease(gpus: int) -> dict[str, str]:
     if gpus > len(names):
         raise DevicesError(f"the job asks for {gpus} GPUs, but {_lack(names, given)}")
     uuids = {name: _uuid(name, there) for name in names}
-    waited = False
-    while (taken := _try_to_take(uuids, gpus)) is None:
-        if not waited:
-            sys.stderr.write(f"waiting for {gpus} of the GPUs {', '.join(names)}\n")
-            sys.stderr.flush()
-        waited = True
+    if (taken := _try_to_take(uuids, gpus)) is None:
+        sys.stderr.write(f"waiting for {gpus} of the GPUs {', '.join(names)}\n")
+    while taken is None:
         time.sleep(POLL_S)
+        taken = _try_to_take(uuids, gpus)
     environment = {VISIBLE: ",".join(taken), LEASE: ",".join(uuids[name] for name in taken)}
     if given is None:  # then numbers are nvidia-smi's, in the order of the PCI bus
         environment[ORDER] = "PCI_BUS_ID"
@@ -95,43 +89,30 @@ def _lack(names: list[str], given: list[str] | None) -> str:
 
 def _uuid(name: str, there: dict[str, str]) -> str:
     """What names the GPU in any of its spellings: number, UUID, or the beginning of one."""
-    if name in there:
-        return there[name]
-    return next((uuid for uuid in there.values() if uuid.startswith(name)), name)
+    begun = (uuid for uuid in there.values() if uuid.startswith(name))
+    return there[name] if name in there else next(begun, name)
 
 
 def _try_to_take(uuids: dict[str, str], count: int) -> list[str] | None:
     """Names of `count` GPUs that are now locked, or None if fewer are free; all or none."""
-    with _turn():
-        free: dict[str, int] = {}
-        for name, uuid in uuids.items():
-            if len(free) == count:
-                break
-            file = _open(uuid)
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                free[name] = file
-            except BlockingIOError:
-                os.close(file)
-        if len(free) < count:
-            for file in free.values():
-                os.close(file)
-            return None
-        for file in free.values():
+    fcntl.flock(turn := _open("turn"), fcntl.LOCK_EX)
+    taken: dict[str, int] = {}
+    for name, uuid in uuids.items():
+        taken[name] = _open(uuid)
+        try:
+            fcntl.flock(taken[name], fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(taken.pop(name))
+        if len(taken) == count:
+            break
+    for file in taken.values():
+        if len(taken) < count:
+            os.close(file)
+        else:
             fcntl.flock(file, fcntl.LOCK_SH)  # ranks will hold it too
             os.set_inheritable(file, True)
-        return list(free)
-
-
-@contextmanager
-def _turn() -> Iterator[None]:
-    """One job at a time looks for free GPUs."""
-    file = _open("turn")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(file)
+    os.close(turn)
+    return list(taken) if len(taken) == count else None
 
 
 def _open(name: str) -> int:

@@ -85,16 +85,11 @@ def pick_device(gpus: int, local_rank: int = 0) -> torch.device:
 
 
 def join(*, gpus: int, ranks: int, stall_s: float) -> Ranks:
-    """Meet the other processes; the process group stays open until the process ends.
+    """Meet the other processes, one a GPU or, without, `ranks` on the CPU.
 
-    Args:
-        gpus: GPUs of this machine, a process each; 0 for the CPU.
-        ranks: processes on the CPU, where gpus is 0.
-        stall_s: seconds that a rank may be waited for. The group's own limit, 10 minutes with NCCL,
-            is below the time that a rank may take for a rollout; it comes after the watchdog's,
-            which knows the phase.
-
-    Raises RanksError unless as many processes were started as asked for.
+    The process group stays open until the process ends. Its own limit, 10 minutes with NCCL, is
+    below the `stall_s` seconds that a rank may be waited for; here it comes after the watchdog's,
+    which knows the phase. Raises RanksError unless as many processes were started as asked for.
     """
     size = gpus or ranks
     started = int(os.environ.get("WORLD_SIZE", "1"))

@@ -8,8 +8,7 @@ from collections.abc import Callable, Iterator
 from kpo.config.limits import faults_of
 from kpo.config.train import Train
 from kpo.planning.memory import RESERVE, checkpoints_disk, gb, models_disk
-from kpo.planning.operations import TRAINING_SHARE, sampling_share
-from kpo.planning.plan import Plan
+from kpo.planning.plan import TRAINING_SHARE, Plan, sampling_share
 
 SPARE = 0.1
 """Share of the memory that should stay free: what is counted can be off by as much."""

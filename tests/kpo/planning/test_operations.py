@@ -12,7 +12,7 @@ from kpo.config.train import Train
 from kpo.model.layers import recompute
 from kpo.model.packing import pack
 from kpo.model.policy import Policy
-from kpo.planning.operations import Step
+from kpo.planning.plan import Step
 from kpo.tasks.tokenizer import character_tokenizer
 from tests.kpo.models import tiny_policy
 from tests.kpo.planning.planned import PLENTY, plan, train
