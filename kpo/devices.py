@@ -12,16 +12,9 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
-from collections.abc import Sequence
-from typing import NoReturn
 
 from kpo.common.cli import command, fail
 from kpo.distributed.leases import lease
-
-
-def _become(command: Sequence[str], environment: dict[str, str]) -> NoReturn:
-    """Replace this process; its open locks, exit code and signals are the command's."""
-    os.execvpe(command[0], list(command), {**os.environ, **environment})
 
 
 @command
@@ -37,7 +30,9 @@ def main() -> None:
     args = parser.parse_args()
     if not args.command or shutil.which(args.command[0]) is None:
         fail(f"no such command: {' '.join(args.command[:1]) or '(none given)'}")
-    _become(args.command, lease(args.gpus) if args.gpus > 0 else {})
+    leased = lease(args.gpus) if args.gpus > 0 else {}
+    # In the place of this process, whose open locks are then the command's.
+    os.execvpe(args.command[0], args.command, {**os.environ, **leased})
 
 
 if __name__ == "__main__":
