@@ -1,7 +1,4 @@
-"""What a run and its engines hold, in bytes: from settings and a model's shape, on no device.
-
-All of it is for the worst step, in which every prompt and response is as long as it may be.
-"""
+"""What a model and the engines that sample from it hold, in bytes: on no device."""
 
 from __future__ import annotations
 
@@ -15,22 +12,16 @@ import torch
 from kpo.config.evaluate import Evaluate
 from kpo.config.limits import head_size
 from kpo.config.train import Train
-from kpo.distributed.sharding import needs_sharding
 from kpo.model.decoder import FusedDecoder
 from kpo.model.files import ModelError
 from kpo.model.layers import layers
 from kpo.model.policy import check_architecture
-from kpo.planning.passes import Cost, cost
 
 RESERVE = 2e9
 """Assumed for what is not counted: CUDA, NCCL, gaps between tensors, a kernel's workspace; also
 what vLLM needs in its share beside weights and cache."""
 OWN_BATCH = 256
 """Responses that the transformers engine samples at a time."""
-MASTER = 4
-"""Bytes of a weight where it is trained: float32."""
-CHECKPOINTS = 3
-"""The last two are kept while the next is written."""
 
 
 def gb(value: float) -> str:
@@ -118,53 +109,6 @@ class Sampler:
                 f"{part}: vLLM's share ({gb(self.memory(device))}) leaves a cache of {tokens}"
                 f" tokens beside the weights, too few for a sequence of {self.longest}: raise {key}"
             )
-
-
-def training_memory(
-    train: Train, config: Any, size: Size, engine: float
-) -> dict[str, dict[str, float]]:
-    """Bytes on each rank by part, while sampling, for which the engine takes some, and learning."""
-    share = MASTER * size.parameters / train.world
-    always = {"master weights": share, "AdamW moments": 2 * share, "reserve": RESERVE}
-    gathered = root = 0.0
-    if needs_sharding(train.world, train.scoring):
-        pair = 2 * size.layer  # a layer and the next, with their gradients before reduction
-        gathered = number(train.scoring) * (size.root + 2 * pair) + MASTER * pair
-        root = (number(train.scoring) + MASTER) * size.root  # reduced at the very end
-    working = largest_micro_batch(train, config)
-    return {
-        "rollout": {**always, "rollout engine": engine},
-        "update": {
-            **always,
-            "rollout engine": 0.0 if train.engine == "vllm" and train.gpus else engine,  # asleep
-            "gradients": share,
-            "gathered layers": gathered,
-            "activations": float(working.kept),
-            "LM head and temporaries": max(working.peak, root) - working.kept,
-        },
-    }
-
-
-def largest_micro_batch(train: Train, config: Any) -> Cost:
-    """The token budget in the longest sequences, or fewer, each with a prompt of its own."""
-    most = train.prompts // train.mini_batches * train.group // train.world
-    whole, rest = divmod(train.max_tokens_per_microbatch, train.longest)
-    lengths = [(train.max_prompt_tokens, train.max_response_tokens)] * min(whole, most)
-    if whole < most and rest >= 2:
-        lengths.append((1, rest - 1))
-    grouped = not (train.gpus and train.scoring == "float32")
-    recompute = train.activation_checkpointing
-    return cost(config, lengths, dtype=train.scoring, checkpointing=recompute, grouped=grouped)
-
-
-def checkpoints_disk(size: Size) -> float:
-    """Bytes on the disk while a run trains."""
-    return CHECKPOINTS * 3.0 * MASTER * size.parameters
-
-
-def models_disk(size: Size, dtype: str, runs: int) -> float:
-    """Bytes on the disk of the final models of all runs, and the base."""
-    return (runs + 1.0) * number(dtype) * size.parameters
 
 
 def number(dtype: str) -> int:

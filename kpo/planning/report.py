@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 from kpo.config.limits import faults_of
 from kpo.config.train import Train
-from kpo.planning.memory import RESERVE, checkpoints_disk, gb, models_disk
+from kpo.planning.memory import RESERVE, gb
 from kpo.planning.plan import TRAINING_SHARE, Plan, sampling_share
 
 SPARE = 0.1
@@ -42,12 +42,11 @@ def _said(plan: Plan, kind: type[str], *parts: Callable[[Plan], Iterator[str]]) 
 
 
 def _step(plan: Plan) -> Iterator[str]:
-    t, step = plan.experiment.train, plan.step
-    each = len(step.micro_batches) // t.world
+    t, each = plan.experiment.train, len(plan.micro_batches) // plan.experiment.train.world
     yield f"{plan.experiment.experiment}: {plan.size.parameters:,} parameters"
     yield (
         f"step: {t.prompts} prompts x {t.group} responses of at most {t.longest:,} tokens with"
-        f" their prompts, {step.responses * t.longest:,} together ({step.packed_tokens:,} packed),"
+        f" their prompts, {plan.responses * t.longest:,} together ({plan.packed_tokens:,} packed),"
         f" in {t.mini_batches} mini-batches of at most {each} micro-batches on each of"
         f" {t.world} ranks"
     )
@@ -112,8 +111,7 @@ def _remedy(part: str, train: Train) -> str:
 
 def _disk(plan: Plan) -> Iterator[str]:
     runs, at_once, free = len(plan.experiment.runs), plan.machine.at_once, plan.machine.disk
-    checkpoints = checkpoints_disk(plan.size)
-    models = models_disk(plan.size, plan.experiment.train.dtype, runs)
+    checkpoints, models = plan.checkpoints_disk, plan.models_disk
     here = "" if at_once is None else f" (here at most {at_once} at a time)"
     yield (
         f"disk: {gb(checkpoints)} of checkpoints for each run that trains{here}, {gb(models)} for"
@@ -130,16 +128,15 @@ def _disk(plan: Plan) -> Iterator[str]:
 
 def _time(plan: Plan) -> Iterator[str]:
     t, runs, rate = plan.experiment.train, len(plan.experiment.runs), plan.machine.rank.rate
-    seconds = plan.step.seconds(rate)
-    counts = ", ".join(f"{count:.3g} {phase}" for phase, count in plan.step.operations.items())
+    counts = ", ".join(f"{count:.3g} {phase}" for phase, count in plan.operations.items())
     yield f"operations of a step: {counts}"
     yield (
         f"rate: {rate / 1e12:.3g} TFLOP/s a rank in matrix products, of which"
         f" training is taken to reach {TRAINING_SHARE:.1%} (measured on an H200) and sampling"
         f" {sampling_share(t.gpus):.0%} (assumed)"
     )
-    parts = ", ".join(f"{phase} {duration(value)}" for phase, value in seconds.items())
-    a_step = sum(seconds.values())
+    parts = ", ".join(f"{phase} {duration(value)}" for phase, value in plan.seconds.items())
+    a_step = sum(plan.seconds.values())
     yield f"longest step: {duration(a_step)} ({parts})"
     if (steps := plan.steps) is None:
         steps = t.total_steps(1000)
@@ -188,7 +185,7 @@ def _evaluation_time(plan: Plan) -> Iterator[str]:
         " after the other"
     )
     if plan.steps is not None:
-        a_run = plan.steps * sum(plan.step.seconds(plan.machine.rank.rate).values())
+        a_run = plan.steps * sum(plan.seconds.values())
         together = duration(runs * a_run + models * a_model)
         yield f"together: at most {together}, one after the other"
 

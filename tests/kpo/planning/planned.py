@@ -44,3 +44,9 @@ def plan(folder: Path, machine: Machine = PLENTY, **settings: Any) -> Plan:
     """That of `experiment`, with a model of 2 layers."""
     found = experiment(folder, **settings)
     return Plan(found, tiny_policy().model.config, machine, 256, benchmark_problems(found))
+
+
+def plan_of(config: Any, **settings: Any) -> Plan:
+    """Of the section of `train` with a model of this configuration."""
+    section = {"train": train(**settings)}
+    return Plan(load_experiment(MINI).model_copy(update=section), config, PLENTY, 256, {})

@@ -15,18 +15,13 @@ from kpo.model.policy import save_model
 from kpo.planning.memory import (
     RESERVE,
     Sampler,
-    checkpoints_disk,
-    largest_micro_batch,
-    models_disk,
     size_of,
-    training_memory,
 )
 from tests.kpo.models import FAMILIES, tiny_policy
-from tests.kpo.planning.planned import plan, train
+from tests.kpo.planning.planned import plan, plan_of
 from tests.kpo.trainer.runs import tiny_trainer
 
 CONFIG = tiny_policy().model.config
-SIZE = size_of(CONFIG)
 
 
 def nbytes(tensors: Any) -> int:
@@ -34,7 +29,7 @@ def nbytes(tensors: Any) -> int:
 
 
 def update(**settings: Any) -> dict[str, float]:
-    return training_memory(train(**settings), CONFIG, SIZE, engine=0.0)["update"]
+    return plan_of(CONFIG, **settings).phases["update"]
 
 
 # The model
@@ -89,15 +84,14 @@ def test_ranks_share_the_state_and_gather_layers() -> None:
 
 def test_the_micro_batch_is_filled_as_far_as_a_mini_batch_goes() -> None:
     kept = [
-        largest_micro_batch(train(max_tokens_per_microbatch=tokens), CONFIG).kept
-        for tokens in (60, 130, 480, 9999)
+        update(max_tokens_per_microbatch=tokens)["activations"] for tokens in (60, 130, 480, 9999)
     ]
     assert kept[0] < kept[1] < kept[2] == kept[3]  # a mini-batch's 8 responses of 60
 
 
 def test_on_a_gpu_in_float32_keys_and_values_stand_once_for_each_query_head() -> None:
     cpu, gpu, half = (
-        largest_micro_batch(train(gpus=gpus, dtype=dtype), CONFIG).kept
+        update(gpus=gpus, dtype=dtype)["activations"]
         for gpus, dtype in ((0, "float32"), (1, "float32"), (1, "bfloat16"))
     )
     assert gpu > cpu > half
@@ -107,8 +101,8 @@ def test_on_a_gpu_in_float32_keys_and_values_stand_once_for_each_query_head() ->
 def test_the_roots_gradients_may_be_the_peak() -> None:
     config = tiny_policy().model.config
     config.vocab_size = 1_000_000
-    size = size_of(config)
-    found = training_memory(train(dtype="bfloat16"), config, size, engine=0.0)["update"]
+    planned = plan_of(config, dtype="bfloat16")
+    found, size = planned.phases["update"], planned.size
     reduced = found["activations"] + found["LM head and temporaries"]
     assert reduced >= 6 * size.root > 6 * 2 * 32 * 1_000_000  # in half precision and in float32
 
@@ -192,9 +186,10 @@ def test_models_on_the_disk_are_as_large_as_written(tmp_path: Path, dtype: str) 
     policy = tiny_policy()
     save_model(policy.model.to(getattr(torch, dtype)), policy.tokenizer, tmp_path)
     written = (tmp_path / "model.safetensors").stat().st_size
-    assert models_disk(SIZE, dtype, runs=6) == pytest.approx(7 * written, rel=0.05)
+    found = plan_of(policy.model.config, dtype=dtype)  # of mini.yaml's 7 runs
+    assert found.models_disk == pytest.approx(8 * written, rel=0.05)
 
 
 def test_checkpoints_hold_weights_and_moments_three_times() -> None:
-    found = update()
-    assert checkpoints_disk(SIZE) == 3 * (found["master weights"] + found["AdamW moments"])
+    found, state = plan_of(CONFIG), update()
+    assert found.checkpoints_disk == 3 * (state["master weights"] + state["AdamW moments"])

@@ -1,5 +1,6 @@
 """Tokens and operations of a step, against what torch counts of the trainer's own passes."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,14 +9,13 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
-from kpo.config.train import Train
 from kpo.model.layers import recompute
 from kpo.model.packing import pack
 from kpo.model.policy import Policy
-from kpo.planning.plan import Step
+from kpo.planning.machine import Device
 from kpo.tasks.tokenizer import character_tokenizer
 from tests.kpo.models import tiny_policy
-from tests.kpo.planning.planned import PLENTY, plan, train
+from tests.kpo.planning.planned import PLENTY, plan, plan_of
 
 CONFIG = Qwen3Config(
     vocab_size=300,
@@ -30,18 +30,18 @@ CONFIG = Qwen3Config(
 
 def test_tokens_are_those_of_the_trainers_micro_batches() -> None:
     config = tiny_policy().model.config
-    found = Step(train(), config)  # 130 tokens hold a prompt of 10 and two responses of 50
+    found = plan_of(config)  # 130 tokens hold a prompt of 10 and two responses of 50
     assert sorted(found.micro_batches) == [[0, 1], [2, 3], [4, 5], [6, 7]]
     assert (found.prompts, found.responses) == (8, 16)
     assert found.packed_tokens == 2 * (4 * 10 + 8 * 50)
-    two = Step(train(max_tokens_per_microbatch=210, ranks=2), config)
+    two = plan_of(config, max_tokens_per_microbatch=210, ranks=2)
     assert len(two.micro_batches) == 2
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("again", [False, True], ids=["plain", "checkpointed"])
 def test_products_are_those_that_torch_counts(again: bool) -> None:
-    found = Step(train(activation_checkpointing=again), CONFIG).operations
+    found = plan_of(CONFIG, activation_checkpointing=again).operations
     model = Qwen3ForCausalLM(CONFIG).bfloat16()  # torch counts no product in place
     model.set_attn_implementation("kpo_packed")
     policy = Policy(model, character_tokenizer(), frozenset([1]))
@@ -59,13 +59,13 @@ def test_products_are_those_that_torch_counts(again: bool) -> None:
     square = 16 * 3 * 4 * 8 * 59**2
     assert found["old log-probs"] - 2 * square == counts[0]
     assert found["update"] - (9 if again else 7) * square == counts[1]
-    alone = Step(train(max_tokens_per_microbatch=60), CONFIG).operations
+    alone = plan_of(CONFIG, max_tokens_per_microbatch=60).operations
     assert found["rollout"] == alone["old log-probs"]  # each response reads its prompt
 
 
 def seconds(rate: float = 1e12, **settings: Any) -> dict[str, float]:
-    section: Train = train(**settings)
-    return Step(section, CONFIG).seconds(rate)
+    machine = replace(PLENTY, rank=Device(1e12, rate))
+    return replace(plan_of(CONFIG, **settings), machine=machine).seconds
 
 
 @pytest.mark.slow
@@ -77,7 +77,7 @@ def test_twice_the_rate_or_the_ranks_halve_the_time() -> None:
 
 @pytest.mark.slow
 def test_sampling_and_training_reach_shares_of_the_rate() -> None:
-    found, operations = seconds(), Step(train(), CONFIG).operations
+    found, operations = seconds(), plan_of(CONFIG).operations
     assert operations["rollout"] / found["rollout"] == pytest.approx(0.25e12)
     assert operations["rollout"] / seconds(gpus=1)["rollout"] == pytest.approx(0.05e12)
     for phase in ("old log-probs", "update"):
@@ -89,9 +89,7 @@ def test_an_evaluation_grows_with_problems_samples_and_lengths(tmp_path: Path) -
     def found(problems: int = 30, **evaluate: Any) -> float:
         planned = plan(tmp_path, evaluate=evaluate)
         counts = {"aime24": problems, "mine": None}
-        seconds = type(planned)(
-            planned.experiment, planned.config, PLENTY, 256, counts
-        ).evaluation_seconds
+        seconds = replace(planned, benchmarks=counts).evaluation_seconds
         assert seconds is not None
         return seconds
 

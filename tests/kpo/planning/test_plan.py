@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from kpo.planning.machine import Device, Machine
-from kpo.planning.memory import RESERVE, checkpoints_disk, models_disk
+from kpo.planning.memory import RESERVE
 from kpo.planning.report import faults as faults_of
 from kpo.planning.report import warnings
 from tests.kpo.planning.planned import PLENTY, plan
@@ -84,8 +84,8 @@ def test_a_disk_that_is_too_small(tmp_path: Path) -> None:
 
 
 def test_a_disk_without_room_for_the_checkpoints_of_runs_at_a_time(tmp_path: Path) -> None:
-    size = plan(tmp_path).size
-    disk = checkpoints_disk(size) * 2.5 + models_disk(size, "float32", 7)
+    usual = plan(tmp_path)
+    disk = usual.checkpoints_disk * 2.5 + usual.models_disk
     machine = replace(PLENTY, disk=disk)
     assert faults(tmp_path, replace(machine, at_once=2)) == []
     (fault,) = faults(tmp_path, replace(machine, at_once=3))
