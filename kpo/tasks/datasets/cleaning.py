@@ -7,7 +7,6 @@ rows repeat a hundred times takes the memory of its problems.
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -54,11 +53,10 @@ class _Group:
 def refuse(where: str, handling: str, drops: list[Drop]) -> None:
     """Raise DataError for drops, of one reason, if such rows are handled by `refuse`."""
     if drops and handling == "refuse":
-        first = drops[0]
-        count = sum(len(drop.ids) for drop in drops)
+        first, rows = drops[0], sum(len(drop.ids) for drop in drops)
         details = ", ".join(f"{key} {value!r:.80}" for key, value in first.details.items())
         raise DataError(
-            f"{where}: {count:,} rows {REASONS[first.reason]}; the first is {first.ids[0]}"
+            f"{where}: {rows:,} rows {REASONS[first.reason]}; the first is {first.ids[0]}"
             f" ({details}); data.{first.reason}: drop would leave them out"
         )
 
@@ -112,15 +110,14 @@ def clean(
 
 def _gather(problems: Iterable[Problem], overlap: Overlap | None) -> list[_Group]:
     by_text: dict[str, _Group] = {}  # most repeated rows repeat to the letter
-    by_meaning: dict[bytes, _Group] = {}
+    by_meaning: dict[str, _Group] = {}
     for problem in problems:
         group = by_text.get(problem.problem)
         if group is None:
             plain = normalised(problem.problem)
-            key = hashlib.blake2b(plain.encode(), digest_size=16).digest()
-            if key not in by_meaning:
-                by_meaning[key] = _Group(problem, overlap.find(plain) if overlap else None)
-            group = by_text[problem.problem] = by_meaning[key]
+            if plain not in by_meaning:
+                by_meaning[plain] = _Group(problem, overlap.find(plain) if overlap else None)
+            group = by_text[problem.problem] = by_meaning[plain]
         group.ids.append(problem.id)
         group.golds[problem.answer] = None
     return list(by_meaning.values())
