@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from evals.metrics import Floats, avg_scores, interval, pass_scores, variance_levels
 from evals.statistics.differences import Tests, compare_rows, holm_families
-from evals.table.contamination import contamination_notes
 from evals.table.data import OVERALL, Cell, Comparison, Row, Table, Tally
-from evals.table.reported import read_reported
+from evals.table.manifests import read_manifest, read_reported
 from evals.table.runs import Run, read_runs
 from evals.table.trainings import (
-    Manifests,
     check_trainings,
+    contamination_notes,
     read_steps,
-    read_trainings,
     still_runs,
     training_notes,
 )
@@ -28,62 +26,44 @@ from kpo.registry import settings_of
 def build_table(experiment: Experiment, results: Path) -> Table:
     """Read every run of the experiment and work out all cells and comparisons.
 
-    Raises TableError for runs that are incomplete or cannot stand in one table.
+    Raises UserError for runs that are incomplete or cannot stand in one table.
     """
-    evaluate = experiment.evaluate
     folder = results / experiment.experiment
-    trainings = read_trainings(folder / "runs", experiment.runs)
-    runs = read_runs(
-        folder / "evals",
-        ["base", *experiment.runs],
-        evaluate.benchmarks,
-        evaluate.samples,
-        experiment.rule,
-    )
+    trainings = {
+        run: read_manifest(folder / "runs" / run / "manifest.json", "settings")
+        for run in experiment.runs
+    }
+    runs = read_runs(experiment, folder / "evals", ["base", *experiment.runs])
     check_trainings(folder, trainings, {name: run.model for name, run in runs.items()})
-    columns = (*evaluate.benchmarks, OVERALL)
-    rows = [
-        _row(experiment, name, [runs[member] for member in members], trainings, columns)
-        for name, members in _members(experiment).items()
-    ]
+    still = still_runs(trainings)
+    rows = [_row(experiment, name, runs, still) for name in ("base", *experiment.methods)]
     references = _references(rows)
     steps = read_steps(folder / "runs", trainings)
+    benchmarks = experiment.evaluate.benchmarks
     return Table(
         experiment=experiment,
         rows=rows,
         problems={b: len(correct) for b, correct in runs["base"].correct.items()},
         first=next(iter(references), None),
         best=next(reversed(references), None),
-        comparisons=[
-            comparison
-            for metric in ("avg", "pass")
-            for comparison in _comparisons(metric, columns, rows, references)
-        ],
+        comparisons=[c for metric in ("avg", "pass") for c in _compared(metric, rows, references)],
         protocol=runs["base"].protocol,
         reported=read_reported(results / "reported" / "table1.csv"),
         steps=steps,
         notes=[
             *training_notes(trainings, steps),
-            *contamination_notes(folder / "data", trainings, evaluate.benchmarks),
+            *contamination_notes(folder / "data", trainings, benchmarks),
         ],
     )
 
 
-def _members(experiment: Experiment) -> dict[str, list[str]]:
-    """The runs of every row, in the order of the seeds."""
-    rows = {name: [f"{name}-s{seed}" for seed in experiment.seeds] for name in experiment.methods}
-    return {"base": ["base"], **rows}
-
-
-def _row(
-    experiment: Experiment,
-    name: str,
-    runs: Sequence[Run],
-    trainings: Manifests,
-    columns: Sequence[str],
-) -> Row:
-    k = experiment.evaluate.samples
-    correct = [np.stack([run.correct[b] for run in runs]) for b in columns[:-1]]
+def _row(experiment: Experiment, name: str, runs: Mapping[str, Run], still: Container[str]) -> Row:
+    """The base model, or a method: its runs in the order of the seeds."""
+    names = {f"{name}-s{seed}": seed for seed in experiment.seeds}
+    mine = [runs[name]] if name == "base" else [runs[run] for run in names]
+    benchmarks, k = experiment.evaluate.benchmarks, experiment.evaluate.samples
+    columns = (*benchmarks, OVERALL)
+    correct = [np.stack([run.correct[b] for run in mine]) for b in benchmarks]
     scores = {
         "avg": [avg_scores(answers) for answers in correct],
         "pass": [pass_scores(answers, k) for answers in correct],
@@ -93,26 +73,17 @@ def _row(
         for metric, blocks in scores.items()
         for column, chosen in zip(columns, [*([x] for x in blocks), blocks], strict=True)
     }
-    tallies = {b: Tally() for b in columns[:-1]}
+    tallies = {b: Tally() for b in benchmarks}
     for benchmark, total in tallies.items():
-        for run in runs:
+        for run in mine:
             total.update(run.tallies[benchmark])
     if name == "base":
-        return Row(name, "Base model", "", None, {}, (), scores, cells, tallies)
+        return Row(name, "Base model", "", None, {}, (), scores, cells, tallies, ())
     method = experiment.methods[name]
-    still = still_runs(trainings)
-    return Row(
-        name,
-        method.label,
-        method.objective,
-        method.role,
-        settings_of(method.build()),
-        tuple(experiment.seeds),
-        scores,
-        cells,
-        tallies,
-        still=tuple(seed for seed in experiment.seeds if f"{name}-s{seed}" in still),
-    )
+    settings, seeds = settings_of(method.build()), tuple(experiment.seeds)
+    stood = tuple(seed for run, seed in names.items() if run in still)
+    told = (method.label, method.objective, method.role, settings, seeds)
+    return Row(name, *told, scores, cells, tallies, stood)
 
 
 def _cell(blocks: Sequence[Floats]) -> Cell:
@@ -136,38 +107,35 @@ def _references(rows: Sequence[Row]) -> dict[str, str]:
     return {first: first, best: "best baseline"}
 
 
-def _comparisons(
-    metric: str, columns: Sequence[str], rows: Sequence[Row], references: Mapping[str, str]
-) -> list[Comparison]:
+def _compared(
+    metric: str, rows: Sequence[Row], references: Mapping[str, str]
+) -> Iterator[Comparison]:
     """Every row against every reference, in every column.
 
     Controls count for Holm's correction as baselines do: they are trained for being compared with.
     """
     blocks = [row.scores[metric] for row in rows]
+    columns = (*rows[0].tallies, OVERALL)
     tests = [compare_rows([[row[b]] for row in blocks]) for b in range(len(columns) - 1)]
     tests.append(compare_rows(blocks))
-    compared = [i for i, row in enumerate(rows) if row.role in ("baseline", "control")]
-    adjusted = holm_families(tests, compared)
+    counted = [i for i, row in enumerate(rows) if row.role in ("baseline", "control")]
+    adjusted = holm_families(tests, counted)
     places = {row.name: place for place, row in enumerate(rows)}
-    return [
-        Comparison(row.name, name, against, metric, column, *_tested(test, p, pair))
-        for name, against in references.items()
-        for row in rows
-        if row.name != name
-        for pair in [(places[row.name], places[name])]
-        for column, test, p in zip(columns, tests, adjusted, strict=True)
-    ]
+    for reference, against in references.items():
+        for name in (name for name in places if name != reference):
+            for column, test, p in zip(columns, tests, adjusted, strict=True):
+                found = _tested(test, p, places[name], places[reference])
+                yield Comparison(name, reference, against, metric, column, *found)
 
 
 def _tested(
-    test: Tests, adjusted: Floats, pair: tuple[int, int]
+    test: Tests, adjusted: Floats, row: int, reference: int
 ) -> tuple[Cell, float, float, float]:
     """Of row - reference, which `test` may hold the other way round.
 
     Its difference, what could be detected, p and Holm's p.
     """
-    row, reference = pair
-    n = test.pairs.index((max(pair), min(pair)))
+    n = test.pairs.index((max(row, reference), min(row, reference)))
     sign = 1 if row > reference else -1
     low, high = sorted(sign * float(end[n]) for end in (test.low, test.high))
     difference = Cell(sign * float(test.mean[n]), low, high)

@@ -1,4 +1,4 @@
-"""What a comparison table holds, before it is written in some format."""
+"""What a comparison table holds, and the texts of its parts that all formats share."""
 
 from __future__ import annotations
 
@@ -10,18 +10,26 @@ from typing import Any
 
 from evals.metrics import Floats
 from evals.statistics.differences import LEVEL
-from kpo.common.cli import UserError
 from kpo.config.experiment import Experiment
 from kpo.objective import Role
 
 NOISE = "inside the noise"
 OVERALL = "overall"
+UNKNOWN = "—"
 Tally = Counter[str]
 """Counts of a benchmark's responses: see `evals.table.runs.tally`."""
 
 
-class TableError(UserError):
-    """There can be no table; the message is one sentence that names the file."""
+def percent(share: float | None, digits: int = 2) -> str:
+    """A share in %, empty where unknown."""
+    return "" if share is None or math.isnan(share) else f"{100 * share:z.{digits}f}"
+
+
+def number(value: Any, digits: int = 6) -> str:
+    """A setting or measurement; empty where there is none. 1e-6, not 1e-06."""
+    if value is None:
+        return ""
+    return f"{value:.{digits}g}".replace("e-0", "e-") if isinstance(value, float) else str(value)
 
 
 @dataclass(frozen=True)
@@ -31,11 +39,6 @@ class Cell:
     mean: float
     low: float
     high: float
-
-    @property
-    def half_width(self) -> float:
-        """Half the interval's width (which need not lie evenly around the mean)."""
-        return (self.high - self.low) / 2
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,27 @@ class Row:
     scores: Mapping[str, list[Floats]]
     cells: Mapping[tuple[str, str], Cell]
     tallies: Mapping[str, Tally]
-    still: tuple[int, ...] = ()
+    still: tuple[int, ...]
+
+    @property
+    def settings_text(self) -> str:
+        """The settings for readers; a filter by q and by memory in tokens, a clip by both sides."""
+        left = dict(self.settings)
+        parts = []
+        if left.get("q") is not None and left.get("memory") is not None:
+            memory = float(number(float(left.pop("memory")), 3))
+            parts.append(f"q {number(left.pop('q'), 3)} (memory {memory:.15g} tokens)")
+        if {"clip_low", "clip_high"} <= left.keys():
+            low, high = left.pop("clip_low"), left.pop("clip_high")
+            parts.append("no clip" if low is None else f"clip {number(low, 3)} / {number(high, 3)}")
+        parts += [f"{name} {number(value, 3) or 'none'}" for name, value in left.items()]
+        return ", ".join(parts) or UNKNOWN
+
+    def figures(self, column: str) -> str:
+        """`avg ± half-width / pass` of a column."""
+        avg, passed = self.cells["avg", column], self.cells["pass", column]
+        width = percent((avg.high - avg.low) / 2, 1) or UNKNOWN
+        return f"{percent(avg.mean, 1)} ± {width} / {percent(passed.mean, 1)}"
 
 
 @dataclass(frozen=True)
@@ -125,3 +148,8 @@ class Table:
         for c in self.comparisons:
             if (c.reference, c.metric, c.column) == (reference, "avg", column):
                 yield c
+
+    def in_noise(self, row: Row, column: str) -> bool:
+        """Whether the row's avg@k differs from the first baseline's by no more than noise."""
+        found = self.against(self.first, column)
+        return any(c.row == row.name and c.verdict == NOISE for c in found)

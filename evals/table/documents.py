@@ -8,14 +8,15 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import astuple
+from itertools import chain
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import jinja2
 
-from evals.table.data import NOISE, Comparison, Table
-from evals.table.text import UNKNOWN, figures, in_noise, percent, settings_text
+from evals.table.data import NOISE, OVERALL, UNKNOWN, Table, percent
 from evals.table.trainings import STILL
 
 MARK = "≈"
@@ -33,7 +34,7 @@ _ESCAPES = {
 
 def escape(text: str) -> str:
     """Text for LaTeX."""
-    return "".join(_ESCAPES.get(char, char) for char in text)
+    return text.translate(str.maketrans(_ESCAPES))
 
 
 def markdown(table: Table) -> str:
@@ -70,17 +71,11 @@ def _filled(name: str, table: Table, **more: Any) -> str:
         block_end_string="%>",
         variable_start_string="<<",
         variable_end_string=">>",
-        comment_start_string="<#",
-        comment_end_string="#>",
     )
     environment.filters |= {"tex": escape, "short": _short}
-    shared = {
-        **{"MARK": MARK, "NOISE": NOISE, "STILL": STILL, "UNKNOWN": UNKNOWN},
-        **{"figures": figures, "in_noise": in_noise, "settings_text": settings_text},
-    }
-    experiment = table.experiment
-    more |= {"experiment": experiment, "k": table.k, "many": len(experiment.seeds) > 1}
-    return environment.get_template(f"{name}.jinja").render(table=table, **shared, **more)
+    more |= {"MARK": MARK, "NOISE": NOISE, "UNKNOWN": UNKNOWN, "k": table.k}
+    more |= {"experiment": table.experiment, "many": len(table.experiment.seeds) > 1}
+    return environment.get_template(f"{name}.jinja").render(table=table, **more)
 
 
 def _cells(table: Table) -> Iterable[list[str]]:
@@ -88,33 +83,27 @@ def _cells(table: Table) -> Iterable[list[str]]:
     yield ["Method", "Settings", *table.columns]
     for row in table.rows:
         cells = [
-            figures(row, column)
-            + (f" {MARK}" if in_noise(table, row, column) else "")
-            + (f" {STILL}" if row.still else "")
+            row.figures(column)
+            + f" {MARK}" * table.in_noise(row, column)
+            + f" {STILL}" * bool(row.still)
             for column in table.columns
         ]
-        yield [row.label, settings_text(row), *cells]
+        yield [row.label, row.settings_text, *cells]
 
 
 def _papers_cells(table: Table, benchmarks: Sequence[str]) -> Iterable[list[str]]:
     """Header and rows of the paper's figures, ours beside them where a benchmark was run here."""
     ours = {row.label: row for row in table.rows}
-    columns = [
-        (benchmark, who)
-        for benchmark in benchmarks
-        for who in (("paper", "ours") if benchmark in table.columns else ("",))
-    ]
-    yield ["Method", *(f"{benchmark}, {who}" if who else benchmark for benchmark, who in columns)]
+    header = [[f"{b}, paper", f"{b}, ours"] if b in table.columns else [b] for b in benchmarks]
+    yield ["Method", *chain(*header)]
     for row in table.reported:
         cells = [row["method"]]
-        for benchmark, who in columns:
-            known = [text or UNKNOWN for c, text in row.items() if c.startswith(f"{benchmark}_")]
-            if who != "ours":
-                cells.append(" / ".join(known))
-            elif row["method"] in ours:
-                cells.append(figures(ours[row["method"]], benchmark))
-            else:
-                cells.append(UNKNOWN)
+        for b in benchmarks:
+            known = (text or UNKNOWN for c, text in row.items() if c.startswith(f"{b}_"))
+            cells.append(" / ".join(known))
+            if b in table.columns:
+                here = ours.get(row["method"])
+                cells.append(here.figures(b) if here else UNKNOWN)
         yield cells
 
 
@@ -150,15 +139,12 @@ def _detectable(table: Table) -> str:
 def _against_best(table: Table) -> str:
     """How each proposed row stands against the best baseline overall."""
     proposed = {row.name for row in table.rows if row.role == "proposed"}
-    found = table.against(table.best, table.columns[-1])
-    return "; ".join(_sentence(table, c) for c in found if c.row in proposed)
-
-
-def _sentence(table: Table, c: Comparison) -> str:
-    mean, low, high = (
-        f"{100 * x:+.1f}" for x in (c.difference.mean, c.difference.low, c.difference.high)
+    found = [c for c in table.against(table.best, OVERALL) if c.row in proposed]
+    points = [[f"{100 * x:+.1f}" for x in astuple(c.difference)] for c in found]
+    return "; ".join(
+        f"{table.label(c.row)} {mean} ({low} to {high}; p {c.p_holm:.2g}), {c.verdict}"
+        for c, (mean, low, high) in zip(found, points, strict=True)
     )
-    return f"{table.label(c.row)} {mean} ({low} to {high}; p {c.p_holm:.2g}), {c.verdict}"
 
 
 def _short(value: Any) -> str:
@@ -167,15 +153,13 @@ def _short(value: Any) -> str:
     return text[:12] if re.fullmatch(r"[0-9a-f]{40,}", text) else text
 
 
-def _grid(lines: Iterable[Sequence[str]]) -> str:
+def _grid(cells_of_lines: Iterable[Sequence[str]]) -> str:
     """A Markdown table whose columns line up as plain text too; numbers to the right."""
-    rows = [[cell.replace("|", "\\|") for cell in line] for line in lines]
+    rows = [[cell.replace("|", "\\|") for cell in line] for line in cells_of_lines]
     columns = []
-    for place, cells in enumerate(zip(*rows, strict=True)):
-        width = max(map(len, cells))
-        dashes = "-" * (width - 1)
-        if place < 2 and cells[0] in ("Method", "Settings"):
-            columns.append([cell.ljust(width) for cell in (cells[0], f":{dashes}", *cells[1:])])
-        else:
-            columns.append([cell.rjust(width) for cell in (cells[0], f"{dashes}:", *cells[1:])])
+    for head, *cells in zip(*rows, strict=True):
+        width = max(map(len, [head, *cells]))
+        rule, side = "-" * (width - 1), "<" if head in ("Method", "Settings") else ">"
+        lines = [head, f":{rule}" if side == "<" else f"{rule}:", *cells]
+        columns.append([f"{cell:{side}{width}}" for cell in lines])
     return "\n".join(f"| {' | '.join(cells)} |" for cells in zip(*columns, strict=True))

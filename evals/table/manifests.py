@@ -1,34 +1,47 @@
-"""Manifests of runs: read, and compared key by key."""
+"""Manifests of runs, read and compared key by key, and the paper's own figures."""
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Callable, Hashable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from evals.table.data import TableError
+from kpo.common.cli import UserError
 
 Value = TypeVar("Value", bound=Hashable)
 
 
 def parsed(path: Path, parse: Callable[[str], Any] = json.loads) -> Any:
-    """What a file holds. Raises TableError where it is missing or no JSON."""
+    """What a file holds. Raises UserError where it is missing or no JSON."""
     if not path.is_file():
-        raise TableError(f"{path} is missing.")
+        raise UserError(f"{path} is missing.")
     try:
         return parse(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise TableError(f"{path} is not readable as JSON ({error}).") from error
+        raise UserError(f"{path} is not readable as JSON ({error}).") from error
 
 
-def read_manifest(path: Path, key: str = "protocol") -> dict[str, Any]:
-    """A manifest with a mapping at `key`. Raises TableError without one."""
+def read_manifest(path: Path, key: str) -> dict[str, Any]:
+    """A manifest with a mapping at `key`. Raises UserError without one."""
     manifest = parsed(path)
     content = manifest.get(key) if isinstance(manifest, dict) else None
     if not isinstance(content, dict) or not content:
-        raise TableError(f"{path} has no {key}.")
+        raise UserError(f"{path} has no {key}.")
     return manifest
+
+
+def read_reported(path: Path) -> list[dict[str, str]]:
+    """The paper's figures in %, one mapping a method; unknown cells are empty."""
+    rows: list[dict[str, str]] = parsed(path, lambda text: [*csv.DictReader(text.splitlines())])
+    for row in rows:
+        for column, text in row.items():
+            if column is None or text is None or "method" not in row:
+                raise UserError(f"{path}: a row does not fit the header, or has no method.")
+            if column != "method" and text and not text.replace(".", "", 1).isdigit():
+                raise UserError(f"{path}: {column} of {row['method']} is {text!r}, not a number.")
+    return rows
 
 
 def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -52,11 +65,17 @@ def runs_by(values: Mapping[str, Value]) -> dict[Value, list[str]]:
 
 def sides(values: Mapping[str, str]) -> str:
     """`this in one and another, that in a third`, the first few names of many."""
-    return " and ".join(f"{value} in {_listed(runs)}" for value, runs in runs_by(values).items())
+    named = {
+        value: ", ".join(runs)
+        if len(runs) <= 4
+        else f"{', '.join(runs[:3])} and {len(runs) - 3} more runs"
+        for value, runs in runs_by(values).items()
+    }
+    return " and ".join(f"{value} in {runs}" for value, runs in named.items())
 
 
 def check_alike(records: Mapping[str, dict[str, Any]], what: str) -> None:
-    """Raise TableError, saying which runs differ in which key of their flat records."""
+    """Raise UserError, saying which runs differ in which key of their flat records."""
     faults = []
     for key in dict.fromkeys(key for record in records.values() for key in record):
         values = {
@@ -66,10 +85,4 @@ def check_alike(records: Mapping[str, dict[str, Any]], what: str) -> None:
         if len(set(values.values())) > 1:
             faults.append(f"{key} is {sides(values)}")
     if faults:
-        raise TableError(f"manifest.json: {what}: {'; '.join(faults)}.")
-
-
-def _listed(names: list[str]) -> str:
-    if len(names) <= 4:
-        return ", ".join(names)
-    return f"{', '.join(names[:3])} and {len(names) - 3} more runs"
+        raise UserError(f"manifest.json: {what}: {'; '.join(faults)}.")

@@ -16,9 +16,11 @@ import numpy.typing as npt
 
 from evals.grading.rules import RULES
 from evals.grading.statuses import FAILURES
-from evals.records import BadRowError, GradeRow, Key, read_grades
-from evals.table.data import TableError, Tally
+from evals.records import GradeRow, Key, read_grades
+from evals.table.data import Tally
 from evals.table.manifests import check_alike, flatten, read_manifest, runs_by
+from kpo.common.cli import UserError
+from kpo.config.experiment import Experiment
 
 Correct = npt.NDArray[np.bool_]
 
@@ -30,42 +32,41 @@ class Run:
     `model` is the hash of the weights that were evaluated.
     """
 
-    name: str
     correct: dict[str, Correct]
     tallies: dict[str, Tally]
     protocol: dict[str, Any]
     model: str
 
 
-def read_runs(
-    folder: Path, names: Sequence[str], benchmarks: Sequence[str], samples: int, rule: str
-) -> dict[str, Run]:
-    """Read <folder>/<name>/{grades.jsonl,manifest.json} of every run, or raise TableError.
+def read_runs(experiment: Experiment, folder: Path, names: Sequence[str]) -> dict[str, Run]:
+    """Read <folder>/<name>/{grades.jsonl,manifest.json} of every run.
 
-    rule: what all of them must have been graded by.
+    Raises UserError unless all are there and can stand in one table.
     """
-    manifests = {name: read_manifest(folder / name / "manifest.json") for name in names}
+    samples = experiment.evaluate.samples
+    manifests = {name: read_manifest(folder / name / "manifest.json", "protocol") for name in names}
     protocols = {name: flatten(manifest["protocol"]) for name, manifest in manifests.items()}
     check_alike(protocols, "runs of different protocols")
     hashes = {name: manifest.get("responses_sha256") for name, manifest in manifests.items()}
     for content, alike in runs_by(hashes).items():
         if content is not None and len(alike) > 1:
-            raise TableError(
+            raise UserError(
                 f"runs {' and '.join(alike)} hold the same responses to the letter: one was"
                 " copied, or both were sampled from one model with one seed."
             )
     runs: dict[str, Run] = {}
-    order: dict[Key, int] = {}
+    keys: list[Key] = []
     for name in names:
         path = folder / name / "grades.jsonl"
-        rows = _grades(path, benchmarks, rule)
-        if not order:
-            order = _order(path, rows, benchmarks, samples)
-        _check_same(path, {row.key for row in rows}, names[0], order.keys(), samples)
-        rows.sort(key=lambda row: order[row.key])
-        parts = {b: [row for row in rows if row.benchmark == b] for b in benchmarks}
+        rows = _grades(path, experiment)
+        problems = dict.fromkeys(row.problem for row in rows.values())
+        keys = keys or [(*problem, j) for problem in problems for j in range(samples)]
+        _check_same(path, rows.keys(), names[0], set(keys), samples)
+        parts = {
+            benchmark: [rows[key] for key in keys if key[0] == benchmark]
+            for benchmark in experiment.evaluate.benchmarks
+        }
         runs[name] = Run(
-            name,
             {b: np.array([r.correct for r in p]).reshape(-1, samples) for b, p in parts.items()},
             {b: tally(part) for b, part in parts.items()},
             protocols[name],
@@ -74,47 +75,37 @@ def read_runs(
     return runs
 
 
-def _grades(path: Path, benchmarks: Sequence[str], rule: str) -> list[GradeRow]:
-    try:
-        rows = read_grades(path)
-    except BadRowError as error:
-        raise TableError(str(error)) from error
+def _grades(path: Path, experiment: Experiment) -> dict[Key, GradeRow]:
+    """A run's rows, by the rule and of the benchmarks of the experiment."""
+    rows = {row.key: row for row in read_grades(path)}
+    rule, benchmarks = experiment.rule, experiment.evaluate.benchmarks
     if not rows:
-        raise TableError(f"{path} is empty.")
-    for row in rows:
+        raise UserError(f"{path} is empty.")
+    for row in rows.values():
         if row.rule != rule:
-            raise TableError(
+            raise UserError(
                 f"{path} was graded by the rule {row.rule}, but the experiment's is {rule}; grade"
                 " it again."
             )
         if row.benchmark not in benchmarks:
-            raise TableError(
+            raise UserError(
                 f"{path}: sample {row.sample} of problem {row.id} is of benchmark"
                 f" {row.benchmark!r}, which is not among evaluate.benchmarks"
                 f" ({', '.join(benchmarks)})."
             )
+    for benchmark in benchmarks:
+        if benchmark not in {row.benchmark for row in rows.values()}:
+            raise UserError(f"{path} has no row of benchmark {benchmark!r}.")
     return rows
 
 
-def _order(
-    path: Path, rows: Sequence[GradeRow], benchmarks: Sequence[str], samples: int
-) -> dict[Key, int]:
-    """The places of a run's responses: samples 0 ... k - 1 of every problem that it holds."""
-    problems = dict.fromkeys(row.problem for row in rows)
-    for benchmark in benchmarks:
-        if benchmark not in {name for name, _ in problems}:
-            raise TableError(f"{path} has no row of benchmark {benchmark!r}.")
-    keys = ((*problem, j) for problem in problems for j in range(samples))
-    return {key: place for place, key in enumerate(keys)}
-
-
 def _check_same(path: Path, keys: Set[Key], first: str, expected: Set[Key], samples: int) -> None:
-    """Raise TableError unless a run holds the samples of the first run's problems."""
+    """Raise UserError unless a run holds the samples of the first run's problems."""
     for odd, fault in ((keys - expected, "has"), (expected - keys, "lacks")):
         if odd:
             benchmark, problem, sample = min(odd)
             more = f" and {len(odd) - 1} more" if len(odd) > 1 else ""
-            raise TableError(
+            raise UserError(
                 f"{path} {fault} sample {sample} of {benchmark} {problem}{more}; a run holds"
                 f" samples 0 to {samples - 1} (evaluate.samples) of each problem of run {first}."
             )

@@ -11,8 +11,7 @@ from operator import itemgetter
 from statistics import fmean
 
 from evals.grading.statuses import FAILURES
-from evals.table.data import Table
-from evals.table.text import number, percent
+from evals.table.data import Table, number, percent
 from evals.table.trainings import STILL
 from kpo.registry import setting_names
 

@@ -1,4 +1,4 @@
-"""Whether runs were trained alike, so that a table compares methods and nothing else.
+"""How the runs of a table were trained: alike, so that it compares methods and nothing else.
 
 Every training manifest must name the same base, problems, prompts, settings (all but the method's
 and the seed), engine, number of processes and package versions, and every evaluation must be of the
@@ -9,14 +9,15 @@ trainer need not change anything.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from evals.table.data import TableError
-from evals.table.manifests import check_alike, flatten, parsed, read_manifest, runs_by, sides
+from evals.table.manifests import check_alike, flatten, parsed, runs_by, sides
+from kpo.common.cli import UserError
 from kpo.trainer.guards.learning import stood_still
+from kpo.trainer.training_set import RECORD
 
 Manifests = Mapping[str, dict[str, Any]]
 """Of training, by run."""
@@ -25,28 +26,20 @@ Steps = list[dict[str, float]]
 STILL = "‡"
 """Marks a row in which a run learnt nothing."""
 ALIKE = ("base", "data", "prompt", "settings", "engine", "processes")
-LEARNT = {"steps": 0, "still_steps": 0, "moved_weights": 1.0}
-"""Of a manifest that does not say."""
 VERSIONS = ("python", "torch", "transformers", "math-verify")
-
-
-def read_trainings(folder: Path, runs: Sequence[str]) -> Manifests:
-    """<folder>/<run>/manifest.json of every run."""
-    return {run: read_manifest(folder / run / "manifest.json", "settings") for run in runs}
 
 
 def read_steps(folder: Path, trainings: Manifests) -> dict[str, Steps]:
     """<folder>/<run>/metrics.jsonl of every run.
 
-    Raises TableError for one that is missing, cut, or not of the training in the run's manifest.
+    Raises UserError for one that is missing, cut, or not of the training in the run's manifest.
     """
     found: dict[str, Steps] = {}
     for run, manifest in trainings.items():
         path = folder / run / "metrics.jsonl"
         found[run] = parsed(path, lambda text: [json.loads(line) for line in text.splitlines()])
-        steps = manifest.get("learning", {}).get("steps", len(found[run]))
-        if not found[run] or steps != len(found[run]):
-            raise TableError(
+        if (steps := manifest["learning"]["steps"]) != len(found[run]):
+            raise UserError(
                 f"{path} has {len(found[run])} steps, but manifest.json beside it is of {steps};"
                 " train it again."
             )
@@ -54,7 +47,7 @@ def read_steps(folder: Path, trainings: Manifests) -> dict[str, Steps]:
 
 
 def check_trainings(folder: Path, trainings: Manifests, models: Mapping[str, str]) -> None:
-    """Raise TableError for runs trained apart, and for an evaluation of other weights.
+    """Raise UserError for runs trained apart, and for an evaluation of other weights.
 
     `models` are the hashes of the weights that were evaluated, by run, with those of `base`;
     `folder`, the experiment's, is named to readers.
@@ -64,7 +57,7 @@ def check_trainings(folder: Path, trainings: Manifests, models: Mapping[str, str
     bases = [("base", manifest.get("base")) for manifest in trainings.values()]
     for run, weights in [*made, *bases]:
         if weights != models[run]:
-            raise TableError(
+            raise UserError(
                 f"{folder}: the evaluation of {run} is of other weights"
                 f" ({str(models[run])[:12]}) than training's ({str(weights)[:12]}); evaluate it"
                 " again."
@@ -82,16 +75,15 @@ def _shared(manifest: Mapping[str, Any]) -> dict[str, Any]:
 
 def still_runs(trainings: Manifests) -> dict[str, str]:
     """Runs that learnt nothing, and why that is known."""
-    found = {run: stood_still(m.get("learning", LEARNT)) for run, m in trainings.items()}
+    found = {run: stood_still(manifest["learning"]) for run, manifest in trainings.items()}
     return {run: sentence for run, sentence in found.items() if sentence}
 
 
-def training_notes(trainings: Manifests, steps: Mapping[str, Steps]) -> list[str]:
+def training_notes(trainings: Manifests, steps: Mapping[str, Steps]) -> Iterator[str]:
     """What a table's readers must know of how its runs were trained."""
-    notes = []
     if still := still_runs(trainings):
         runs = "; ".join(f"{run}, {sentence}" for run, sentence in still.items())
-        notes.append(
+        yield (
             f"{STILL}: the row has runs that learnt nothing, and are the base model again: {runs}."
         )
     shares: dict[str, list[float]] = {}
@@ -100,14 +92,43 @@ def training_notes(trainings: Manifests, steps: Mapping[str, Steps]) -> list[str
         shares.setdefault(run.rpartition("-s")[0], []).extend(values)
     means = {name: fmean(values) for name, values in shares.items() if values}
     if loud := [f"{100 * mean:.2g} % ({name})" for name, mean in means.items() if mean > 1e-3]:
-        notes.append(
+        yield (
             "Rounding alone, where no weight has moved, takes some tokens' ratios beyond the clip:"
             f" {', '.join(loud)}; see training.csv."
         )
     codes = {run: str(manifest.get("code"))[:12] for run, manifest in trainings.items()}
     if len(runs_by(codes)) > 1:
-        notes.append(
+        yield (
             f"The trainer's code is not the same for all runs: {sides(codes)}. Their manifests"
             " name the commits; to be sure that it does not matter, train them again."
         )
-    return notes
+
+
+def contamination_notes(
+    folder: Path, trainings: Manifests, benchmarks: Sequence[str]
+) -> Iterator[str]:
+    """A note where some benchmark's problems were not looked for among the training problems.
+
+    `folder` holds the experiment's training set; what its record says counts as far as the runs
+    were trained on that set, and else what their manifests say.
+    """
+    record = next(iter(trainings.values())).get("training_set", {})
+    path = folder / RECORD
+    if path.is_file():
+        written = parsed(path)
+        if written["problems_sha256"] == record.get("cleaned_sha256"):
+            record = written
+    if "contamination" not in record:  # the embedded task's are held out by construction
+        return
+    searched = (record["contamination"] or {}).get("benchmarks", {})
+    how = "data.contamination is keep"
+    if searched:
+        how = (
+            f"to look now, run `snakemake --forcerun data {path}` with the experiment's"
+            " --configfile; the runs are trained again only if it drops something"
+        )
+    if missing := [name for name in benchmarks if name not in searched]:
+        yield (
+            f"Whether problems of {', '.join(missing)} are among the training problems was not"
+            f" looked for ({how})."
+        )

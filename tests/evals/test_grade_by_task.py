@@ -12,8 +12,8 @@ import pytest
 from evals import grade, regrade
 from evals.grading.grader import Grade, Grader
 from evals.sampling.benchmarks import load_benchmarks
-from evals.table.data import TableError
 from evals.table.runs import read_runs
+from kpo.common.cli import UserError
 from kpo.config.experiment import load_experiment
 from kpo.tasks.registry import TASKS
 from kpo.tasks.task import Task
@@ -61,6 +61,7 @@ class Floor(Task):
 def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setitem(TASKS, "floor", Floor)
     tree = changed(changed(SCRATCH, "task", {"kind": "floor"}), "evaluate/benchmarks", ["minerva"])
+    tree["evaluate"]["samples"] = 1
     return write_experiment(tmp_path / "floor.yaml", tree)
 
 
@@ -121,10 +122,10 @@ def test_a_table_takes_no_other_grades(config: Path, samples: Path) -> None:
     run.mkdir()
     (run / "manifest.json").write_text(json.dumps({"protocol": {"samples": 1}, "model": "m"}))
     graded(samples).rename(run / "grades.jsonl")
-    with pytest.raises(TableError, match="by the rule by_kind, but the experiment's is task floor"):
-        read_runs(samples.parent, ["base"], ["minerva"], 1, experiment.rule)
+    with pytest.raises(UserError, match="by the rule by_kind, but the experiment's is task floor"):
+        read_runs(experiment, samples.parent, ["base"])
     graded(samples, "--config", str(config)).rename(run / "grades.jsonl")
-    runs = read_runs(samples.parent, ["base"], ["minerva"], 1, experiment.rule)
+    runs = read_runs(experiment, samples.parent, ["base"])
     assert runs["base"].correct["minerva"].tolist() == [[False], [True], [True]]
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from evals.table.contamination import contamination_notes
+from evals.table.trainings import contamination_notes
 
 SEARCHED = {"ngram": 8, "share": 0.5, "benchmarks": {"aime24": "a", "math500": "b"}}
 
@@ -15,7 +15,8 @@ def notes(folder: Path, trained: Any, written: Any = None) -> list[str]:
     """Of an experiment with one run and the benchmarks aime24 and aime25."""
     if written is not None:
         (folder / "data.json").write_text(json.dumps(written))
-    return contamination_notes(folder, {"grpo-s0": {"training_set": trained}}, ["aime24", "aime25"])
+    manifests = {"grpo-s0": {"training_set": trained}}
+    return list(contamination_notes(folder, manifests, ["aime24", "aime25"]))
 
 
 def test_the_task_needs_no_note(tmp_path: Path) -> None:
