@@ -34,7 +34,7 @@ _ESCAPES = {
 
 def escape(text: str) -> str:
     """Text for LaTeX."""
-    return text.translate(str.maketrans(_ESCAPES))
+    return text.translate({ord(char): spelled for char, spelled in _ESCAPES.items()})
 
 
 def markdown(table: Table) -> str:
