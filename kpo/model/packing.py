@@ -12,12 +12,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.attention import varlen
 from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.integrations.sdpa_attention import repeat_kv
 from transformers.masking_utils import sdpa_mask
 
 ATTENTION = "kpo_packed"
@@ -129,9 +131,8 @@ def gather(sequences: Sequence[Tensor], buckets: Sequence[Sequence[int]], row: T
     parts, shapes = [], []
     for bucket in buckets:
         longest = max(len(sequences[i]) for i in bucket)
-        for i in bucket:
-            last = sequences[i][-1:].expand(longest - len(sequences[i]))
-            parts += [sequences[i], last]
+        steps = torch.arange(longest)
+        parts += [sequences[i][steps.clamp(max=len(sequences[i]) - 1)] for i in bucket]
         shapes.append((len(bucket), longest))
     index = torch.cat(parts)
     restore = torch.empty(row.shape[1], dtype=torch.long)
@@ -164,14 +165,19 @@ def attention(
     Query [1, H, N, D], key and value [1, K, N, D], K a divisor of H; returns [1, N, H, D]. A token
     sees itself and the sliding_window - 1 tokens before it; scores s become c tanh(s / c) for a
     soft cap c. On CUDA in half precision it is flash attention's variable-length kernel; elsewhere,
-    and with a soft cap, one call for each bucket of sequences alike in length.
+    and with a soft cap, one call for each bucket of sequences alike in length. Plain attention is
+    as transformers masks it, windows included.
     """
-    if packed is None:
-        return _unpacked(module, query, key, value, attention_mask, softcap=softcap, **settings)
-    scores = Scores(settings.get("scaling"), sliding_window, softcap)
     kernel = has_kernel(query) and softcap is None and query.shape[-1] == value.shape[-1]
-    if not (kernel or packed.grouped):
+    if packed is None:  # CUDA has no kernel for grouped heads beside a mask, or in float32
+        grouped = not query.is_cuda or (kernel and attention_mask is None)
+    else:
+        grouped = kernel or packed.grouped
+    if not grouped:
         key, value = _for_each_query(query, key), _for_each_query(query, value)
+    scores = Scores(settings.get("scaling"), sliding_window, softcap)
+    if packed is None:
+        return _attend(query, key, value, attention_mask, scores).transpose(1, 2), None
     layout = packed.dense if kernel else packed.padded
     q, k, v = (
         part[0].transpose(0, 1).index_select(0, layout.index) for part in (query, key, value)
@@ -186,8 +192,7 @@ def has_kernel(query: Tensor) -> bool:
     return query.is_cuda and half and query.shape[-1] <= 256 and query.shape[-1] % 8 == 0
 
 
-@dataclass(frozen=True)
-class Scores:
+class Scores(NamedTuple):
     """What becomes of the products of queries and keys: their scale, window and soft cap."""
 
     scale: float | None
@@ -195,47 +200,13 @@ class Scores:
     cap: float | None = None
 
 
-def _unpacked(
-    module: Any,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    mask: Tensor | None,
-    *,
-    softcap: float | None,
-    **settings: Any,
-) -> tuple[Tensor, None]:
-    """Attention as transformers has it, whose fused form would leave out a soft cap."""
-    # In float32, CUDA has no kernel for grouped heads; with a mask, transformers repeats the keys.
-    masked = softcap is not None or (query.is_cuda and query.dtype == torch.float32)
-    if mask is None and masked and query.shape[2] > 1:
-        mask = query.new_ones(query.shape[2], key.shape[2], dtype=torch.bool).tril()
-    if softcap is not None:
-        scores = Scores(settings["scaling"], cap=softcap)
-        return _capped(query, key, value, mask, scores).transpose(1, 2), None
-    from transformers.integrations import sdpa_attention  # noqa: PLC0415 - only where it is used
-
-    output: tuple[Tensor, None] = sdpa_attention.sdpa_attention_forward(
-        module, query, key, value, mask, **settings
-    )
-    return output
-
-
 def _by_kernel(q: Tensor, k: Tensor, v: Tensor, layout: Gathered, scores: Scores) -> Tensor:
     """Flash attention's variable-length kernel over [F, heads, D] without padding."""
-    from torch.nn.attention.varlen import varlen_attn  # noqa: PLC0415 - only where it is used
-
-    output = varlen_attn(
-        q,
-        k,
-        v,
-        layout.starts,
-        layout.starts,
-        layout.longest,
-        layout.longest,
-        scale=scores.scale,
-        window_size=(-1 if scores.window is None else scores.window - 1, 0),
-        enable_gqa=q.shape[1] != k.shape[1],
+    places = (layout.starts, layout.starts, layout.longest, layout.longest)
+    window = (-1 if scores.window is None else scores.window - 1, 0)
+    grouped = q.shape[1] != k.shape[1]
+    output = varlen.varlen_attn(
+        q, k, v, *places, scale=scores.scale, window_size=window, enable_gqa=grouped
     )
     assert isinstance(output, Tensor)  # a pair only where normalisers are asked for
     return output
@@ -247,35 +218,26 @@ def _by_bucket(q: Tensor, k: Tensor, v: Tensor, layout: Gathered, scores: Scores
     sizes = [count * length for count, length in layout.shapes]
     for shape, *parts in zip(layout.shapes, *(x.split(sizes) for x in (q, k, v)), strict=True):
         query, key, value = (part.unflatten(0, shape).transpose(1, 2) for part in parts)
-        outputs.append(_causal(query, key, value, scores).transpose(1, 2).flatten(0, 1))
+        mask = None
+        if scores.window is not None and scores.window < shape[1]:
+            mask = query.new_ones(shape[1], shape[1], dtype=torch.bool).tril()
+            mask = mask.triu(1 - scores.window)
+        outputs.append(_attend(query, key, value, mask, scores).transpose(1, 2).flatten(0, 1))
     return torch.cat(outputs)
 
 
-def _causal(query: Tensor, key: Tensor, value: Tensor, scores: Scores) -> Tensor:
-    """Attention of B sequences of one length, each with itself: [B, heads, L, D]."""
-    length, mask = query.shape[2], None
-    if scores.cap is not None or (scores.window is not None and scores.window < length):
-        mask = query.new_ones(length, length, dtype=torch.bool).tril()
-        if scores.window is not None:
-            mask = mask.triu(1 - scores.window)
-    if scores.cap is not None:
-        return _capped(query, key, value, mask, scores)
-    return F.scaled_dot_product_attention(
-        query,
-        key,
-        value,
-        attn_mask=mask,
-        is_causal=mask is None,
-        scale=scores.scale,
-        enable_gqa=query.shape[1] != key.shape[1],
-    )
-
-
-def _capped(
+def _attend(
     query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scores: Scores
 ) -> Tensor:
-    """Attention with a soft cap, for which there is no fused form: [B, H, L, D]."""
-    assert scores.cap is not None
+    """Attention [B, H, L, D] over keys and values [B, K, N, D]; causal where there is no mask."""
+    grouped, causal = query.shape[1] != key.shape[1], mask is None and query.shape[2] > 1
+    if scores.cap is None:
+        return F.scaled_dot_product_attention(
+            query, key, value, mask, is_causal=causal, scale=scores.scale, enable_gqa=grouped
+        )
+    # There is no fused form.
+    if causal:
+        mask = query.new_ones(query.shape[2], key.shape[2], dtype=torch.bool).tril()
     scale = query.shape[-1] ** -0.5 if scores.scale is None else scores.scale
     products = query @ _for_each_query(query, key).transpose(2, 3)
     capped = scores.cap * torch.tanh(products * (scale / scores.cap))
@@ -288,8 +250,7 @@ def _capped(
 
 def _for_each_query(query: Tensor, x: Tensor) -> Tensor:
     """Keys or values [B, K, N, D], once for each of the H / K query heads that share them."""
-    shared = query.shape[1] // x.shape[1]
-    return x if shared == 1 else x.repeat_interleave(shared, 1)
+    return repeat_kv(x, query.shape[1] // x.shape[1])
 
 
 def register() -> None:

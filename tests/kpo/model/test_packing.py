@@ -198,25 +198,29 @@ def test_without_a_packed_row_it_is_plain_causal_attention(
 
 
 @pytest.mark.parametrize(
-    ("device", "dtype", "tokens", "masked"),
+    ("device", "dtype", "masked", "grouped"),
     [
-        ("cuda", torch.float32, 5, True),
-        ("cuda", torch.float32, 1, False),
-        ("cuda", torch.bfloat16, 5, False),
-        ("cpu", torch.float32, 5, False),
+        ("cuda", torch.float32, False, False),
+        ("cuda", torch.bfloat16, False, True),
+        ("cuda", torch.bfloat16, True, False),
+        ("cpu", torch.float32, False, True),
+        ("cpu", torch.bfloat16, True, True),
     ],
 )
-def test_on_cuda_float32_gets_a_mask_as_grouped_heads_have_no_kernel(
-    device: str, dtype: torch.dtype, tokens: int, *, masked: bool
+def test_keys_are_repeated_where_cuda_has_no_kernel_for_grouped_heads(
+    device: str, dtype: torch.dtype, *, masked: bool, grouped: bool
 ) -> None:
     with (
         FakeTensorMode(),
-        mock.patch("transformers.integrations.sdpa_attention.sdpa_attention_forward") as plain,
+        mock.patch("kpo.model.packing.F.scaled_dot_product_attention") as kernel,
+        mock.patch.object(packing, "repeat_kv", lambda x, n: x.new_empty(1, 2 * n, 5, 8)),
     ):
-        part: Any = torch.empty(1, 6, tokens, 8, device=device, dtype=dtype)
-        attention(MODULE, part, part, part, None, scaling=0.3)
-        mask = plain.call_args.args[4]
-    assert (mask is not None) == masked
+        query, key = (torch.empty(1, n, 5, 8, device=device, dtype=dtype) for n in (6, 2))
+        mask = query.new_ones(5, 5, dtype=torch.bool) if masked else None
+        attention(MODULE, query, key, key, mask, scaling=0.3)
+    assert kernel.call_args.kwargs["enable_gqa"] == grouped
+    assert kernel.call_args.kwargs["is_causal"] == (not masked)
+    assert [part.shape[1] for part in kernel.call_args.args[1:3]] == [2 if grouped else 6] * 2
 
 
 def test_transformers_finds_it_under_its_name() -> None:
