@@ -13,17 +13,16 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import selectors
 import signal
 import subprocess
 import sys
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from multiprocessing.connection import wait
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Self
+from typing import Literal, NamedTuple, Self
 
 from evals.grading.rules import DEFAULT
 from kpo.common.cli import UserError
@@ -43,8 +42,7 @@ class Request(NamedTuple):
     rule: str = DEFAULT
 
 
-@dataclass(frozen=True)
-class Reply:
+class Reply(NamedTuple):
     """What became of a request. `correct` is False unless status is ok."""
 
     status: Literal["ok", "timeout", "error"]
@@ -74,32 +72,26 @@ class _Worker:
         self.from_left = True  # which end of the queue it takes from, to meet a gold again
         self.job: int | None = None
         self.deadline = time.monotonic() + START_LIMIT_S
-        self._buffer = b""
 
     def send(self, job: int, request: Request, timeout_s: float) -> None:
         """Hand over a request and start its clock. A dead worker shows when it is read."""
         self.job = job
         self.deadline = time.monotonic() + timeout_s
-        line = json.dumps(request._asdict()) + "\n"
         with contextlib.suppress(BrokenPipeError):
-            self.stdin.write(line.encode("ascii"))
+            self.stdin.write(json.dumps(request._asdict()).encode("ascii") + b"\n")
             self.stdin.flush()
 
-    def receive(self) -> dict[str, Any] | None:
-        """Read what is there; a whole message, {} for half of one, None at the end of file."""
-        chunk = os.read(self.stdout.fileno(), 65536)
-        if not chunk:
-            return None
-        self._buffer += chunk
-        if not self._buffer.endswith(b"\n"):
-            return {}
-        line, self._buffer = self._buffer, b""
-        message: dict[str, Any] = json.loads(line)
-        return message
+    def receive(self) -> tuple[Reply, bool]:
+        """The next reply, and whether to replace the worker: it has little memory left or died."""
+        if (line := self.stdout.readline()).endswith(b"\n"):
+            message = json.loads(line)
+            return Reply(**message["reply"]), message["retire"]
+        self.kill()
+        return Reply("error", reason=f"the worker died ({self.process.returncode})"), True
 
     def kill(self) -> None:
-        """End the process group and reap it; a forked copy of the parent leaves it alone."""
-        if os.getpid() != self.owner:
+        """End the process group and reap it, once; a forked copy of the parent leaves it alone."""
+        if os.getpid() != self.owner or self.stdout.closed:
             return
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.process.pid, signal.SIGKILL)
@@ -140,8 +132,12 @@ class WorkerPool:
         self.close()
 
     def warm_up(self, requests: int) -> None:
-        """Start the workers that this many requests will need; they import meanwhile."""
-        self._start_missing(requests)
+        """Start the workers that so many requests more will need; they import meanwhile."""
+        busy = sum(worker.job is not None for worker in self._alive)
+        for _ in range(min(self.workers, busy + requests) - len(self._alive)):
+            worker = _Worker(self.timeout_s, self.memory_mb)
+            worker.from_left = sum(w.from_left for w in self._alive) * 2 <= len(self._alive)
+            self._alive.append(worker)
 
     def close(self) -> None:
         """Kill the workers. The pool may be used again: it then starts new ones."""
@@ -154,94 +150,55 @@ class WorkerPool:
 
         Raises RuntimeError if workers cannot start (math-verify missing, memory limit too low).
         """
-        replies: list[Reply | None] = [None] * len(requests)
+        replies: dict[int, Reply] = {}
         waiting = deque(range(len(requests)))
-
-        def finish(job: int, reply: Reply) -> None:
-            replies[job] = reply
-            if on_done is not None:
-                on_done(job)
-
         try:
-            with selectors.DefaultSelector() as selector:
-                for worker in self._alive:
-                    selector.register(worker.stdout, selectors.EVENT_READ, worker)
-                while waiting or any(worker.job is not None for worker in self._alive):
-                    self._dispatch(waiting, requests, selector)
-                    self._wait(selector, finish)
+            while len(replies) < len(requests):
+                self._dispatch(waiting, requests)
+                for job, reply in self._finished():
+                    replies[job] = reply
+                    if on_done is not None:
+                        on_done(job)
         except BaseException:
             self.close()  # a worker in the middle of a request would answer the next call
             raise
         self.warm_up(self._ready)
-        return [reply for reply in replies if reply is not None]
+        return [replies[job] for job in range(len(requests))]
 
-    def _dispatch(
-        self, waiting: deque[int], requests: Sequence[Request], selector: selectors.BaseSelector
-    ) -> None:
+    def _dispatch(self, waiting: deque[int], requests: Sequence[Request]) -> None:
         """Give every idle worker a request; start workers while requests wait."""
         for worker in [w for w in self._alive if w.ready and w.job is None]:
             if worker.process.poll() is not None:
-                self._end(worker, selector)  # it died idle: no request may pay for that
+                self._end(worker)  # it died idle: no request may pay for that
             elif waiting:
                 job = waiting.popleft() if worker.from_left else waiting.pop()
                 worker.send(job, requests[job], self.timeout_s)
-        for worker in self._start_missing(len(waiting)):
-            selector.register(worker.stdout, selectors.EVENT_READ, worker)
+        self.warm_up(len(waiting))
 
-    def _start_missing(self, waiting: int) -> list[_Worker]:
-        busy = sum(worker.job is not None for worker in self._alive)
-        missing = min(self.workers, busy + waiting) - len(self._alive)
-        new = [_Worker(self.timeout_s, self.memory_mb) for _ in range(missing)]
-        for worker in new:
-            worker.from_left = sum(w.from_left for w in self._alive) * 2 <= len(self._alive)
-            self._alive.append(worker)
-        return new
-
-    def _wait(self, selector: selectors.BaseSelector, finish: Callable[[int, Reply], None]) -> None:
-        """Take the messages that come before the nearest deadline, then end what is overdue."""
+    def _finished(self) -> Iterator[tuple[int, Reply]]:
+        """Wait for replies till the nearest deadline; what came of the jobs that are over."""
         active = [w for w in self._alive if not w.ready or w.job is not None]
         nearest = min(worker.deadline for worker in active)
-        for key, _ in selector.select(max(0.0, nearest - time.monotonic())):
-            worker: _Worker = key.data
-            self._take(worker, worker.receive(), selector, finish)
-        now = time.monotonic()
-        for worker in [w for w in active if w in self._alive]:
-            if now >= worker.deadline and worker.job is not None:
-                self._end(worker, selector)
-                finish(worker.job, Reply("timeout", reason=f"over {self.timeout_s:g} s"))
-            elif now >= worker.deadline and not worker.ready:
-                self._end(worker, selector)
-                self._start_failed(f"not ready after {START_LIMIT_S:g} s")
-
-    def _take(
-        self,
-        worker: _Worker,
-        message: dict[str, Any] | None,
-        selector: selectors.BaseSelector,
-        finish: Callable[[int, Reply], None],
-    ) -> None:
-        if message == {}:
-            return
-        job = worker.job
-        if message is None or "fatal" in message:
-            self._end(worker, selector)
-            died = f"the worker died ({worker.process.returncode})"
+        told = wait([w.stdout.fileno() for w in active], max(0.0, nearest - time.monotonic()))
+        for worker in active:
+            if worker.stdout.fileno() in told:
+                reply, retire = worker.receive()
+            elif time.monotonic() >= worker.deadline:
+                limit_s = START_LIMIT_S if worker.job is None else self.timeout_s
+                reply, retire = Reply("timeout", reason=f"over {limit_s:g} s"), True
+            else:
+                continue
+            if retire:
+                self._end(worker)
+            job, worker.job = worker.job, None
             if job is not None:
-                finish(job, Reply("error", reason=died))
-            elif not worker.ready:
-                self._start_failed(died if message is None else message["fatal"])
-            return
-        if job is None:
-            worker.ready = True
-            self._failed_starts = 0
-            return
-        worker.job = None
-        if message["retire"]:
-            self._end(worker, selector)
-        finish(job, _reply(message))
+                yield job, reply
+            elif reply.status == "ok":
+                worker.ready, self._failed_starts = True, 0
+            else:
+                self._start_failed(reply.reason)
 
-    def _end(self, worker: _Worker, selector: selectors.BaseSelector) -> None:
-        selector.unregister(worker.stdout)
+    def _end(self, worker: _Worker) -> None:
         self._alive.remove(worker)
         worker.kill()
 
@@ -252,11 +209,3 @@ class WorkerPool:
             raise RuntimeError(
                 f"grading workers do not start: {why} (memory limit {self.memory_mb} MiB)"
             )
-
-
-def _reply(message: dict[str, Any]) -> Reply:
-    if "error" in message:
-        return Reply("error", reason=message["error"])
-    if "too_large" in message:
-        return Reply("timeout", reason="a power too large to evaluate")
-    return Reply("ok", correct=message["correct"])

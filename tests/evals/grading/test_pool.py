@@ -77,7 +77,7 @@ def test_a_failed_allocation_is_an_error_and_retires_the_worker(
 
     monkeypatch.setattr("evals.grading.equivalence.judge", exhausted)
     reply = grade_worker.reply_to({"gold": "1", "answer": "2", "rule": "by_kind"}, 10**6)
-    assert reply == {"error": "memory", "retire": True}
+    assert reply == {"reply": {"status": "error", "reason": "memory"}, "retire": True}
 
 
 def test_workers_that_cannot_start_are_an_error_with_a_reason() -> None:
