@@ -3,8 +3,9 @@ r"""Sets of real numbers: intervals, unions, inequalities, `\{x \mid x > 2\}`, `
 from __future__ import annotations
 
 import re
-from functools import lru_cache
-from typing import Any, NamedTuple
+from functools import lru_cache, reduce
+from itertools import pairwise
+from typing import NamedTuple
 
 import sympy
 
@@ -12,7 +13,10 @@ from evals.grading.brackets import bare, split
 from evals.grading.structure import is_braced, items, pair
 from evals.grading.terms import parse
 
-_RELATIONS = {"<": sympy.Lt, ">": sympy.Gt, "\\le": sympy.Le, "\\ge": sympy.Ge, "\\ne": sympy.Ne}
+_RELATIONS = {
+    **{"<": sympy.Lt, ">": sympy.Gt, "=": sympy.Eq},
+    **{"\\le": sympy.Le, "\\ge": sympy.Ge, "\\ne": sympy.Ne},
+}
 _REALS = re.compile(
     r"(?:\\text\{)?\s*(?:the set of )?(?:all )?(?:the )?reals?(?: numbers?)?\s*\}?"
     r"(?:\s*(?:\\text\{)?\s*except(?: for)?\s*\}?\s*(.*))?",
@@ -61,89 +65,77 @@ def as_set(text: str) -> Reals | None:
         return None
 
 
-def _read(text: str) -> Reals | None:
-    text = bare(text)
-    head, *inside = split(text, {"\\in"})
-    if inside and re.fullmatch(r"\\?[A-Za-z]+", head):
-        found = _read(text.split("\\in", 1)[1].lstrip())
-        return None if found is None else Reals(found.content, head.lstrip("\\"))
-    for mark, merge in (
-        ("\\lor", sympy.Union),
-        ("\\land", _both),
-        (",", _both),
-        ("\\cup", sympy.Union),
-    ):
-        if len(parts := split(text, {mark})) > 1 and (mark != "," or is_set(parts[0])):
-            return _merged(parts, merge)
-    for mark, merge in (("\\cap", sympy.Intersection), ("\\setminus", sympy.Complement)):
-        if len(parts := split(text, {mark})) > 1:
-            return _merged(parts, merge)
-    return _single(text)
-
-
-def _single(text: str) -> Reals | None:
-    if text in _NAMED:
-        return Reals(_NAMED[text], "")
-    if (left := re.fullmatch(r"\\mathbb\{R\}\s*-\s*(\\\{.*)", text)) and (out := _read(left[1])):
-        return Reals(sympy.S.Reals - out.content, "")
-    if named := _REALS.fullmatch(text):
-        out = Reals(sympy.S.EmptySet, "") if named[1] is None else _read(f"\\{{{named[1]}\\}}")
-        return None if out is None else Reals(sympy.S.Reals - out.content, "")
-    if is_braced(text):
-        return _braced(text[2:-2])
-    if (found := pair(text)) is not None and len(found.parts) == 2:
-        low, high = map(_number, found.parts)
-        opens = found.brackets[0] == "(", found.brackets[1] == ")"
-        return None if low > high else Reals(sympy.Interval(low, high, *opens), "")
-    return _inequality(text)
-
-
-def _braced(inside: str) -> Reals | None:
-    builder = split(inside, {"\\mid", ":", "|"})
-    if len(builder) != 2:
-        return Reals(sympy.FiniteSet(*map(_number, items(inside))), "")
-    found = _read(builder[1])
-    domain = _read(builder[0]) if "\\in" in builder[0] else None
-    if found is None or domain is None:
-        return found
-    return Reals(found.content & domain.content, found.variable)
-
-
-def _inequality(text: str) -> Reals | None:
-    """`1 < x \\le 2`, in one variable."""
-    signs = [s for s in re.findall(r"\\[A-Za-z]+|[<>=]", text) if s in _RELATIONS or s == "="]
-    parts = split(text, {*_RELATIONS, "="})
-    if not signs or len(parts) != len(signs) + 1:
-        return None
-    terms = [_number(part) if part else sympy.Symbol("x", real=True) for part in parts]
-    content: Any = sympy.S.Reals
-    if set(signs) == {"="} and not terms[0].is_Symbol:
-        return None
-    variables = set().union(*(term.free_symbols for term in terms))
-    if len(variables) != 1:
-        return None
-    for left, sign, right in zip(terms, signs, terms[1:], strict=False):
-        relation = _RELATIONS.get(sign, sympy.Eq)(left, right)
-        content = content & relation.as_set()
-    return Reals(content, variables.pop().name if all(parts) else "")
-
-
-def _merged(parts: list[str], merge: Any) -> Reals | None:
-    found = [_read(part) for part in parts if part]
-    known = [part for part in found if part is not None]
-    names = {part.variable for part in known} - {""}
-    if len(known) < len(found) or len(names) > 1:
-        return None
-    content = known[0].content
-    for part in known[1:]:
-        content = merge(content, part.content)
-    return Reals(content, names.pop() if names else "")
-
-
 def _both(one: sympy.Set, other: sympy.Set) -> sympy.Set:
     """`x > 2, x < 5` is both; `x < 2, x > 5`, where nothing is both, either."""
     both = one & other
     return one | other if both is sympy.S.EmptySet else both
+
+
+_OPERATIONS = {  # the one that binds least first
+    "\\lor": sympy.Union,
+    "\\land": _both,
+    ",": _both,
+    "\\cup": sympy.Union,
+    "\\cap": sympy.Intersection,
+    "\\setminus": sympy.Complement,
+}
+
+
+def _read(text: str) -> Reals:
+    """`as_set`, raising ValueError where a text describes none."""
+    text = re.sub(r"\A\\mathbb\{R\}\s*-\s*(?=\\\{)", r"\\mathbb{R} \\setminus ", bare(text))
+    head, *inside = split(text, {"\\in"})
+    if inside and re.fullmatch(r"\\?[A-Za-z]+", head):
+        return _read(text.split("\\in", 1)[1].lstrip())._replace(variable=head.lstrip("\\"))
+    for mark, merge in _OPERATIONS.items():
+        parts = split(text, {mark})
+        if len(parts) > 1 and (mark != "," or is_set(parts[0])):
+            sets = [_read(part) for part in parts if part]
+            (name,) = {one.variable for one in sets} - {""} or {""}
+            return Reals(reduce(merge, (one.content for one in sets)), name)
+    return _single(text)
+
+
+def _single(text: str) -> Reals:
+    if text in _NAMED:
+        return Reals(_NAMED[text], "")
+    if named := _REALS.fullmatch(text):
+        out = _read(f"\\{{{named[1]}\\}}").content if named[1] is not None else sympy.S.EmptySet
+        return Reals(sympy.S.Reals - out, "")
+    if is_braced(text):
+        return _braced(text[2:-2])
+    if (found := pair(text)) is not None and len(found.parts) == 2:
+        low, high = map(_number, found.parts)
+        if low > high:
+            raise ValueError(text)
+        opens = found.brackets[0] == "(", found.brackets[1] == ")"
+        return Reals(sympy.Interval(low, high, *opens), "")
+    return _inequality(text)
+
+
+def _braced(inside: str) -> Reals:
+    builder = split(inside, {"\\mid", ":", "|"})
+    if len(builder) != 2:
+        return Reals(sympy.FiniteSet(*map(_number, items(inside))), "")
+    found = _read(builder[1])
+    domain = as_set(builder[0]) if "\\in" in builder[0] else None
+    return found._replace(content=found.content & domain.content) if domain else found
+
+
+def _inequality(text: str) -> Reals:
+    """`1 < x \\le 2`, in one variable, which is not named where a side is left out."""
+    signs = [sign for sign in re.findall(r"\\[A-Za-z]+|[<>=]", text) if sign in _RELATIONS]
+    parts = split(text, set(_RELATIONS))
+    if not signs or len(parts) != len(signs) + 1:
+        raise ValueError(text)
+    terms = [_number(part) if part else sympy.Symbol("x", real=True) for part in parts]
+    if {*signs} == {"="} and not terms[0].is_Symbol:
+        raise ValueError(text)
+    (variable,) = set().union(*(term.free_symbols for term in terms))
+    content = sympy.S.Reals
+    for sign, sides in zip(signs, pairwise(terms), strict=True):
+        content &= _RELATIONS[sign](*sides).as_set()
+    return Reals(content, variable.name if all(parts) else "")
 
 
 def _number(text: str) -> sympy.Expr:
@@ -151,6 +143,5 @@ def _number(text: str) -> sympy.Expr:
     parsed = parse(text)
     if not isinstance(parsed, sympy.Expr):
         raise ValueError(text)
-    return (
-        sympy.nsimplify(parsed.doit(), rational=True) if parsed.has(sympy.Float) else parsed.doit()
-    )
+    done = parsed.doit()
+    return sympy.nsimplify(done, rational=True) if done.has(sympy.Float) else done
