@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 PIECE = re.compile(r"\\begin\{\w+\}|\\end\{\w+\}|\\[A-Za-z]+|\\.|.", re.DOTALL)
 _OPENING = {"(", "[", "{", "\\{", "\\langle", "\\lfloor", "\\lceil"}
@@ -35,6 +36,17 @@ def split(text: str, separators: set[str]) -> list[str]:
             parts.append(text[start:at].strip())
             start = at + len(piece)
     return [*parts, text[start:].strip()]
+
+
+def in_any_order(wanted: list[str], given: list[str], same: Callable[[str, str], bool]) -> bool:
+    """Whether each of the wanted parts is one of the given, which are as many."""
+    left = list(given)
+    for part in wanted:
+        found = next((other for other in left if same(part, other)), None)
+        if found is None:
+            return False
+        left.remove(found)
+    return not left
 
 
 def bare(text: str) -> str:

@@ -19,7 +19,7 @@ from collections.abc import Callable
 import sympy
 
 from evals.grading import structure
-from evals.grading.brackets import bare
+from evals.grading.brackets import bare, in_any_order
 from evals.grading.intervals import as_set, is_set, same_sets
 from evals.grading.notations import based, clock, same_based, same_clock, same_words, words
 from evals.grading.respell import clean, ungrouped
@@ -173,15 +173,7 @@ def _same_in_order(wanted: list[str], given: list[str]) -> bool:
 
 
 def _same_in_any_order(wanted: list[str], given: list[str]) -> bool:
-    if len(wanted) != len(given) or len(wanted) > MAX_LIST:
-        return False
-    left = list(given)
-    for member in wanted:
-        found = next((other for other in left if agree(member, other)), None)
-        if found is None:
-            return False
-        left.remove(found)
-    return True
+    return len(wanted) == len(given) <= MAX_LIST and in_any_order(wanted, given, agree)
 
 
 def _pair(gold: str, answer: str) -> bool | None:

@@ -17,7 +17,7 @@ import cmath
 import math
 import re
 
-from evals.grading.brackets import split
+from evals.grading.brackets import in_any_order, split
 
 RELATIVE_TOLERANCE = 1e-6
 MAX_CHARS = 1000  # longer answers are compared as text only
@@ -71,12 +71,14 @@ def _agree(gold: str, answer: str) -> bool:
         return True
     if max(len(gold), len(answer)) > MAX_CHARS:
         return False
-    golds, answers = _elements(gold), _elements(answer)
-    if golds is not None and answers is not None:
-        return _same_elements(golds, answers)
-    if (golds is None) != (answers is None):
+    (kind, golds), (other_kind, answers) = _elements(gold), _elements(answer)
+    if kind != other_kind:
         return False
-    return _same_number(gold, answer)
+    if not kind:
+        return _same_number(gold, answer)
+    if kind in ("list", "union"):
+        return in_any_order(golds, answers, _agree)
+    return len(golds) == len(answers) and all(map(_agree, golds, answers))
 
 
 def _same_number(gold: str, answer: str) -> bool:
@@ -92,51 +94,35 @@ def _close(a: complex, b: complex) -> bool:
     return abs(a - b) <= RELATIVE_TOLERANCE * min(abs(a), abs(b))
 
 
-def _elements(text: str) -> tuple[str, list[str]] | None:
-    """Kind and elements of a list, set, union, tuple or interval; None for a single thing."""
+def _elements(text: str) -> tuple[str, list[str]]:
+    """Kind ("" for a single thing) and elements of a list, set, union, tuple or interval."""
     for kind, separator in (("union", "\u222a"), ("list", ",")):
-        parts = split(text, {separator})
-        if len(parts) > 1:
-            return kind, [one for part in parts for one in _plus_minus(part)]
-    signed = _plus_minus(text)
-    if len(signed) > 1:
+        if len(parts := split(text, {separator})) > 1:
+            return kind, _plus_minus(parts)
+    if len(signed := _plus_minus([text])) > 1:
         return "list", signed
-    for opening, closing in (("\\{", "\\}"), ("(", ")"), ("(", "]"), ("[", ")"), ("[", "]")):
-        inside = text[len(opening) : len(text) - len(closing)]
-        if text.startswith(opening) and text.endswith(closing):
-            parts = split(inside, {","})
-            if opening == "\\{":
-                return "list", [one for part in parts for one in _plus_minus(part)]
-            if len(parts) > 1:
-                return opening + closing, parts
-    return None
+    if found := re.fullmatch(r"(\\\{|[(\[])(.*)(\\\}|[)\]])", text):
+        kind, parts = found[1] + found[3], split(found[2], {","})
+        if kind == "\\{\\}":
+            return "list", _plus_minus(parts)
+        if len(parts) > 1 and len(kind) == 2:
+            return kind, parts
+    return "", [text]
 
 
-def _same_elements(gold: tuple[str, list[str]], answer: tuple[str, list[str]]) -> bool:
-    """In order for tuples and intervals, in any order for the rest; kinds must be the same."""
-    if gold[0] != answer[0] or len(gold[1]) != len(answer[1]):
-        return False
-    if gold[0] not in ("list", "union"):
-        return all(map(_agree, gold[1], answer[1]))
-    left = list(answer[1])
-    for element in gold[1]:
-        match = next((other for other in left if _agree(element, other)), None)
-        if match is None:
-            return False
-        left.remove(match)
-    return True
-
-
-def _plus_minus(text: str) -> list[str]:
-    if text.count("\\pm") != 1:
-        return [text]
-    return [text.replace("\\pm", sign) for sign in "+-"]
+def _plus_minus(parts: list[str]) -> list[str]:
+    """With a part for each sign, in place of one with `\\pm` in it."""
+    signs = (("+", "-") if part.count("\\pm") == 1 else ("\\pm",) for part in parts)
+    return [
+        part.replace("\\pm", sign) for part, both in zip(parts, signs, strict=True) for sign in both
+    ]
 
 
 _TOKEN = re.compile(
     r"\d+\.?\d*(?:e[-+]?\d+(?![\d.]))?|\.\d+|\\[A-Za-z]+|[A-Za-z]|[-+*/^!_()\[\]{}]"
 )
 _CONSTANTS = {"\\pi": cmath.pi + 0j, "i": 1j, "e": cmath.e + 0j, "\\infty": 1.2345e9 + 0j}
+_CLOSING = {"{": "}", "(": ")", "[": "]"}
 
 
 def evaluate(text: str) -> complex | None:
@@ -152,95 +138,82 @@ def evaluate(text: str) -> complex | None:
 
 
 class _Parser:
-    """Recursive descent over the tokens: sum, product, power, atom."""
+    """Recursive descent over the tokens, an empty one at their end: sum, product, power, atom."""
 
     def __init__(self, tokens: list[str]) -> None:
-        self.tokens, self.at = tokens, 0
+        self.tokens, self.at = [*tokens, ""], 0
+
+    @property
+    def next(self) -> str:
+        return self.tokens[self.at]
+
+    def take(self, *allowed: str) -> str:
+        """Go past the next token if it is one of these; it, else nothing."""
+        token = self.next if self.next in allowed else ""
+        self.at += bool(token)
+        return token
 
     def whole(self) -> complex:
         value = self.sum()
-        if self.at != len(self.tokens):
+        if self.next:
             raise ValueError
         return value
 
-    def peek(self) -> str:
-        return self.tokens[self.at] if self.at < len(self.tokens) else ""
-
-    def take(self, expected: str = "") -> str:
-        token = self.tokens[self.at]
-        if expected and token != expected:
-            raise ValueError
-        self.at += 1
-        return token
-
     def sum(self) -> complex:
-        value = 0j
-        sign = self.take() if self.peek() in ("+", "-") else "+"
-        while True:
+        value, sign = 0j, self.take("+", "-") or "+"
+        while sign:
             term = self.product()
             value += term if sign == "+" else -term
-            if self.peek() not in ("+", "-"):
-                return value
-            sign = self.take()
+            sign = self.take("+", "-")
+        return value
 
     def product(self) -> complex:
         value = self.power()
-        while self.peek() and self.peek() not in ("+", "-", ")", "]", "}"):
-            if self.peek() == "/":
-                self.take()
+        while self.next not in ("", "+", "-", ")", "]", "}"):
+            if self.take("/"):
                 value /= self.power()
-            elif self.peek() == "\\frac" and self.tokens[self.at - 1].isdigit():
+            elif self.next == "\\frac" and self.tokens[self.at - 1].isdigit():
                 value += self.power()  # a mixed number, 1\frac{4}{5}
             else:
-                if self.peek() == "*":
-                    self.take()
+                self.take("*")
                 value *= self.power()
         return value
 
     def power(self) -> complex:
-        if self.peek() == "-":
-            self.take()
+        if self.take("-"):
             return -self.power()
         value = self.atom()
-        while self.peek() in ("^", "!", "_"):
-            mark = self.take()
+        while mark := self.take("^", "!", "_"):
             if mark == "!":
                 value = complex(math.gamma(value.real + 1))
             elif mark == "^":
-                value = value ** (self.group() if self.peek() == "{" else self.power())
+                value = value ** (self.group() if self.next == "{" else self.power())
             else:
                 value += 1000 * cmath.sin(self.atom())  # a base or an index: another thing
         return value
 
     def group(self) -> complex:
-        closing = {"{": "}", "(": ")", "[": "]"}[self.take()]
+        closing = _CLOSING[self.take(*_CLOSING)]
         value = self.sum()
-        self.take(closing)
+        if not self.take(closing):
+            raise ValueError
         return value
 
     def atom(self) -> complex:
-        token = self.peek()
-        if token in ("{", "(", "["):
+        if self.next in _CLOSING:
             return self.group()
-        self.take()
+        token = self.take(self.next)
         if token == "\\frac":
             return self.group() / self.group()
         if token == "\\binom":
             return complex(math.comb(_small(self.group()), _small(self.group())))
         if token == "\\sqrt":
-            root = self.group() if self.peek() == "[" else 2
+            root = self.group() if self.next == "[" else 2
             return self.group() ** (1 / root)
-        return _constant(token)
-
-
-def _constant(token: str) -> complex:
-    if token[0].isdigit() or token[0] == ".":
-        return complex(float(token))
-    if token in _CONSTANTS:
-        return _CONSTANTS[token]
-    if token.isalpha():
-        return complex(1 + math.modf(math.sqrt(2) * ord(token))[0])
-    raise ValueError
+        if token in _CONSTANTS:
+            return _CONSTANTS[token]
+        letter = token.isalpha()
+        return complex(1 + math.modf(math.sqrt(2) * ord(token))[0] if letter else float(token))
 
 
 def _small(value: complex) -> int:
