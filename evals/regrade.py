@@ -15,7 +15,7 @@ import csv
 import io
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,11 +48,6 @@ class Opinion:
         """Whether the graders part."""
         return len(set(self.verdicts.values())) > 1
 
-    @property
-    def right_for(self) -> str:
-        """Who finds it correct."""
-        return ", ".join(name for name, verdict in self.verdicts.items() if verdict)
-
 
 def second_opinions(
     samples: Sequence[Sample],
@@ -68,24 +63,22 @@ def second_opinions(
     missing = [s.key for s in samples if s.key not in by_key]
     extra = set(by_key) - {s.key for s in samples}
     if missing or extra:
-        example = missing[0] if missing else min(extra)
+        benchmark, problem, number = missing[0] if missing else min(extra)
         raise BadRowError(
             f"Samples and grades are not of the same responses: {len(missing)} samples have no "
-            f"grade and {len(extra)} grades no sample, for example sample {example[2]} of "
-            f"{example[0]} {example[1]}."
+            f"grade and {len(extra)} grades no sample, for example sample {number} of "
+            f"{benchmark} {problem}."
         )
-    extract = EXTRACTORS[answers]
-    return [
-        _opinion(normalise_gold(normaliser, s.answer), by_key[s.key], extract(s.response) or "")
-        for s in samples
-    ]
-
-
-def _opinion(gold: str, grade: GradeRow, extracted: str) -> Opinion:
-    verdicts = {"graded": grade.correct, "regraded": agree(gold, extracted)}
-    asked = RULES if grade.rule in RULES else ()  # beside a task's own grade none was
-    others = {r: grade.correct != (r in grade.differs) for r in asked if r != grade.rule}
-    return Opinion(grade, gold, extracted, verdicts | others)
+    opinions = []
+    for s in samples:
+        grade, gold = by_key[s.key], normalise_gold(normaliser, s.answer)
+        extracted = EXTRACTORS[answers](s.response) or ""
+        verdicts = {"graded": grade.correct, "regraded": agree(gold, extracted)}
+        if grade.rule in RULES:  # beside a task's own grade none was asked
+            others = [rule for rule in RULES if rule != grade.rule]
+            verdicts |= {rule: grade.correct != (rule in grade.differs) for rule in others}
+        opinions.append(Opinion(grade, gold, extracted, verdicts))
+    return opinions
 
 
 def report(opinions: Sequence[Opinion], rule: str) -> str:
@@ -105,42 +98,37 @@ def report(opinions: Sequence[Opinion], rule: str) -> str:
         "",
         "| grader | responses | correct | agrees with graded |",
         "| --- | --: | --: | --: |",
-        *_graders(opinions, {"graded": f"{rule} (graded)", "regraded": "second rule (regraded)"}),
     ]
+    titles = {"graded": f"{rule} (graded)", "regraded": "second rule (regraded)"}
+    for name in sorted(opinions[0].verdicts if opinions else titles, key="regraded".__eq__):
+        found = [o.verdicts[name] for o in opinions]
+        same = sum(o.verdicts["graded"] == o.verdicts[name] for o in opinions)
+        shares = len(found), sum(found), _share(same, len(found))
+        lines.append(_line(titles.get(name, name), *shares))
     for name, part in benchmarks.items():
-        lines += _disagreements(name, part)
+        lines += _disagreements(name, [o for o in part if o.apart])
     return "\n".join(lines) + "\n"
 
 
 def _counts(name: str, opinions: Sequence[Opinion]) -> str:
     count = Counter((o.verdicts["graded"], o.verdicts["regraded"]) for o in opinions)
-    both, neither = count[True, True], count[False, False]
-    apart = count[True, False], count[False, True]
-    return _line(name, len(opinions), both, neither, *apart, _share(both + neither, len(opinions)))
-
-
-def _graders(opinions: Sequence[Opinion], titles: Mapping[str, str]) -> Iterator[str]:
-    """What each grader finds correct, and how often it agrees with the one that graded."""
-    names = opinions[0].verdicts if opinions else titles
-    for name in sorted(names, key="regraded".__eq__):  # the second rule last
-        found = [o.verdicts[name] for o in opinions]
-        same = sum(o.verdicts["graded"] == o.verdicts[name] for o in opinions)
-        yield _line(titles.get(name, name), len(found), sum(found), _share(same, len(found)))
+    counts = [count[pair] for pair in ((True, True), (False, False), (True, False), (False, True))]
+    return _line(name, len(opinions), *counts, _share(sum(counts[:2]), len(opinions)))
 
 
 def _disagreements(name: str, opinions: Sequence[Opinion]) -> list[str]:
     """The section of one benchmark: each distinct (problem, answer) once, with its samples."""
-    groups: dict[tuple[str, tuple[str, str], tuple[str, str]], list[int]] = {}
+    groups: dict[tuple[str, ...], list[str]] = {}
     for o in opinions:
-        if o.apart:
-            key = o.row.id, (o.gold, o.extracted), (o.right_for, o.row.status)
-            groups.setdefault(key, []).append(o.row.sample)
-    if not groups:
-        return []
+        right_for = ", ".join(grader for grader, verdict in o.verdicts.items() if verdict)
+        key = o.row.id, o.gold, o.extracted, right_for, o.row.status
+        groups.setdefault(key, []).append(str(o.row.sample))
     rows = [
-        _line(_cell(problem), _cell(", ".join(map(str, numbers))), *map(_code, texts), *said)
-        for (problem, texts, said), numbers in groups.items()
+        _line(_cell(problem), _cell(", ".join(numbers)), _code(gold), _code(answer), *said)
+        for (problem, gold, answer, *said), numbers in groups.items()
     ]
+    if not rows:
+        return []
     hidden = len(rows) - SHOWN_ROWS
     return [
         "",

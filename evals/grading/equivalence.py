@@ -35,6 +35,9 @@ _REMARK = re.compile(
     r"|,\s*[A-Za-z]\s*\\in\s*\\mathbb\{[ZNQR]\}\s*\Z",
     re.DOTALL,
 )
+_RATE = re.compile(
+    r"\A(?:\\frac\{d([A-Za-z])\}\{d[a-z]\}|\\dot\{?([A-Za-z])\}?|([A-Za-z])\^\{\\prime\})\Z"
+)
 _ABOUT = re.compile(r"\A\\approx\s*")
 
 
@@ -102,13 +105,9 @@ def _matrix(gold: str, answer: str) -> bool | None:
 
 
 def _times(factor: str, cell: str) -> str:
-    return (
-        cell
-        if not factor
-        else f"{factor}({cell})"
-        if factor in "+-"
-        else f"({factor}) \\cdot ({cell})"
-    )
+    if factor in ("", "+", "-"):
+        return f"{factor}({cell})" if factor else cell
+    return f"({factor}) \\cdot ({cell})"
 
 
 def _cases(gold: str, answer: str) -> bool | None:
@@ -208,19 +207,11 @@ def _by_name(gold: str, answer: str) -> bool | None:
 
 def _one_name(one: str, other: str) -> bool:
     """Equal names, f and f(x), and the three ways to write a derivative."""
-    if squeeze(one) == squeeze(other) or {squeeze(one), squeeze(other)} == {"y", "f(x)"}:
+    one, other = (_RATE.sub(r"\1\2\3'", squeeze(name)) for name in (one, other))
+    if one == other or {one, other} == {"y", "f(x)"}:
         return True
-    if re.sub(r"\(.*\)\Z", "", squeeze(one)) == re.sub(r"\(.*\)\Z", "", squeeze(other)):
-        return not (one.endswith(")") and other.endswith(")"))
-    rates = [
-        re.fullmatch(
-            r"\\frac\{d([A-Za-z])\}\{d[a-z]\}|\\dot\{?([A-Za-z])\}?|([A-Za-z])\^\{\\prime\}", name
-        )
-        for name in map(squeeze, (one, other))
-    ]
-    if rates[0] is None or rates[1] is None:
-        return False
-    return next(filter(None, rates[0].groups())) == next(filter(None, rates[1].groups()))
+    functions = [re.sub(r"\(.*\)\Z", "", name) for name in (one, other)]
+    return functions[0] == functions[1] and not (one.endswith(")") and other.endswith(")"))
 
 
 Kind = Callable[[str, str], "bool | None"]

@@ -48,12 +48,12 @@ def extract_boxed_or_hashes(text: str) -> str | None:
     if boxed is not None:
         return boxed
     parts = _HASHES.split(text)[1:]
-    found = [(_behind_hashes(part), _follows_text(part)) for part in parts]
-    found = [(line, body) for line, body in found if line] or found
+    found = [(_behind_hashes(part), len(part.strip().splitlines()) > 1) for part in parts]
+    found = [(line, has_body) for line, has_body in found if line] or found
     if not found:
         return None
     answers = [line for line, _ in found if _like_mathematics(line)]
-    answers = answers or [line for line, body in found if not body] or [found[-1][0]]
+    answers = answers or [line for line, has_body in found if not has_body] or [found[-1][0]]
     return answers[-1]
 
 
@@ -70,11 +70,6 @@ def _behind_hashes(part: str) -> str:
 def _like_mathematics(line: str) -> bool:
     """Whether a line begins like an answer and does not go on like a sentence."""
     return bool(_MATHEMATICS.match(line)) and len(_PROSE.findall(line)) <= MAX_WORDS
-
-
-def _follows_text(part: str) -> bool:
-    """Whether there is more than one line: the first is then more likely a heading."""
-    return len(part.strip().splitlines()) > 1
 
 
 EXTRACTORS: dict[str, Callable[[str], str | None]] = {

@@ -33,8 +33,8 @@ from kpo.common.cli import UserError
 MAX_ANSWER_CHARS = 1000
 MAX_ANSWER_DEPTH = 16
 # Spellings of numbers whose exact values decide as math-verify does; all others go to a worker.
-_WHOLE = "[+-]?[0-9]{1,99}"
-_NUMBER = re.compile(rf"({_WHOLE})|(-?)\\[dt]?frac\{{({_WHOLE})\}}\{{([1-9][0-9]{{0,98}})\}}")
+_WHOLE = re.compile("[+-]?[0-9]{1,99}")
+_FRACTION = re.compile(r"(-?)\\[dt]?frac\{([+-]?[0-9]{1,99})\}\{([1-9][0-9]{0,98})\}")
 
 
 @dataclass(frozen=True)
@@ -100,25 +100,23 @@ class Grader:
         work, naming the index of a pair that is not two strings.
         """
         _check_types(pairs)
-        extracted = [self._extract(response) for _, response in pairs]
-        grades: list[Grade | None] = []
+        grades: dict[int, Grade] = {}
         texts: dict[int, tuple[str, str]] = {}  # that a worker is asked about
-        for index, ((gold, _), answer) in enumerate(zip(pairs, extracted, strict=True)):
-            known = _without_worker(gold.strip(), answer)
-            grades.append(known)
-            if known is None and answer is not None:
-                texts[index] = gold.strip(), answer
-        if on_done is not None and len(texts) < len(pairs):
-            on_done(len(pairs) - len(texts))
+        for index, (gold, response) in enumerate(pairs):
+            answer = self._extract(response)
+            if known := _without_worker(gold.strip(), answer):
+                grades[index] = known
+            else:
+                texts[index] = gold.strip(), answer or ""
+        if on_done is not None and grades:
+            on_done(len(grades))
         replies = self._ask(self.rule, texts, on_done)
         told = {index: texts[index] for index, reply in replies.items() if reply.status == "ok"}
         others = {rule: self._ask(rule, told) for rule in self._others}
-        for index, reply in replies.items():
-            differs = (
-                r for r in others if index in told and others[r][index].correct != reply.correct
-            )
-            grades[index] = Grade(reply.correct, reply.status, extracted[index], tuple(differs))
-        return [grade for grade in grades if grade is not None]
+        for index, (status, correct, _) in replies.items():
+            differs = (r for r in others if index in told and others[r][index].correct != correct)
+            grades[index] = Grade(correct, status, texts[index][1], tuple(differs))
+        return [grades[index] for index in range(len(pairs))]
 
     def _ask(
         self,
@@ -132,15 +130,11 @@ class Grader:
             gold, answer = map(clean, pair) if rule == DEFAULT else pair
             waiting.setdefault(Request(gold, answer, rule), []).append(index)
             self._pool.warm_up(len(waiting))
-        sizes = [len(indices) for indices in waiting.values()]
+        asked = list(waiting.values())
         replies = self._pool.run(
-            list(waiting), None if on_done is None else lambda job: on_done(sizes[job])
+            list(waiting), None if on_done is None else lambda job: on_done(len(asked[job]))
         )
-        return {
-            index: reply
-            for reply, indices in zip(replies, waiting.values(), strict=True)
-            for index in indices
-        }
+        return {i: reply for reply, who in zip(replies, asked, strict=True) for i in who}
 
     def unusable_golds(self, golds: Iterable[tuple[str, str]]) -> list[tuple[str, str, str]]:
         """(id, gold, complaint) of every (id, gold) that cannot be graded against.
@@ -148,14 +142,20 @@ class Grader:
         A gold must parse to a mathematical object, and be equal to itself, within the limits.
         """
         rows = [(name, gold, clean(gold)) for name, gold in golds]
-        asked = [text for _, _, text in rows if _number(text) is None and not _too_long(text)]
-        requests = [Request(text, None) for text in dict.fromkeys(asked)]
-        replies = dict(zip(requests, self._pool.run(requests), strict=True))
-        return [
-            (name, gold, complaint)
-            for name, gold, text in rows
-            if (complaint := _complaint(text, replies.get(Request(text, None))))
-        ]
+        complaints: dict[str, str] = {}
+        asked: dict[str, Request] = {}
+        for _, _, text in rows:
+            if _too_long(text):
+                complaints[text] = "is too long or nests too deep"
+            elif _number(text) is None:
+                asked[text] = Request(text, None)
+        for text, reply in zip(asked, self._pool.run(list(asked.values())), strict=True):
+            if reply.status != "ok":
+                why = f"{reply.status}, {reply.reason}"
+                complaints[text] = f"cannot be compared with itself: {why}"
+            elif not reply.correct:
+                complaints[text] = "does not parse or is not equal to itself"
+        return [(name, gold, complaints[text]) for name, gold, text in rows if text in complaints]
 
 
 def grade(
@@ -194,31 +194,16 @@ def _without_worker(gold: str, extracted: str | None) -> Grade | None:
     if _too_long(gold) or _too_long(extracted):
         return Grade(False, "error", extracted[:MAX_ANSWER_CHARS])
     values = _number(gold), _number(extracted)
-    if None not in values:
-        return Grade(values[0] == values[1], "ok", extracted)
-    return None
+    return None if None in values else Grade(values[0] == values[1], "ok", extracted)
 
 
 def _number(text: str) -> Fraction | int | None:
     """Exact value of a whole number or a fraction of two, None for everything else."""
-    found = _NUMBER.fullmatch(text)
-    if found is None:
-        return None
-    whole, sign, numerator, denominator = found.groups()
-    if whole is not None:
-        return int(whole)
-    value = Fraction(int(numerator), int(denominator))
-    return -value if sign else value
+    if _WHOLE.fullmatch(text):
+        return int(text)
+    found = _FRACTION.fullmatch(text)
+    return found and int(f"{found[1]}1") * Fraction(int(found[2]), int(found[3]))
 
 
 def _too_long(text: str) -> bool:
     return len(text) > MAX_ANSWER_CHARS or nesting(text) > MAX_ANSWER_DEPTH
-
-
-def _complaint(gold: str, reply: Reply | None) -> str:
-    """What is wrong with a gold; nothing if it is right."""
-    if reply is None:
-        return "is too long or nests too deep" if _too_long(gold) else ""
-    if reply.status == "ok":
-        return "" if reply.correct else "does not parse or is not equal to itself"
-    return f"cannot be compared with itself: {reply.status}, {reply.reason}"

@@ -136,18 +136,14 @@ def _decided(gold: sympy.Expr, answer: sympy.Expr) -> bool | None:
     values = [term.subs(point).evalf(30) for term in (gold, answer)]
     if not all(value.is_number and value.is_finite for value in values):
         return None
-    sizes = [sympy.Abs(value).evalf(30) for value in values]
+    *sizes, apart = (sympy.Abs(v).evalf(30) for v in (*values, values[0] - values[1]))
     if not all(size.is_Float or size.is_Rational for size in sizes):
         return None
-    apart = sympy.Abs(values[0] - values[1]).evalf(30)
-    if max(sizes) > NEGLIGIBLE or all(_is_simple(term) for term in (gold, answer)):
-        return False if apart > RELATIVE * max(sizes) else None
-    return None
-
-
-def _is_simple(term: sympy.Expr) -> bool:
-    """Whether it is a product of powers, which is not 0 unless it is written so."""
-    return not term.has(sympy.Add) and bool(term.is_number)
+    # A product of powers is not 0 unless it is written so.
+    simple = all(term.is_number and not term.has(sympy.Add) for term in (gold, answer))
+    if max(sizes) <= NEGLIGIBLE and not simple:
+        return None
+    return False if apart > RELATIVE * max(sizes) else None
 
 
 def _with_one_constant(gold: Any, answer: Any) -> Any:
@@ -168,10 +164,7 @@ def _with_one_constant(gold: Any, answer: Any) -> Any:
 
 
 def _same_differential_equation(gold: sympy.Eq, answer: sympy.Eq) -> bool:
-    """Whether one is the other times a factor without derivatives.
-
-    math-verify solves both, finds no solution of either and calls them equal.
-    """
+    """Whether one is the other times a factor without derivatives."""
     terms = [equation.lhs - equation.rhs for equation in (gold, answer)]
     rates = {rate: sympy.Dummy() for term in terms for rate in term.atoms(sympy.Derivative)}
     gold_term, answer_term = (term.xreplace(rates) for term in terms)

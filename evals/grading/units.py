@@ -74,20 +74,13 @@ def quantity(text: str, *, gold: bool) -> tuple[str, str]:
     if money is not None:
         sign = "-" if text.lstrip().startswith("-") else ""
         return sign + text.lstrip("-+ ")[money.end() :], _KNOWN.get(money[1].lstrip("\\"), "?")
-    for start in _starts(text):
-        found = _UNIT.match(text, start)
-        if found and _is_unit(text[:start], found[0], gold=gold):
-            return text[:start].strip(), _name(found[0])
+    for at in range(1, len(text)):
+        if not (text[at] in r" \^€£¥¢₹" or text[at - 1] in "0123456789)}]"):
+            continue
+        found = _UNIT.match(text, at)
+        if found and _is_unit(text[:at], found[0], gold=gold):
+            return text[:at].strip(), _name(found[0])
     return text, ""
-
-
-def _starts(text: str) -> list[int]:
-    """Places where a unit may begin: at a blank, a macro, a money sign, behind digit or bracket."""
-    return [
-        at
-        for at in range(1, len(text))
-        if text[at] in r" \^€£¥¢₹" or text[at - 1] in "0123456789)}]"
-    ]
 
 
 def _is_unit(head: str, unit: str, *, gold: bool) -> bool:
@@ -117,16 +110,11 @@ def _name(unit: str) -> str:
 
 def same_quantity(gold: str, answer: str) -> bool | None:
     """A value with or without its unit, or percent sign."""
-    wanted, unit = quantity(gold, gold=True)
-    given, other = quantity(answer, gold=False)
-    named = {
-        unit or ("percent" if text.endswith("\\%") else "")
-        for text, unit in ((wanted, unit), (given, other))
-    }
+    wanted, given = quantity(gold, gold=True), quantity(answer, gold=False)
+    named = {unit or "percent" * text.endswith("\\%") for text, unit in (wanted, given)}
     if len(named - {"", "?"}) > 1:
         return False
-    readings = [given] if given == answer else [given, answer]
-    return any(_same_percent(wanted, reading) for reading in readings)
+    return any(_same_percent(wanted[0], reading) for reading in dict.fromkeys((given[0], answer)))
 
 
 def _same_percent(gold: str, answer: str) -> bool:
@@ -136,11 +124,9 @@ def _same_percent(gold: str, answer: str) -> bool:
         return True
     if (wanted == gold) == (given == answer):
         return False
-    hundredth = [
-        one if bare_one == one else f"({bare_one})/100"
-        for one, bare_one in ((gold, wanted), (answer, given))
-    ]
-    return same_terms(*hundredth)
+    if wanted != gold:
+        return same_terms(f"({wanted})/100", answer)
+    return same_terms(gold, f"({given})/100")
 
 
 def same_terms(gold: str, answer: str) -> bool:
