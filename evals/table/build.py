@@ -30,7 +30,7 @@ def build_table(experiment: Experiment, results: Path) -> Table:
     """
     folder = results / experiment.experiment
     trainings = {
-        run: read_manifest(folder / "runs" / run / "manifest.json", "settings")
+        run: read_manifest(folder / "runs" / run / "manifest.json", "settings", "learning")
         for run in experiment.runs
     }
     runs = read_runs(experiment, folder / "evals", ["base", *experiment.runs])

@@ -23,12 +23,13 @@ def parsed(path: Path, parse: Callable[[str], Any] = json.loads) -> Any:
         raise UserError(f"{path} is not readable as JSON ({error}).") from error
 
 
-def read_manifest(path: Path, key: str) -> dict[str, Any]:
-    """A manifest with a mapping at `key`. Raises UserError without one."""
+def read_manifest(path: Path, *keys: str) -> dict[str, Any]:
+    """A manifest with a mapping at each key. Raises UserError without one."""
     manifest = parsed(path)
-    content = manifest.get(key) if isinstance(manifest, dict) else None
-    if not isinstance(content, dict) or not content:
-        raise UserError(f"{path} has no {key}.")
+    for key in keys:
+        content = manifest.get(key) if isinstance(manifest, dict) else None
+        if not isinstance(content, dict) or not content:
+            raise UserError(f"{path} has no {key}.")
     return manifest
 
 

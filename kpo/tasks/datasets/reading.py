@@ -7,6 +7,7 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -75,7 +76,7 @@ def read_rows(path: Path) -> Iterator[Row]:
     if start.startswith(b"PAR1"):
         return _parquet(path)
     if text.startswith((b"[", b"{")):
-        return _jsonl(path) if _is_jsonl(path) else _json(path)
+        return _json(path) if text.startswith(b"[") or _is_document(path) else _jsonl(path)
     if path.suffix.lower() in (".csv", ".tsv"):
         return _csv(path)
     if not text:
@@ -100,14 +101,16 @@ def _parquet(path: Path) -> Iterator[Row]:
         raise DataError(f"{path}: not readable as Parquet: {message}") from error
 
 
-def _is_jsonl(path: Path) -> bool:
-    """Whether the first line is a whole JSON object, and not the only line."""
+def _is_document(path: Path) -> bool:
+    """Whether a file that begins with { is one JSON value: its only line, or over several."""
     with path.open("rb") as file:
         try:
-            first = json.loads(next(line for line in file if line.strip()))
-        except (ValueError, RecursionError):
+            json.loads(next(line for line in file if line.strip()).decode("utf-8-sig"))
+        except (ValueError, RecursionError):  # a broken line, unless the whole is a value
+            with suppress(DataError):
+                return bool(_loaded(str(path), path.read_bytes()))
             return False
-        return isinstance(first, dict) and bool(file.read(1))
+        return not file.read(1)
 
 
 def _jsonl(path: Path) -> Iterator[Row]:

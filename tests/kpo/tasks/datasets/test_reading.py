@@ -199,7 +199,7 @@ def test_a_folder_without_it_says_what_is_wanted(tmp_path: Path) -> None:
             b'[{"problem": "x", "answer": "1"}, 3]',
             ", row 1: must be an object with problem and answer, got 3",
         ),
-        (b'{"problem":\n "x', ": not readable as JSON: Unterminated string starting at: line 2"),
+        (b'{"problem":\n "x', ", line 1: not readable as JSON: "),
         (b"", ": the data set is empty"),
         (b"[]", ": the data set is empty"),
     ],
