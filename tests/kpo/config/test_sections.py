@@ -185,7 +185,7 @@ def another(value: Any) -> Any:
 
 
 @pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")
-@pytest.mark.parametrize(("tree", "path"), keys())
+@pytest.mark.parametrize(("tree", "path"), list(keys()))
 def test_every_key_reaches_the_jobs_that_depend_on_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tree: Tree, path: str
 ) -> None:
