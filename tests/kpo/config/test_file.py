@@ -44,14 +44,21 @@ def test_python_objects_are_not_made(tmp_path: Path) -> None:
     assert "could not determine a constructor" in sentence
 
 
-def test_a_key_that_is_no_text(tmp_path: Path) -> None:
-    assert "the key 1 must be a string" in refusal(tmp_path, "1: 2\n")
+@pytest.mark.parametrize(
+    ("section", "named"), [("", ""), ("train", "train: "), ("policy", "policy: ")]
+)
+def test_a_key_that_is_no_text(tmp_path: Path, section: str, named: str) -> None:
+    content = {**SCRATCH, 1: 2} if not section else changed(SCRATCH, section, {})
+    if section:
+        content[section] = {**SCRATCH[section], 1: 2}
+    assert f"{named}the key 1 must be a string" in refusal(tmp_path, content)
 
 
 @pytest.mark.parametrize("name", ["nope.yaml", "."])
 def test_missing_file(tmp_path: Path, name: str) -> None:
-    with pytest.raises(ConfigError, match="no such file"):
+    with pytest.raises(ConfigError) as error:
         load_experiment(tmp_path / name)
+    assert str(error.value) == f"{tmp_path / name}: no such file"
 
 
 # extends

@@ -1,12 +1,13 @@
 """What is too long for the policy, or not for its engine, is refused before anything is made."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from kpo.config.experiment import load_experiment
-from kpo.config.limits import CPU_HEAD_SIZES, head_size
+from kpo.config.limits import CPU_HEAD_SIZES, faults_of, head_size
 from kpo.config.policy import ScratchPolicy
 from kpo.tasks.chained_sums import ChainedSums
 from kpo.tasks.generate import write_problems
@@ -119,6 +120,18 @@ def test_a_stated_models_heads(tmp_path: Path) -> None:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_size_of_a_models_heads(family: str) -> None:
     assert head_size(tiny_policy(family).model.config) == (32 if family == "qwen3" else 8)
+
+
+def test_a_model_by_its_configuration(tmp_path: Path) -> None:
+    """Training takes 104 positions, evaluation, with vLLM, more than 80."""
+    experiment = load(tmp_path, SCRATCH)
+    config = SimpleNamespace(max_position_embeddings=103, hidden_size=96, num_attention_heads=2)
+    first, second = faults_of(experiment.train, experiment.evaluate, config)
+    assert first.startswith("train.max_prompt_tokens + train.max_response_tokens is 104, more than")
+    assert second.startswith(
+        "evaluate.engine is vllm, whose CPU build has no heads of the policy's"
+    )
+    assert " 48, but " in second
 
 
 @pytest.mark.slow

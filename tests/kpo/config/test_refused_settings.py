@@ -292,6 +292,9 @@ def test_every_fault_has_its_sentence(tmp_path: Path) -> None:
     ]
 
 
-def test_a_long_value_is_cut(tmp_path: Path) -> None:
-    (sentence,) = refusal(tmp_path, changed(SCRATCH, "train/steps", "9" * 500))
-    assert len(sentence) < 150
+@pytest.mark.parametrize(
+    ("value", "shown"), [("9" * 78, f"'{'9' * 78}'"), ("9" * 79, f"'{'9' * 76}...")]
+)
+def test_a_value_of_more_than_80_characters_is_cut(tmp_path: Path, value: str, shown: str) -> None:
+    (sentence,) = refusal(tmp_path, changed(SCRATCH, "train/steps", value))
+    assert sentence == f"train.steps is {shown}, but must be an integer"
