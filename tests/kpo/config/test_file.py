@@ -1,6 +1,7 @@
 """The file itself: YAML, and `extends`."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -48,9 +49,8 @@ def test_python_objects_are_not_made(tmp_path: Path) -> None:
     ("section", "named"), [("", ""), ("train", "train: "), ("policy", "policy: ")]
 )
 def test_a_key_that_is_no_text(tmp_path: Path, section: str, named: str) -> None:
-    content = {**SCRATCH, 1: 2} if not section else changed(SCRATCH, section, {})
-    if section:
-        content[section] = {**SCRATCH[section], 1: 2}
+    content: dict[Any, Any] = changed(SCRATCH, "experiment", "small")
+    (content[section] if section else content)[1] = 2
     assert f"{named}the key 1 must be a string" in refusal(tmp_path, content)
 
 
