@@ -1,6 +1,7 @@
 """avg@k, pass@k, the levels of their variance and their limits: against enumeration and by hand."""
 
 import math
+import warnings
 from itertools import combinations, product
 
 import numpy as np
@@ -140,6 +141,7 @@ def test_one_seed_has_no_seed_level() -> None:
     levels = variance_levels([x])
     assert levels.seed[0] == levels.answer[0] == 0
     assert levels.problem[0] == pytest.approx(x.var(ddof=1) / x.size)
+    assert variance_levels([np.zeros((1, 4))]).seed == 0
 
 
 def test_a_row_has_the_same_limits_alone_and_among_others() -> None:
@@ -171,7 +173,9 @@ def test_problems_that_differ_less_than_answers_do_leave_the_answers_noise() -> 
 
 
 def test_one_problem_has_no_interval() -> None:
-    low, high = interval(variance_levels([np.full((1, 3, 1), 0.5)]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # nothing is divided by 0
+        low, high = interval(variance_levels([np.full((1, 3, 1), 0.5)]))
     assert np.isnan([low[0], high[0]]).all()
 
 

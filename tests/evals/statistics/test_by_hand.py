@@ -56,6 +56,14 @@ def test_an_interval(seeds: int, sizes: tuple[int, ...], seed: int) -> None:
     assert interval(variance_levels(blocks)) == pytest.approx(expected, rel=1e-9)
 
 
+@pytest.mark.parametrize("x", [0.3, 5.6])
+def test_an_interval_where_all_problems_are_alike_and_partly_solved(x: float) -> None:
+    """Quantiles of Beta(x, n - x + 1) and Beta(x + 1, n - x): x of n = 6, no whole number."""
+    found = interval(variance_levels([np.full((3, 6), x / 6)]))
+    expected = [stats.beta.ppf(0.025, x, 7 - x), stats.beta.ppf(0.975, x + 1, 6 - x)]
+    assert found == pytest.approx(expected, rel=1e-6)
+
+
 @pytest.mark.parametrize("share", [0, 1, 3, 6])
 def test_an_interval_where_all_problems_are_alike(share: int) -> None:
     """That of as many yes-or-no trials as there are problems."""

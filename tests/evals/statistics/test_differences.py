@@ -115,3 +115,6 @@ def test_families_hold_every_pair_with_a_baseline() -> None:
     assert np.nanmin(benchmark) == np.nanmin(overall) == pytest.approx(min(5 * smallest, 1))
     first, second, _ = holm_families([tests, tests, tests], baselines=[0, 1])
     assert min(np.nanmin(first), np.nanmin(second)) == pytest.approx(min(10 * smallest, 1))
+    last = compare_rows(additive(np.random.default_rng(10), 0.1))
+    *_, overall = holm_families([tests, tests, last], baselines=[0, 1])
+    assert np.allclose(overall, holm(np.where(left_out, np.nan, last.p)), equal_nan=True)
