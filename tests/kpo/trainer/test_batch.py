@@ -102,6 +102,13 @@ def test_the_micro_batch_of_most_tokens_is_halved_for_a_second_rank() -> None:
     assert plans == [[[0], [3, 4, 5]], [[1, 2], [6, 7, 8]]]
 
 
+def test_a_response_alone_is_not_halved_however_long_it_is() -> None:
+    prompts = [Prompt(name, [1], "") for name in "ab"]
+    made = [Response([5] * n, [-1.0] * n, "stop") for n in (100, 100, 10, 10)]
+    plans = [micro_batches(prompts, made, range(4), 101, Ranks(rank, 2)) for rank in range(2)]
+    assert plans == [[[0], [2]], [[1], [3]]]
+
+
 # Old log-probs
 
 

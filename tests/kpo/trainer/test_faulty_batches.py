@@ -55,6 +55,16 @@ def test_exactly_the_faulty_micro_batch_is_kept(call: int) -> None:
     assert [each.prompt for each in kept] == prompts
 
 
+def test_a_ratio_beyond_all_bounds_stops_although_the_clip_bounds_the_loss() -> None:
+    policy = tiny_policy()
+    made = rollouts(policy)
+    row = int(made.advantages.flatten().argmax())
+    made.old_logprobs[row, 0] -= 1000
+    with pytest.raises(NonFinite, match=r"^ratio$") as found:
+        updater(policy, make_objective("grpo")).update(made, range(12), StepMetrics())
+    assert made.responses[row].tokens in [each.tokens for each in found.value.failed]
+
+
 def what_stopped(ranks: Ranks) -> tuple[str, bool]:
     """What each rank says, and whether it left its weights alone; only the second has a fault."""
     torch.set_num_threads(1)
