@@ -47,6 +47,11 @@ class RatioStatistics:
         control = objective(self._shuffle(batch)).log_ratio
         self._count("switch_shuffled_used", direction_switches(control, mask))
 
+    def copy(self) -> RatioStatistics:
+        """The same tokens and counts, to go back to; tensors are shared: none changes in place."""
+        tokens = {name: list(parts) for name, parts in self.tokens.items()}
+        return RatioStatistics(self.seed, tokens, dict(self.switches))
+
     def merge(self, other: RatioStatistics) -> None:
         """Add what another rank collected."""
         for name, parts in other.tokens.items():

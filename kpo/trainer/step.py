@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 import torch
@@ -34,6 +34,10 @@ class StepMetrics:
         """Add a (sum, count) pair."""
         pair = torch.tensor([float(total), float(count)], dtype=torch.float64)
         self.sums[name] = self.sums.get(name, 0) + pair
+
+    def copy(self) -> Self:
+        """The same sums, to go back to; tensors are shared: none changes in place."""
+        return replace(self, sums=dict(self.sums), ratios=self.ratios.copy())
 
     def merge(self, others: Sequence[Self]) -> None:
         """Add what other ranks saw."""
