@@ -6,15 +6,19 @@ clipped to [1 - clip_low, 1 + clip_high], or not clipped at all. No gradient flo
 filter. The paper's settings: q = 1e-6 with clip 3e-4 / 4e-4, and q = 1e-4 without a clip.
 
 Deviation from the paper: `memory` may be given in place of q, the number of tokens that the filter
-remembers in its steady state, because the paper's q fits responses of thousands of tokens.
+remembers in its steady state, because the paper's q fits responses of thousands of tokens. The
+filter's `start` and `direction` and the bound `saturate` of its innovations [standard deviations]
+are settings; the defaults are the paper's.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, ClassVar
 
-from kpo.memory import memory_from_q, q_from_memory
+from pydantic import Field
+
+from kpo.memory import Direction, Start, memory_from_q, q_from_memory
 from kpo.objective import (
     Bound,
     ObjectiveOutput,
@@ -37,6 +41,9 @@ class KPO:
     memory: float | None = None
     clip_low: ShareBound | None = 3e-4
     clip_high: Bound | None = 4e-4
+    start: Start = "known"
+    direction: Direction = "causal"
+    saturate: Annotated[float, Field(gt=0)] | None = None
 
     def __post_init__(self) -> None:
         if (self.q is None) == (self.memory is None):
@@ -52,11 +59,23 @@ class KPO:
                 "clip_low and clip_high must both be numbers or both be None (unclipped), got"
                 f" {self.clip_low!r} and {self.clip_high!r}"
             )
+        if self.saturate is not None and self.direction == "two_sided":
+            raise ValueError(
+                f"saturate is {self.saturate!r}, but there is no innovation to bound where"
+                " direction is two_sided"
+            )
 
     def __call__(self, batch: TokenBatch) -> ObjectiveOutput:
-        """Loss of the batch."""
-        from kpo.kalman import kalman_filter  # noqa: PLC0415 - needs torch, settings do not
+        """Loss of the batch; with `saturate` also the share of tokens whose innovation it bound."""
+        from kpo.kalman import kalman_filter, saturated_filter  # noqa: PLC0415 - needs torch
 
         assert self.q is not None
-        x = kalman_filter(token_log_ratio(batch), batch.mask, q=self.q)
-        return clipped_surrogate(batch, x, self.clip_low, self.clip_high, mean_over(self))
+        z, mask = token_log_ratio(batch), batch.mask.bool()
+        how: dict[str, Any] = {"q": self.q, "start": self.start, "direction": self.direction}
+        if self.saturate is None:
+            x = kalman_filter(z, mask, **how)
+            return clipped_surrogate(batch, x, self.clip_low, self.clip_high, mean_over(self))
+        x, bounded = saturated_filter(z, mask, saturate=self.saturate, **how)
+        output = clipped_surrogate(batch, x, self.clip_low, self.clip_high, mean_over(self))
+        metrics = {**output.metrics, "saturated": (bounded.sum(), mask.sum())}
+        return replace(output, metrics=metrics)

@@ -19,11 +19,12 @@ from __future__ import annotations
 import math
 from functools import lru_cache
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from kpo.memory import check_q, steady_gain
+from kpo.memory import Direction, Start, check_q, steady_gain
 
 
 @torch.no_grad()
@@ -40,7 +41,7 @@ def kalman_filter_reference(log_ratio: Tensor, mask: Tensor, *, q: float) -> Ten
     return out
 
 
-def kalman_gains(length: int, q: float) -> Tensor:
+def kalman_gains(length: int, q: float, start: Start = "known") -> Tensor:
     """Gains K_1 .. K_length of the recursion, float64 [length], on the CPU.
 
     Raises ValueError for a negative length or a q that is not finite and positive.
@@ -48,15 +49,22 @@ def kalman_gains(length: int, q: float) -> Tensor:
     check_q(q)
     if length < 0:
         raise ValueError(f"length must be at least 0, got {length}")
-    gains = [0.0]
-    for _ in range(length):
+    gains = [steady_gain(q) if start == "steady" else 0.0]  # K_0
+    for t in range(length):
         K = gains[-1]
-        gains.append((K + q) / (K + q + 1.0))
+        gains.append(1.0 if start == "diffuse" and t == 0 else (K + q) / (K + q + 1.0))
     return torch.tensor(gains[1:], dtype=torch.float64)
 
 
 @torch.no_grad()
-def kalman_filter(log_ratio: Tensor, mask: Tensor, *, q: float) -> Tensor:
+def kalman_filter(
+    log_ratio: Tensor,
+    mask: Tensor,
+    *,
+    q: float,
+    start: Start = "known",
+    direction: Direction = "causal",
+) -> Tensor:
     """Filtered log-ratios x_t, detached.
 
     Args:
@@ -64,27 +72,79 @@ def kalman_filter(log_ratio: Tensor, mask: Tensor, *, q: float) -> Tensor:
         mask: [B, T], nonzero where a token is an observation. Other tokens move neither the state
             nor the gain's index, wherever they stand, may hold anything, and their output is 0.
         q: Q / V > 0, dimensionless.
+        start: what is known of x_0, see `Start`.
+        direction: what x_t is an estimate from, see `Direction`.
 
     Returns: x [B, T]. Raises ValueError for a bad q or shapes that differ.
     """
-    check_q(q)
+    z, mask = _checked(log_ratio, mask)
+    if direction == "causal" and _all(mask[:, 1:] <= mask[:, :-1]):  # nothing to move
+        return _filter_dense(z, q, start).masked_fill_(~mask, 0)
+    order = _order(mask, direction)
+    x = _filter_dense(z.gather(1, order), q, start)
+    if direction == "two_sided":
+        x = _smooth_dense(x, mask.sum(1), q, start)
+    return torch.zeros_like(x).scatter_(1, order, x).masked_fill_(~mask, 0)
+
+
+@torch.no_grad()
+def saturated_filter(
+    log_ratio: Tensor,
+    mask: Tensor,
+    *,
+    q: float,
+    saturate: float,
+    start: Start = "known",
+    direction: Direction = "causal",
+) -> tuple[Tensor, Tensor]:
+    """`kalman_filter` with innovations z_t - x_{t-1} bounded to `saturate` standard deviations.
+
+    A standard deviation is sqrt(P_{t-1} + Q + V) with V = 1, that is 1 / sqrt(1 - K_t) nats. Not
+    for two_sided. The recursion goes token by token only where an innovation is out of bounds.
+
+    Returns: x [B, T], and where it was bounded [B, T].
+    """
+    z, mask = _checked(log_ratio, mask)
+    order = _order(mask, direction)
+    moved, seen = z.gather(1, order), mask.gather(1, order)
+    gains = kalman_gains(z.shape[1], q, start).to(z.device)
+    bounds = saturate / (1 - gains).sqrt()
+    x = _filter_dense(moved, q, start)
+    beyond = seen & ((moved - pad(x, (1, 0))[:, :-1]).abs() > bounds)
+    if bool(beyond.any()):
+        state = moved.new_zeros(len(moved), dtype=torch.float64)
+        for t, (K, bound) in enumerate(zip(gains, bounds, strict=True)):
+            innovation = moved[:, t] - state
+            beyond[:, t] = seen[:, t] & (innovation.abs() > bound)
+            state = state + K * innovation.clamp(-bound, bound)
+            x[:, t] = state
+    back = torch.zeros_like(x).scatter_(1, order, x).masked_fill_(~mask, 0)
+    return back, torch.zeros_like(mask).scatter_(1, order, beyond)
+
+
+def _checked(log_ratio: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """z of float32 or float64, 0 where masked, and the mask as bool."""
     if log_ratio.ndim != 2 or log_ratio.shape != mask.shape:
         raise ValueError(
             f"log_ratio and mask must both be [B, T], got {list(log_ratio.shape)} and"
             f" {list(mask.shape)}"
         )
     z = log_ratio if log_ratio.dtype == torch.float64 else log_ratio.float()
-    if z.numel() == 0:
-        return torch.zeros_like(z)
     mask = mask.bool()
-    if _all(mask):
-        return _filter_dense(z, float(q))
-    z = z.masked_fill(~mask, 0)
-    if _all(mask[:, 1:] <= mask[:, :-1]):  # padding on the right only: nothing to move
-        return _filter_dense(z, float(q)).masked_fill_(~mask, 0)
-    position = (mask.cumsum(1) - 1).clamp_(min=0)
-    packed = torch.zeros_like(z).scatter_add_(1, position, z)
-    return _filter_dense(packed, float(q)).gather(1, position).masked_fill_(~mask, 0)
+    return z if _all(mask) else z.masked_fill(~mask, 0), mask
+
+
+def _order(mask: Tensor, direction: Direction) -> Tensor:
+    """Columns [B, T] in the order in which a direction takes the tokens, masked ones last."""
+    position = mask.cumsum(1) - 1
+    if direction == "anticausal":
+        keys = -position.double()
+    elif direction == "shuffled":  # the same for responses of one length, whatever is beside them
+        keys = torch.from_numpy(np.random.default_rng(0).random(mask.shape[1])).to(mask.device)
+        keys = keys[position.clamp(min=0)]
+    else:
+        keys = position.double()
+    return keys.masked_fill(~mask, torch.inf).argsort(dim=1, stable=True)
 
 
 def _all(mask: Tensor) -> bool:
@@ -111,11 +171,33 @@ _LOG_RANGE = 350.0
 """Largest |L_t - L_e| inside a chunk: half of float64's range, the rest is for the data."""
 
 
-def _filter_dense(z: Tensor, q: float) -> Tensor:
+def _filter_dense(z: Tensor, q: float, start: Start) -> Tensor:
     """Filter z [B, T] in which every token is an observation; returns z's dtype."""
+    return _recursion(z, *_weights(_capacity(z), float(q), start, z.device))
+
+
+def _smooth_dense(x: Tensor, lengths: Tensor, q: float, start: Start) -> Tensor:
+    """E[x_t | z_1 .. z_T] [B, T] from the filtered x; the Rauch-Tung-Striebel recursion.
+
+    y_t = x_t + C_t (y_{t+1} - x_t) with C_t = K_t / (K_t + q), back from y_T = x_T: the same kind
+    of recursion on reversed tokens, its first gain being 1. What a response lacks in length is
+    filled with its last state, which the recursion leaves where it is.
+    """
+    capacity = _capacity(x)
+    places = torch.arange(capacity, device=x.device).expand(len(x), -1)
+    filled = x.gather(1, places.minimum((lengths - 1).clamp(min=0)[:, None]))
+    weights = _backward_weights(capacity, float(q), start, x.device)
+    return _recursion(filled.flip(1), *weights).flip(1)[:, : x.shape[1]]
+
+
+def _capacity(z: Tensor) -> int:
+    """Tokens that weights are made for: few different numbers."""
+    return max(_CHUNK, 1 << (z.shape[1] - 1).bit_length())
+
+
+def _recursion(z: Tensor, inward: Tensor, outward: Tensor, carry: Tensor) -> Tensor:
+    """x_t = x_{t-1} + K_t (z_t - x_{t-1}) [B, T] for the gains that the weights are made from."""
     batch, length = z.shape
-    capacity = max(_CHUNK, 1 << (length - 1).bit_length())
-    inward, outward, carry = _weights(capacity, q, z.device)
     chunk = inward.shape[1]
     n = -(-length // chunk)
     x = z.new_empty(batch, n, chunk, dtype=torch.float64)  # everything below works in place
@@ -127,17 +209,32 @@ def _filter_dense(z: Tensor, q: float) -> Tensor:
     return tokens.to(z.dtype)
 
 
-@lru_cache(maxsize=16)
-def _weights(capacity: int, q: float, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """Of n chunks of C tokens, at least `capacity` in all, float64.
+Weights = tuple[Tensor, Tensor, Tensor]
+"""Of n chunks of C tokens, float64: inward K_i exp(L_e - L_i) [n, C], outward exp(L_t - L_e)
+[n, C], carry exp(L_e - L_s) [n, n]."""
 
-    Inward K_i exp(L_e - L_i) [n, C], outward exp(L_t - L_e) [n, C], carry exp(L_e - L_s) [n, n].
-    """
-    most = 1 + int(_LOG_RANGE / math.log1p(steady_gain(q) + q))
-    chunk = min(max(_CHUNK, math.isqrt(capacity)), most)
-    gains = kalman_gains(capacity + -capacity % chunk, q)
-    step = torch.log1p(pad(gains[:-1], (1, 0)) + q)  # -log(1 - K_t) = log(K_{t-1} + q + 1)
-    L = -step.cumsum(0).view(-1, chunk)
+
+@lru_cache(maxsize=16)
+def _weights(capacity: int, q: float, start: Start, device: torch.device) -> Weights:
+    gains = kalman_gains(capacity, q, start)
+    step = torch.log1p(pad(gains[:-1], (1, 0)) + q)  # log(K_{t-1} + q + 1); as x_0 = 0, K_0 is any
+    return _chunked(gains, step, q, device)
+
+
+@lru_cache(maxsize=16)
+def _backward_weights(capacity: int, q: float, start: Start, device: torch.device) -> Weights:
+    K = kalman_gains(capacity, q, start).flip(0)
+    gains = q / (K + q)
+    gains[0] = 1.0
+    return _chunked(gains, torch.log1p(q / K), q, device)
+
+
+def _chunked(gains: Tensor, step: Tensor, q: float, device: torch.device) -> Weights:
+    """Weights of the recursion with these gains [T] and step = -log(1 - gains) [T]."""
+    most = 1 + int(_LOG_RANGE / math.log1p(1 + q))  # as no step is larger
+    chunk = min(max(_CHUNK, math.isqrt(len(gains))), most)
+    gains, L = (pad(x, (0, -len(x) % chunk)) for x in (gains, -step))
+    L = L.cumsum(0).view(-1, chunk)
     ends = L[:, -1:]
     inward = gains.view(-1, chunk) * (ends - L).exp()
     carry = (ends.T - ends).exp().triu(1)

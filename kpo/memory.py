@@ -1,8 +1,23 @@
-"""How much of a response the filter remembers, in its steady state: q, gain and tokens."""
+"""The filter's settings, without torch: what it knows at the start, how much it remembers.
+
+    pass(t) = 1 - prod_{j<=t} (1 - K_j)
+
+is the share of a constant drift that has come through after t tokens.
+"""
 
 from __future__ import annotations
 
 import math
+from typing import Literal
+
+Start = Literal["known", "steady", "diffuse"]
+"""What the filter knows of x_0 before the first token: `known`, P_0 = 0, the paper's, so that the
+first gains are about q t and what passes is shrunk towards 0; `steady`, the gain's limit from the
+first token on, an exponential average from 0; `diffuse`, nothing, P_0 -> infinity: x_1 = z_1."""
+
+Direction = Literal["causal", "anticausal", "two_sided", "shuffled"]
+"""What x_t is an estimate from: z_1 .. z_t, the paper's; z_t .. z_T; all of them, the smoother; or
+those that come before it in an order that is drawn once and has nothing to do with the text."""
 
 
 def check_q(q: float) -> None:
@@ -31,3 +46,25 @@ def q_from_memory(memory: float) -> float:
 def memory_from_q(q: float) -> float:
     """Tokens that the filter remembers in its steady state, 1 / K."""
     return 1.0 / steady_gain(q)
+
+
+def pass_share(t: float, q: float, start: Start = "known") -> float:
+    """Share of a drift that is constant from the first token on in the state after t tokens.
+
+    known: 1 - cosh(theta / 2) / cosh((t + 1/2) theta) with cosh theta = 1 + q / 2, which solves the
+    recursion P_0 = 0 exactly.
+    """
+    check_q(q)
+    if start == "diffuse":
+        return 1.0
+    if start == "steady":
+        return -math.expm1(t * math.log1p(-steady_gain(q)))
+    half = math.asinh(math.sqrt(q) / 2)  # theta / 2, as cosh theta - 1 = 2 sinh^2 (theta / 2)
+    # cosh a / cosh b without overflow
+    a, b = half, (2 * t + 1) * half
+    return 1 - math.exp(a - b) * (1 + math.exp(-2 * a)) / (1 + math.exp(-2 * b))
+
+
+def mean_pass_share(length: int, q: float, start: Start = "known") -> float:
+    """The mean of `pass_share` over the tokens of a response."""
+    return sum(pass_share(t, q, start) for t in range(1, length + 1)) / length

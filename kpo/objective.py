@@ -147,12 +147,50 @@ def summed(values: Tensor, mask: Tensor, over: MeanOver) -> tuple[Tensor, Tensor
     return total, mask.sum() if over == "tokens" else mask.any(1).sum() * over
 
 
+def weighted_surrogate(
+    batch: TokenBatch,
+    value: Tensor,
+    weight: Tensor,
+    log_ratio: Tensor,
+    over: MeanOver,
+    dropped: Tensor | None = None,
+) -> ObjectiveOutput:
+    """The surrogate sum_i w_i sum_t v_{i,t} A_i whose gradient is that of sum_t sg(u_{i,t}) log pi.
+
+    Every objective whose tokens are weighted one by one comes to this; w_i = 1 / T_i for a mean
+    over responses, else 1.
+
+    Args:
+        batch: B responses of up to T tokens.
+        value: v [B, T], what a token counts as in the loss.
+        weight: u [B, T], what weighs A_i times the gradient of a token's log pi.
+        log_ratio: [B, T], for the diagnostics.
+        over: what the loss is a mean over.
+        dropped: [B, T], which tokens count as clipped; None: none does.
+    """
+    mask = batch.mask.bool()
+    A = batch.advantages[:, None]
+    logprobs = batch.logprobs.masked_fill(~mask, 0)
+    moved = logprobs - logprobs.detach()  # 0, with the gradient of log pi
+    value, weight = (x.detach().masked_fill(A == 0, 0) for x in (value, weight))
+    terms = (value + weight * moved) * A
+    total, count = summed(terms, mask, over)
+    clipped = mask & (~mask if dropped is None else dropped)
+    return ObjectiveOutput(
+        loss=-total,
+        count=count,
+        metrics={"clip_fraction": (clipped.sum(), mask.sum())},
+        log_ratio=log_ratio.detach().masked_fill(~mask, 0),
+    )
+
+
 def clipped_surrogate(
     batch: TokenBatch,
     log_ratio: Tensor,
     clip_low: float | None,
     clip_high: float | None,
     over: MeanOver = "responses",
+    factor: Tensor | float = 1.0,
 ) -> ObjectiveOutput:
     """The pessimistic clipped surrogate with a given log-ratio l_{i,t} per token.
 
@@ -170,6 +208,7 @@ def clipped_surrogate(
         clip_low: distance of the lower bound from 1; None together with clip_high: no clip.
         clip_high: distance of the upper bound from 1.
         over: what the loss is a mean over.
+        factor: what each token's term is multiplied with, [B, T] or one number.
     """
     mask = batch.mask.bool()
     A = batch.advantages[:, None]
@@ -178,13 +217,5 @@ def clipped_surrogate(
     low, high = (0, inf) if clip_low is None or clip_high is None else (1 - clip_low, 1 + clip_high)
     bounded = ratio.clamp(low, high)
     clipped = mask & (bounded * A < ratio * A)
-    logprobs = batch.logprobs.masked_fill(~mask, 0)
-    one = (logprobs - logprobs.detach()).exp()  # 1, with the gradient of log pi
-    surrogate = bounded.where(clipped, ratio.masked_fill(clipped | (A == 0), 0) * one) * A
-    total, count = summed(surrogate, mask, over)
-    return ObjectiveOutput(
-        loss=-total,
-        count=count,
-        metrics={"clip_fraction": (clipped.sum(), mask.sum())},
-        log_ratio=log_ratio,
-    )
+    value, weight = bounded.where(clipped, ratio) * factor, ratio.masked_fill(clipped, 0) * factor
+    return weighted_surrogate(batch, value, weight, log_ratio, over, clipped)

@@ -10,10 +10,18 @@ from typing import Any, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from baselines.cispo import CISPO
+from baselines.dapo import DAPO
+from baselines.dppo_tv import DPPOTV
+from baselines.dr_grpo import DrGRPO
+from baselines.fipo import FIPO
 from baselines.gmpo import GMPO
 from baselines.grpo import GRPO
 from baselines.gspo import GSPO
+from baselines.reinforce import REINFORCE
+from baselines.sapo import SAPO
 from baselines.token_clipped import TokenClipped
+from baselines.vespo import VESPO
 from kpo.filtered_ratio import KPO
 from kpo.objective import Objective
 
@@ -23,6 +31,14 @@ OBJECTIVES: dict[str, type[Any]] = {
     "token_clipped": TokenClipped,
     "gspo": GSPO,
     "gmpo": GMPO,
+    "dapo": DAPO,
+    "dr_grpo": DrGRPO,
+    "cispo": CISPO,
+    "sapo": SAPO,
+    "dppo_tv": DPPOTV,
+    "vespo": VESPO,
+    "reinforce": REINFORCE,
+    "fipo": FIPO,
 }
 TAKEN = ("objective", "label", "role")
 """Keys of a method in an experiment file that are no settings of its objective."""

@@ -27,7 +27,8 @@ class Method(NamedTuple):
         """The oracle's answer for the batch."""
         z = as_array(batch.logprobs) - as_array(batch.old_logprobs)
         mask = batch.mask.numpy().astype(bool)
-        return oracles.expected(self.name, self.settings, z, as_array(batch.advantages), mask)
+        advantages, logprobs = as_array(batch.advantages), as_array(batch.logprobs)
+        return oracles.expected(self.name, self.settings, z, advantages, mask, logprobs)
 
 
 METHODS = [
@@ -36,6 +37,23 @@ METHODS = [
     Method("token_clipped", "token_clipped", {}),
     Method("gspo", "gspo", {}),
     Method("gspo-lopsided", "gspo", {"clip_low": 0.3, "clip_high": 0.05}),
+    Method("dapo", "dapo", {}),
+    Method("dr_grpo", "dr_grpo", {"length": 40}),
+    Method("cispo", "cispo", {}),
+    Method("cispo-narrow", "cispo", {"weight_low": 0.8, "weight_high": 1.2}),
+    Method("sapo", "sapo", {}),
+    Method("sapo-sharp", "sapo", {"tau_positive": 3.0, "tau_negative": 5.0}),
+    Method("dppo_tv", "dppo_tv", {}),
+    Method("dppo_tv-tight", "dppo_tv", {"threshold": 0.01, "cap": 1.1}),
+    Method("vespo", "vespo", {}),
+    Method(
+        "vespo-other",
+        "vespo",
+        {"k_positive": 1.0, "l_positive": 1.5, "k_negative": 2.5, "l_negative": 4.0},
+    ),
+    Method("reinforce", "reinforce", {}),
+    Method("fipo", "fipo", {}),
+    Method("fipo-near", "fipo", {"half_life": 2.0, "reach": 0.5, "clip_high": 3.0}),
     Method("gmpo", "gmpo", {}),
     Method("gmpo-lopsided", "gmpo", {"clip_low": 0.2, "clip_high": 0.6}),
     Method("kpo-paper", "kpo", {"q": 1e-6}),
@@ -44,6 +62,8 @@ METHODS = [
     Method("kpo-unclipped", "kpo", {"q": 1e-4, "clip_low": None, "clip_high": None}),
 ]
 IDS = [method.label for method in METHODS]
+SOFT = ("cispo", "sapo", "vespo", "reinforce")  # drop no token, however far it is
+BY_LOGPROB = ("cispo", "dppo_tv", "vespo", "reinforce")  # losses whose value is w A log pi
 
 SCALES = (1e-4, 4e-4, 1e-2, 0.2, 0.5, 3.0)  # of z: inside every clip .. far outside all of them
 BIASES = (-1.0, 0.0, 1.0)  # mean of z in units of its scale

@@ -1,0 +1,43 @@
+"""Dr. GRPO (arXiv 2503.20783): GRPO without its two divisions.
+
+Advantages are R - mean R, not divided by the group's standard deviation, and a response counts as a
+constant `length` whatever its own, so that long wrong answers are not favoured.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from kpo.objective import (
+    Bound,
+    ObjectiveOutput,
+    ShareBound,
+    TokenBatch,
+    clipped_surrogate,
+    mean_over,
+    token_log_ratio,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrGRPO:
+    """Raw token ratios, clipped; `length` [tokens]: the paper's is the longest response allowed."""
+
+    divides_by_std: ClassVar[bool] = False
+
+    length: Annotated[int, Field(ge=1)]
+    clip_low: ShareBound = 0.2
+    clip_high: Bound = 0.2
+
+    @property
+    def mean_over(self) -> int:
+        """Tokens that a response counts as."""
+        return self.length
+
+    def __call__(self, batch: TokenBatch) -> ObjectiveOutput:
+        """Loss of the batch."""
+        z = token_log_ratio(batch)
+        return clipped_surrogate(batch, z, self.clip_low, self.clip_high, mean_over(self))
