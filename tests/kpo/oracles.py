@@ -29,7 +29,7 @@ class Term(NamedTuple):
 
 class Expected(NamedTuple):
     loss: float
-    count: int  # of what the loss is a mean over
+    units: int  # of what the loss is a mean over
     gradient: Array  # d loss / d logprobs, 0 where masked
     log_ratio: Array  # 0 where masked
 
@@ -281,7 +281,7 @@ def expected(
             continue
         w = 1 / len(tokens)
         if name == "dr_grpo":
-            w, count = 1.0, count + int(settings["length"])
+            w, count = 1.0, count + int(settings["length"] or 0)
         elif name in OVER_TOKENS:
             w, count = 1.0, count + len(tokens)
         else:

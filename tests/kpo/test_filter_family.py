@@ -106,8 +106,14 @@ def test_saturation_is_the_bounded_recursion(
     rng = np.random.default_rng(1)
     mask = holey_mask(rng, rows=10, length=70)
     z = 1.5 * rng.standard_t(2, mask.shape)
-    how = {"q": 0.05, "start": start, "direction": direction}
-    x, bounded = saturated_filter(torch.tensor(z), torch.tensor(mask), saturate=sigmas, **how)
+    x, bounded = saturated_filter(
+        torch.tensor(z),
+        torch.tensor(mask),
+        q=0.05,
+        saturate=sigmas,
+        start=start,
+        direction=direction,
+    )
     assert bool(bounded.any())
     for i, seen in enumerate(mask):
         order = np.flatnonzero(seen)[:: 1 if direction == "causal" else -1]
@@ -162,9 +168,8 @@ def test_the_share_is_what_the_filter_passes_of_a_drift(start: Start, q: float) 
 # As settings of the objective
 
 
-@pytest.mark.parametrize(
-    ("start", "direction"), itertools.product(STARTS, [*DIRECTIONS, "shuffled"])
-)
+@every_start
+@pytest.mark.parametrize("direction", [*DIRECTIONS, "shuffled"])
 def test_the_objective_filters_as_it_is_told(start: Start, direction: Direction) -> None:
     batch = random_batch(seed=4)
     objective = make_objective("kpo", q=1e-2, start=start, direction=direction)

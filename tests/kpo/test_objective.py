@@ -43,7 +43,7 @@ def check(method: Method, batch: TokenBatch, tolerance: float = 1e-10) -> None:
     terms = max(1.0, float(np.abs(oracle.gradient).sum()))
     assert output.loss.shape == ()
     assert float(output.loss) == pytest.approx(oracle.loss, rel=tolerance, abs=tolerance * terms)
-    assert int(output.count) == oracle.count
+    assert int(output.count) == oracle.units
     assert_close(gradient.double(), torch.tensor(oracle.gradient), tolerance)
     live = (batch.advantages != 0)[:, None].expand_as(batch.mask)  # at A = 0 no side is worse
     log_ratio = output.log_ratio.double()
@@ -239,8 +239,9 @@ def test_on_policy_gradient_is_the_policy_gradient(method: Method) -> None:
     assert_close(gradient, -batch.advantages[:, None] * weights, 1e-12)
     values = batch.logprobs if method.name in BY_LOGPROB else torch.ones_like(weights)
     if method.name == "sapo":  # 4 / tau sigmoid(0)
-        A, s = batch.advantages[:, None], method.settings
-        tau = A.new_tensor(s.get("tau_positive", 1.0)).where(A > 0, s.get("tau_negative", 1.05))
+        A = batch.advantages[:, None]
+        taus = [method.settings.get(f"tau_{side}") for side in ("positive", "negative")]
+        tau = A.new_tensor(taus[0] or 1.0).where(A > 0, taus[1] or 1.05)
         values = values * 2 / tau
     wanted = -(values * weights * batch.advantages[:, None]).sum()
     assert float(output.loss) == pytest.approx(float(wanted), rel=1e-10)
