@@ -116,7 +116,7 @@ def test_saturation_is_the_bounded_recursion(
     )
     assert bool(bounded.any())
     for i, seen in enumerate(mask):
-        order = np.flatnonzero(seen)[:: 1 if direction == "causal" else -1]
+        order = np.flatnonzero(seen)[:: 1 if direction == "causal" else -1].copy()
         states, beyond = oracles.saturated_row(
             z[i, order].tolist(), 0.05, prior(start, 0.05), sigmas
         )
