@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from kpo.tasks.chained_sums import ChainedSums
+from kpo.tasks.sorting import Sorting
 from kpo.tasks.task import TRAIN, Task
 
 TASKS: dict[str, type[Task]] = {
     "chained_sums": ChainedSums,
+    "sorting": Sorting,
 }
 DEFAULT = "chained_sums"
 """The kind of a `task` section that names none."""
