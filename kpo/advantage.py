@@ -9,11 +9,12 @@ from __future__ import annotations
 from torch import Tensor
 
 
-def group_advantages(rewards: Tensor) -> Tensor:
+def group_advantages(rewards: Tensor, *, divide_by_std: bool = True) -> Tensor:
     """A = (R - mean R) / (std R + 1e-6) within each group.
 
     Args:
         rewards: R [N, G], G responses to each of N prompts.
+        divide_by_std: False leaves the division out (Dr. GRPO, arXiv 2503.20783).
 
     Returns: A [N, G] float32; 0 for a group whose rewards are all equal. Raises ValueError unless
     rewards are [N, G] with G >= 2.
@@ -23,4 +24,5 @@ def group_advantages(rewards: Tensor) -> Tensor:
     R = rewards.float()
     deviation = R - R.mean(1, keepdim=True)
     equal = (R[:, :1] == R).all(1, keepdim=True)
-    return (deviation / (R.std(1, keepdim=True) + 1e-6)).masked_fill(equal, 0.0)
+    scale = R.std(1, keepdim=True) + 1e-6 if divide_by_std else 1.0
+    return (deviation / scale).masked_fill(equal, 0.0)

@@ -95,11 +95,13 @@ class ObjectiveOutput:
 class Objective(Protocol):
     """A policy-optimisation objective: settings in the dataclass, the maths in the call.
 
-    Two attributes of the class, both optional, say more about it:
+    Three attributes of the class, all optional, say more about it:
 
         role: `Role`, how tables take it; "baseline" where it is not said.
         mean_over: `MeanOver`, what the count of its output counts; "responses" where it is not
             said. It may be a setting.
+        divides_by_std: whether its advantages are divided by the group's standard deviation; True
+            where it is not said.
     """
 
     def __call__(self, batch: TokenBatch) -> ObjectiveOutput:
@@ -115,6 +117,11 @@ def role_of(objective: object) -> Role:
 def mean_over(objective: object) -> MeanOver:
     """What an objective declares its loss to be a mean over."""
     return getattr(objective, "mean_over", "responses")
+
+
+def divides_by_std(objective: object) -> bool:
+    """Whether an objective takes advantages that are divided by the standard deviation."""
+    return getattr(objective, "divides_by_std", True)
 
 
 def denominator(objective: object, lengths: Iterable[int]) -> int:

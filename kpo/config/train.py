@@ -24,11 +24,12 @@ class Train(Section):
 
     problems: str = Field(description="name of the training set")
     engine: Engine = "transformers"
-    steps: PositiveInt | None = Field(None, description="rollout batches of mini_batches updates")
+    steps: PositiveInt | None = Field(None, description="rollout batches")
     epochs: PositiveInt | None = Field(None, description="passes over the prompts, in their place")
     prompts: PositiveInt = Field(32, description="prompts per step")
     group: Annotated[int, Field(ge=2)] = Field(8, description="responses per prompt, G")
-    mini_batches: PositiveInt = Field(4, description="optimizer steps per rollout batch")
+    mini_batches: PositiveInt = Field(4, description="optimizer steps per pass over a batch")
+    passes: PositiveInt = Field(1, description="passes over each rollout batch")
     max_tokens_per_microbatch: PositiveInt = Field(
         8192, description="tokens of one forward pass, prompts included, on each rank"
     )
@@ -79,6 +80,11 @@ class Train(Section):
     def scoring(self) -> str:
         """The dtype of the trainer's own passes; the engine samples in `dtype`."""
         return self.scoring_dtype or self.dtype
+
+    @property
+    def updates(self) -> int:
+        """Optimizer steps per rollout batch."""
+        return self.mini_batches * self.passes
 
     def total_steps(self, problems: int) -> int:
         """Steps of a run on this many training problems."""

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from evals.grading.grader import Grade
 from evals.grading.statuses import Status
-from kpo.advantage import group_advantages
 from kpo.common.seeding import derive_seed
 from kpo.distributed.ranks import ALONE, Ranks
 from kpo.model.policy import Policy, response_logprobs
@@ -40,7 +39,7 @@ class Rollouts:
     """N groups of G responses, group by group, in lists of N G. Every rank holds all of them.
 
     `old_logprobs` [N G, T] are the trainer's own, under the weights that sampled the responses;
-    `sampled_logprobs` [N G, T] are the engine's; `rewards` and `advantages` are [N, G]; `statuses`
+    `sampled_logprobs` [N G, T] are the engine's; `rewards` are [N, G]; `statuses`
     are those of the grades; `entropy` is the mean over tokens, in nats; `noise` is that of
     `kpo.trainer.noise`, where it was measured.
     """
@@ -49,7 +48,6 @@ class Rollouts:
     responses: list[Response]
     rewards: Tensor
     statuses: Sequence[Status]
-    advantages: Tensor
     old_logprobs: Tensor
     sampled_logprobs: Tensor
     mask: Tensor
@@ -176,7 +174,7 @@ def make_rollouts(
     ranks: Ranks = ALONE,
     between: Callable[[], None] = nothing,
 ) -> Rollouts:
-    """Put advantages and the trainer's own old log-probs beside the responses."""
+    """Put rewards and the trainer's own old log-probs beside the responses."""
     logprobs, mask, entropy = old_logprobs(policy, prompts, responses, budget, ranks, between)
     sampled = torch.zeros(logprobs.shape)
     for row, response in enumerate(responses):
@@ -187,7 +185,6 @@ def make_rollouts(
         responses=responses,
         rewards=rewards,
         statuses=[status for _, status in graded],
-        advantages=group_advantages(rewards),
         old_logprobs=logprobs,
         sampled_logprobs=sampled.to(logprobs.device),
         mask=mask,

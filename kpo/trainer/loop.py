@@ -79,7 +79,7 @@ class Trainer:
             ranks=self.ranks,
         )
         self.steps = c.total_steps(len(self.prompts))
-        rise = round(c.warm_up * self.steps * c.mini_batches)
+        rise = round(c.warm_up * self.steps * c.updates)
         self.schedule = warm_up(self.optimizer, rise)
         self.watchdog = Watchdog(c.stall_s)
         self.preemption = Preemption(self.ranks)
@@ -152,9 +152,10 @@ class Trainer:
         return rollouts
 
     def mini_batches(self, step: int, rollouts: Rollouts) -> Iterator[list[int]]:
-        """Rows of a step's mini-batches, in its order."""
-        order = derive_seed(self.seed, "mini-batches", step)
-        return mini_batches(rollouts, self.config.mini_batches, order)
+        """Rows of a step's mini-batches, pass after pass, each in an order of its own."""
+        for i in range(self.config.passes):
+            order = derive_seed(self.seed, "mini-batches", step, *([i] if i else []))
+            yield from mini_batches(rollouts, self.config.mini_batches, order)
 
     def learn(self, at: Position) -> None:
         """Take the optimizer steps that are left of the next step, one a mini-batch, and log it."""

@@ -9,11 +9,12 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from kpo.advantage import group_advantages
 from kpo.diagnostics import RatioStatistics
 from kpo.distributed.ranks import ALONE, Ranks
 from kpo.distributed.sharding import full
 from kpo.model.policy import Policy, response_logprobs
-from kpo.objective import Objective, ObjectiveOutput, TokenBatch, denominator
+from kpo.objective import Objective, ObjectiveOutput, TokenBatch, denominator, divides_by_std
 from kpo.trainer.batch import Rollouts, micro_batches, nothing, token_lists
 from kpo.trainer.guards.failure import FailedResponse
 
@@ -131,10 +132,12 @@ class Updater:
             # The value stays, the gradient of each token is weighted: right for every objective.
             weight = (old - sampled).exp().clamp(max=self.importance_cap)
             logprobs = logprobs.detach() + weight * (logprobs - logprobs.detach())
+        divide = divides_by_std(self.objective)
+        advantages = group_advantages(rollouts.rewards, divide_by_std=divide)
         return TokenBatch(
             logprobs=logprobs,
             old_logprobs=old,
-            advantages=rollouts.advantages.to(logprobs.device).flatten()[index],
+            advantages=advantages.to(logprobs.device).flatten()[index],
             mask=mask,
         )
 

@@ -41,6 +41,13 @@ def test_rewards_of_any_type(dtype: torch.dtype) -> None:
     torch.testing.assert_close(found, group_advantages(outcomes.float()))
 
 
+def test_without_the_division_they_are_differences_to_the_mean() -> None:
+    R = torch.tensor([[0.0, 1.0, 1.0, 0.0], [5.0, 5.0, 5.0, 5.0], [1.0, 0.0, 0.0, 0.0]])
+    found = group_advantages(R, divide_by_std=False)
+    wanted = [[-0.5, 0.5, 0.5, -0.5], [0.0] * 4, [0.75, -0.25, -0.25, -0.25]]
+    assert found.tolist() == wanted
+
+
 @seeded
 @given(reward=st.floats(-1e6, 1e6, width=32), size=st.integers(2, 16))
 def test_a_group_that_agrees_has_no_advantage(reward: float, size: int) -> None:

@@ -100,6 +100,17 @@ def test_fresh_rollouts_start_on_policy_and_stale_ones_do_not(tmp_path: Path) ->
         assert lowest <= last["ratio_raw_q99"] - 1 <= highest
 
 
+def test_passes_are_updates_on_the_same_responses(tmp_path: Path) -> None:
+    """Two passes: twice the updates of the schedule and of the log, on no more rollouts."""
+    policy = tiny_policy(seed=3)
+    engine = RecordingEngine(policy)
+    trainer = tiny_trainer(tmp_path, policy=policy, engine=engine, steps=2, passes=2, warm_up=0.5)
+    trainer.train()
+    assert trainer.schedule.last_epoch == 2 * 2 * 2
+    assert len(engine.sampled_from) == 2
+    assert metrics(tmp_path)[0]["lr"] == pytest.approx(1e-3 * (1 + 2 + 3 + 4) / 4 / 4)
+
+
 class ShiftedEngine(TransformersEngine):
     """Reports log-probs that are off by `shift` nats from its second batch on."""
 

@@ -121,6 +121,19 @@ def test_the_order_of_mini_batches_is_of_the_seed_and_the_step(
     assert any(order != first[0] for order in first)
 
 
+def test_every_pass_over_a_batch_takes_all_of_it_in_its_own_order(
+    tmp_path: Path, of_four: Rollouts
+) -> None:
+    once = list(made(tmp_path / "1", 0).mini_batches(3, of_four))
+    thrice = list(made(tmp_path / "3", 0, passes=3).mini_batches(3, of_four))
+    assert thrice[: len(once)] == once
+    orders = [thrice[i : i + len(once)] for i in range(0, len(thrice), len(once))]
+    assert len(orders) == 3
+    assert len({str(order) for order in orders}) > 1
+    everything = sorted(row for part in once for row in part)
+    assert all(sorted(row for part in order for row in part) == everything for order in orders)
+
+
 def test_the_shuffle_control_is_of_the_seed_and_the_step(tmp_path: Path) -> None:
     seen: list[int] = []
 

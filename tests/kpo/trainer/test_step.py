@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from kpo.advantage import group_advantages
 from kpo.diagnostics import RatioStatistics
 from kpo.model.policy import Policy
 from kpo.objective import Objective, TokenBatch
@@ -24,6 +25,7 @@ LR = 0.5
 OBJECTIVES = {
     "grpo": make_objective("grpo"),
     "gmpo": make_objective("gmpo"),
+    "dr_grpo": make_objective("dr_grpo", length=16),
     "kpo": make_objective("kpo", q=1e-2, clip_low=0.05, clip_high=0.05),
     **MEANS,
 }
@@ -85,7 +87,7 @@ def test_the_gradient_does_not_depend_on_the_micro_batch(name: str, budget: int)
         assert part_metrics.summary()[key] == pytest.approx(metrics.summary()[key], 1e-5, 1e-6)
 
 
-@pytest.mark.parametrize("name", ["grpo", "token-mean", "constant-length"])
+@pytest.mark.parametrize("name", ["grpo", "token-mean", "constant-length", "dr_grpo"])
 def test_on_policy_the_step_is_the_mean_policy_gradient(name: str) -> None:
     """-sum_i A_i sum_t w_i grad log pi, from the model's full logits, a response at a time.
 
@@ -96,13 +98,16 @@ def test_on_policy_the_step_is_the_mean_policy_gradient(name: str) -> None:
     loss = torch.zeros(())
     lengths = [len(made.responses[row].tokens) for row in ROWS]
     assert len(set(lengths)) > 1
-    count = {"grpo": len(ROWS), "token-mean": sum(lengths), "constant-length": 16 * len(ROWS)}[name]
+    count = {"grpo": len(ROWS), "token-mean": sum(lengths)}.get(name, 16 * len(ROWS))
+    advantages = group_advantages(made.rewards)
+    if name == "dr_grpo":
+        advantages = made.rewards - made.rewards.mean(1, keepdim=True)
     for row in ROWS:
         response = made.responses[row].tokens
         full = plain(policy, made.prompts[row // made.group].tokens, response)
         logprobs = full.gather(1, torch.tensor(response)[:, None])
         gain = logprobs.mean() if name == "grpo" else logprobs.sum()
-        loss = loss - made.advantages.flatten()[row] * gain / count
+        loss = loss - advantages.flatten()[row] * gain / count
     gradients = torch.autograd.grad(loss, list(policy.model.parameters()))
     expected = torch.cat([gradient.flatten() for gradient in gradients])
     found, metrics = step(policy, made, OBJECTIVES[name], budget=30)
@@ -168,7 +173,7 @@ def test_truncated_importance_weighs_each_tokens_policy_gradient() -> None:
         full = plain(policy, made.prompts[row // made.group].tokens, response)
         logprobs = full.gather(1, torch.tensor(response)[:, None]).squeeze(1)
         weighted = (weights.clamp(max=CAP) * logprobs).mean()
-        loss = loss - made.advantages.flatten()[row] * weighted / len(ROWS)
+        loss = loss - group_advantages(made.rewards).flatten()[row] * weighted / len(ROWS)
     seen = torch.cat([importance(made, row) for row in ROWS])
     assert float(seen.min()) < 1 < CAP < float(seen.max())  # some below 1, some above the cap
     gradients = torch.autograd.grad(loss, list(policy.model.parameters()))
@@ -204,7 +209,7 @@ def test_the_objectives_view_has_each_responses_own_numbers() -> None:
     width = max(len(made.responses[row].tokens) for row in rows)
     assert batch.mask.shape == (3, width)
     assert torch.equal(batch.old_logprobs, made.old_logprobs[rows, :width])
-    assert torch.equal(batch.advantages, made.advantages.flatten()[rows])
+    assert torch.equal(batch.advantages, group_advantages(made.rewards).flatten()[rows])
     assert torch.equal(batch.mask, made.mask[rows, :width])
     torch.testing.assert_close(
         batch.logprobs[batch.mask], batch.old_logprobs[batch.mask], rtol=0, atol=2e-5
