@@ -24,7 +24,7 @@ from evals.metrics import CONFIDENCE, Floats
 
 
 class Estimate(NamedTuple):
-    """A statistic and its 95 % limits over seeds; nan where there is one seed. Arrays or numbers."""
+    """A statistic and its 95 % limits over seeds, which are nan where there is one seed."""
 
     value: Floats
     low: Floats
