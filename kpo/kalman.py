@@ -82,7 +82,7 @@ def kalman_filter(
         return _filter_dense(z, q, start).masked_fill_(~mask, 0)
     order = _order(mask, direction)
     x = _filter_dense(z.gather(1, order), q, start)
-    if direction == "two_sided":
+    if direction == "two_sided" and x.numel():
         x = _smooth_dense(x, mask.sum(1), q, start)
     return torch.zeros_like(x).scatter_(1, order, x).masked_fill_(~mask, 0)
 
@@ -173,6 +173,8 @@ _LOG_RANGE = 350.0
 
 def _filter_dense(z: Tensor, q: float, start: Start) -> Tensor:
     """Filter z [B, T] in which every token is an observation; returns z's dtype."""
+    if z.numel() == 0:
+        return z.clone()
     return _recursion(z, *_weights(_capacity(z), float(q), start, z.device))
 
 
