@@ -46,16 +46,21 @@ class Trace:
     """A run: its objective, the objective's settings, and what differs from TRAIN."""
 
     objective: str
-    settings: Mapping[str, float | None] = field(default_factory=dict)
+    settings: Mapping[str, float | str | None] = field(default_factory=dict)
     train: Mapping[str, Any] = field(default_factory=dict)
 
 
 TRACES: dict[str, Trace] = {
-    **{name: Trace(name) for name in sorted(OBJECTIVES.keys() - {"grpo", "kpo"})},
+    **{name: Trace(name) for name in sorted(OBJECTIVES.keys() - {"grpo", "kpo", "dr_grpo"})},
     "grpo": Trace("grpo", {"clip_low": 0.01, "clip_high": 0.02}),
     "kpo": Trace("kpo", {"q": 1e-6, "clip_low": 0.001, "clip_high": 0.002}),
     "kpo-memory": Trace("kpo", {"memory": 4.0, "clip_low": 0.01, "clip_high": 0.01}),
     "kpo-unclipped": Trace("kpo", {"q": 1e-4, "clip_low": None, "clip_high": None}),
+    "kpo-diffuse": Trace("kpo", {"q": 1e-6, "start": "diffuse"}),
+    "kpo-two-sided": Trace("kpo", {"q": 1e-3, "direction": "two_sided", "saturate": None}),
+    "kpo-saturated": Trace("kpo", {"q": 1e-3, "direction": "anticausal", "saturate": 1e-3}),
+    "dr_grpo": Trace("dr_grpo", {"length": 20}),
+    "grpo-passes": Trace("grpo", train={"passes": 2, "mini_batches": 2}),
     "grpo-fresh": Trace("grpo", train={"staleness": 0, "mini_batches": 4}),
     "grpo-weighted": Trace("grpo", train={"truncated_importance": 0.9999999}),
 }
