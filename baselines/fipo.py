@@ -42,7 +42,7 @@ class FIPO:
 
     mean_over: ClassVar[MeanOver] = "tokens"
 
-    half_life: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 32.0
+    half_life: Annotated[float, Field(ge=0.1)] = 32.0
     reach: ShareBound = 0.2
     clip_low: ShareBound = 0.2
     clip_high: Bound = 0.28
