@@ -44,17 +44,24 @@ def test_rows_and_columns_of_the_table(root: Path) -> None:
     text = (root / "out" / "table1.csv").read_text()
     header = text.splitlines()[0].split(",")
     cells = [f"{b}_{m}@4" for b in ("aime24", "gsm8k", "overall") for m in ("avg", "pass")]
-    settings = ["q", "memory", "clip_low", "clip_high", "seeds"]
+    filters = ["start", "direction", "saturate"]
+    settings = ["q", "memory", "clip_low", "clip_high", *filters, "seeds"]
     expected = ["method", "name", "objective", *settings]
     assert header == [*expected, *(f"{c}{end}" for c in cells for end in ("", "_low", "_high"))]
     found = records(root / "out" / "table1.csv")
     assert list(found) == list(SKILL)
     assert found["base"]["method"] == "Base model"
     stated = {name: [row[key] for key in settings] for name, row in found.items()}
-    assert stated["base"] == [""] * 5
-    assert stated["grpo"] == ["", "", "0.2", "0.2", "0 1 2"]
-    assert stated["kpo-clipped"] == ["0.00757576", "12", "0.0003", "0.0004", "0 1 2"]
-    assert stated["kpo-unclipped"] == ["0.0001", "100.501", "", "", "0 1 2"]
+    assert stated["base"] == [""] * 8
+    assert stated["grpo"] == ["", "", "0.2", "0.2", "", "", "", "0 1 2"]
+    assert stated["kpo-clipped"] == [
+        *("0.00757576", "12", "0.0003", "0.0004"),
+        *("known", "causal", "", "0 1 2"),
+    ]
+    assert stated["kpo-unclipped"] == [
+        *("0.0001", "100.501", "", ""),
+        *("known", "causal", "", "0 1 2"),
+    ]
     for row in found.values():
         for cell in cells:
             assert float(row[f"{cell}_low"]) <= float(row[cell]) <= float(row[f"{cell}_high"])
@@ -122,7 +129,7 @@ def test_one_seed_gives_a_table_without_tests(root: Path) -> None:
     assert "One training seed" in markdown(table)
     assert "≈" not in markdown(table)
     rows = list(csv.reader(csv_files(table)["table1.csv"].splitlines()))
-    assert all(cell for row in rows[1:] for cell in row[8:])
+    assert all(cell for row in rows[1:] for cell in row[11:])
     assert "nan" not in "".join([*csv_files(table).values(), markdown(table), latex(table)])
 
 

@@ -90,7 +90,7 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("grading/memory_mb", 64, "grading.memory_mb is 64, but must be at least 512"),
     ("task/test", 50_000, "task.test is 50000, but must be at most 10000"),
     ("policy/kind", "x", "policy.kind is 'x', but must be one of 'scratch', 'pretrained'"),
-    ("task/kind", "sums", "task: unknown kind 'sums'; there is chained_sums"),
+    ("task/kind", "sums", "task: unknown kind 'sums'; there is chained_sums, sorting"),
     ("task/tiers", {}, "task.tiers is {}, but must not be empty"),
     ("task/tiers", {"x": [3]}, "task.tiers.x[1]: this key is missing"),
     (
@@ -238,7 +238,8 @@ REFUSED: list[tuple[str, Any, str]] = [
     (
         "methods/grpo/objective",
         "ppo",
-        "methods.grpo: unknown objective 'ppo'; there is gmpo, grpo, gspo, kpo, token_clipped",
+        "methods.grpo: unknown objective 'ppo'; there is cispo, dapo, dppo_tv, dr_grpo, fipo,"
+        " gmpo, grpo, gspo, kpo, reinforce, sapo, token_clipped, vespo",
     ),
     (
         "methods/grpo/role",
