@@ -20,6 +20,7 @@ from evals.table.trainings import (
     training_notes,
 )
 from kpo.config.experiment import Experiment
+from kpo.config.grid import TRAIN
 from kpo.registry import settings_of
 
 
@@ -34,7 +35,7 @@ def build_table(experiment: Experiment, results: Path) -> Table:
         for run in experiment.runs
     }
     runs = read_runs(experiment, folder / "evals", ["base", *experiment.runs])
-    check_trainings(folder, trainings, {name: run.model for name, run in runs.items()})
+    check_trainings(experiment, folder, trainings, {name: run.model for name, run in runs.items()})
     still = still_runs(trainings)
     rows = [_row(experiment, name, runs, still) for name in ("base", *experiment.methods)]
     references = _references(rows)
@@ -80,7 +81,10 @@ def _row(experiment: Experiment, name: str, runs: Mapping[str, Run], still: Cont
     if name == "base":
         return Row(name, "Base model", "", None, {}, (), scores, cells, tallies, ())
     method = experiment.methods[name]
-    settings, seeds = settings_of(method.build()), tuple(experiment.seeds)
+    own = {key for row in experiment.methods.values() for key in row.train}
+    train = experiment.train_of(name).model_dump(mode="json", include=own)
+    settings = settings_of(method.build()) | {f"{TRAIN}{key}": train[key] for key in train}
+    seeds = tuple(experiment.seeds)
     stood = tuple(seed for run, seed in names.items() if run in still)
     told = (method.label, method.objective, method.role, settings, seeds)
     return Row(name, *told, scores, cells, tallies, stood)

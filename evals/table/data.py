@@ -11,6 +11,7 @@ from typing import Any
 from evals.metrics import Floats
 from evals.statistics.differences import LEVEL
 from kpo.config.experiment import Experiment
+from kpo.config.grid import TRAIN
 from kpo.objective import Role
 
 NOISE = "inside the noise"
@@ -46,7 +47,8 @@ class Row:
     """The base model (objective "", role None) or a method.
 
     Attributes:
-        settings: every setting of its objective, those left out or derived included.
+        settings: every setting of its objective, those left out or derived included, and those of
+            training that some row of the table has otherwise than the others.
         scores: of single problems by metric, an array [seeds, problems] a benchmark.
         cells: by (metric, column).
         tallies: by benchmark, over all seeds.
@@ -75,7 +77,10 @@ class Row:
         if {"clip_low", "clip_high"} <= left.keys():
             low, high = left.pop("clip_low"), left.pop("clip_high")
             parts.append("no clip" if low is None else f"clip {number(low, 3)} / {number(high, 3)}")
-        parts += [f"{name} {number(value, 3) or 'none'}" for name, value in left.items()]
+        parts += [
+            f"{name.removeprefix(TRAIN)} {number(value, 3) or 'none'}"
+            for name, value in left.items()
+        ]
         return ", ".join(parts) or UNKNOWN
 
     def figures(self, column: str) -> str:

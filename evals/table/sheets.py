@@ -13,6 +13,8 @@ from statistics import fmean
 from evals.grading.statuses import FAILURES
 from evals.table.data import Table, number, percent
 from evals.table.trainings import STILL
+from kpo.config.grid import TRAIN
+from kpo.config.train import Train
 from kpo.registry import setting_names
 
 _STEPS: dict[str, tuple[str, Callable[[list[float]], float]]] = {
@@ -50,7 +52,9 @@ def _csv(rows: Iterable[Sequence[str]]) -> str:
 
 
 def _table_rows(table: Table) -> Iterable[list[str]]:
-    keys = [key for key in setting_names() if any(key in row.settings for row in table.rows)]
+    of_training = [f"{TRAIN}{key}" for key in Train.model_fields]
+    there = {key for row in table.rows for key in row.settings}
+    keys = [key for key in [*setting_names(), *of_training] if key in there]
     places = [(metric, column) for column in table.columns for metric in ("avg", "pass")]
     names = [f"{column}_{metric}@{table.k}" for metric, column in places]
     limits = [[name, f"{name}_low", f"{name}_high"] for name in names]

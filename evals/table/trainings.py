@@ -1,9 +1,10 @@
 """How the runs of a table were trained: alike, so that it compares methods and nothing else.
 
-Every training manifest must name the same base, problems, prompts, settings (all but the method's
-and the seed), engine, number of processes and package versions, and every evaluation must be of the
-model that its training made. Other trainer code is not refused but said, as a fix elsewhere in the
-trainer need not change anything.
+Every training manifest must name the same base, problems, prompts, settings (all but the seed, the
+method's, and what its row says to have otherwise than the train section), engine, number of
+processes and package versions, and every evaluation must be of the model that its training made.
+Other trainer code is not refused but said, as a fix elsewhere in the trainer need not change
+anything.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 
 from evals.table.manifests import check_alike, flatten, parsed, runs_by, sides
 from kpo.common.cli import UserError
+from kpo.config.experiment import Experiment
 from kpo.trainer.guards.learning import stood_still
 from kpo.trainer.training_set import RECORD
 
@@ -46,13 +48,25 @@ def read_steps(folder: Path, trainings: Manifests) -> dict[str, Steps]:
     return found
 
 
-def check_trainings(folder: Path, trainings: Manifests, models: Mapping[str, str]) -> None:
+def check_trainings(
+    experiment: Experiment, folder: Path, trainings: Manifests, models: Mapping[str, str]
+) -> None:
     """Raise UserError for runs trained apart, and for an evaluation of other weights.
 
     `models` are the hashes of the weights that were evaluated, by run, with those of `base`;
     `folder`, the experiment's, is named to readers.
     """
-    check_alike({run: _shared(m) for run, m in trainings.items()}, "runs that were trained apart")
+    shared = {run: _shared(m) for run, m in trainings.items()}
+    for name, method in experiment.methods.items():
+        common, own = (
+            flatten(
+                {"settings": {"train": train.model_dump(mode="json", include=set(method.train))}}
+            )
+            for train in (experiment.train, experiment.train_of(name))
+        )
+        for flat in (shared[f"{name}-s{seed}"] for seed in experiment.seeds):
+            flat |= {key: common[key] for key in common if flat.get(key) == own[key]}
+    check_alike(shared, "runs that were trained apart")
     made = [(run, manifest.get("weights")) for run, manifest in trainings.items()]
     bases = [("base", manifest.get("base")) for manifest in trainings.values()]
     for run, weights in [*made, *bases]:

@@ -19,6 +19,7 @@ from kpo.common.files import sha256_path
 from kpo.config.data import Data
 from kpo.config.evaluate import Evaluate, Grading
 from kpo.config.file import ConfigError, read_experiment_file, sentence
+from kpo.config.grid import expand
 from kpo.config.limits import LEAST_POSITIONS, model_faults
 from kpo.config.method import Method
 from kpo.config.policy import Architecture, PretrainedPolicy, ScratchPolicy
@@ -64,12 +65,20 @@ class Experiment(Section):
     train: Train
     evaluate: Evaluate
     grading: Grading = Grading()
-    methods: Annotated[dict[MethodName, Method], Field(min_length=1)]
+    methods: Annotated[dict[MethodName, Method], Field(min_length=1), BeforeValidator(expand)]
 
     def _faults(self) -> Iterator[str]:
         labels = Counter(method.label for method in self.methods.values())
         for label in (label for label, count in labels.items() if count > 1):
             yield f"methods: the label {label!r} stands at more than one method"
+        for name, method in self.methods.items():
+            try:
+                self.train_of(name)
+            except ValidationError as error:
+                place = f"methods.{method.family or name}."
+                for fault in error.errors():
+                    fault["loc"] = ("train", *fault["loc"])
+                    yield place + sentence(Experiment, fault)
         yield from self._data_faults() if self.task is None else self._task_faults(self.task)
         shape = self.policy if isinstance(self.policy, ScratchPolicy) else self.policy.architecture
         if shape is not None:
@@ -141,8 +150,20 @@ class Experiment(Section):
         elif stage == "train" and self.task is None:
             section["overlong"] = self.data.overlong
         if method is not None:
+            train = self.train_of(method).model_dump(mode="json", exclude=OPERATIONAL)
+            section["train"] = train
             section["method"] = self.methods[method].resolved()
         return section
+
+    def train_of(self, method: str) -> Train:
+        """The training settings of a method: the section's, but for what its row has otherwise."""
+        own = self.methods[method].train
+        return Train.model_validate({**self.train.model_dump(), **own}) if own else self.train
+
+    def only(self, method: str) -> Experiment:
+        """The experiment as if this were its one method."""
+        row = {method: self.methods[method]}
+        return self.model_copy(update={"train": self.train_of(method), "methods": row})
 
     @property
     def grades_itself(self) -> bool:

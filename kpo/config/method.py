@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, model_validator
 
 from kpo.common.source_code import code_hash
-from kpo.config.values import Section, Text
+from kpo.config.train import OF_A_METHOD
+from kpo.config.values import MethodName, Section, Text, must
 from kpo.objective import Objective, Role, role_of
 from kpo.registry import OBJECTIVES, make_objective, settings_of
 
@@ -23,6 +24,16 @@ class Method(Section):
         default_factory=lambda given: role_of(OBJECTIVES.get(given["objective"])),
         description="what tables take the row for; else what the objective declares",
     )
+
+    train: Annotated[
+        dict[str, Any],
+        must(
+            lambda given: given.keys() <= OF_A_METHOD,
+            f"must hold no other keys than {', '.join(sorted(OF_A_METHOD))}",
+        ),
+    ] = Field({}, description="what this row has otherwise than the train section")
+    family: MethodName | None = Field(None, description="the row whose grid has this point")
+    at: dict[str, str] = Field({}, description="place in that grid, value by axis")
 
     @property
     def settings(self) -> dict[str, Any]:

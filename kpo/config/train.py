@@ -11,7 +11,11 @@ from kpo.config.values import Beta, Engine, Gpus, PositiveInt, Section, Share, m
 
 OPERATIONAL = {"threads", "checkpoint_every", "stall_s", "gpu_memory"}
 """Settings that change how a run is carried out but not what comes out of it."""
-
+OF_A_METHOD = {
+    *("lr", "betas", "weight_decay", "warm_up", "clip_norm", "truncated_importance"),
+    *("steps", "mini_batches", "passes", "staleness"),
+}
+"""Settings that a method may have otherwise than the experiment's other methods."""
 
 _AS_MODELLED = (
     "while training: the importance ratio compares whole distributions at temperature 1, which must"
@@ -20,7 +24,7 @@ _AS_MODELLED = (
 
 
 class Train(Section):
-    """One RL run; every method of the experiment shares these settings."""
+    """One RL run; methods share these settings but for what a row has otherwise."""
 
     problems: str = Field(description="name of the training set")
     engine: Engine = "transformers"

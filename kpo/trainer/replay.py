@@ -123,7 +123,7 @@ def run(experiment: Experiment, method: str, base: Path, failure: Failure) -> Re
 
     Raises UserError for weights that are not of the base policy's model.
     """
-    train, chosen = experiment.train, experiment.methods[method]
+    train, chosen = experiment.train_of(method), experiment.methods[method]
     torch.set_num_threads(train.threads)
     on_gpu = train.gpus and torch.cuda.is_available()
     ranks = Ranks(device=torch.device("cuda", 0)) if on_gpu else ALONE

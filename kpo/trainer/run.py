@@ -82,9 +82,10 @@ def run(
 
     A run that was interrupted goes on from its newest checkpoint.
     """
-    train, partial = experiment.train, out / PARTIAL
+    train, partial = experiment.train_of(method), out / PARTIAL
     ranks = start(train)
-    settings = {**experiment.section("train", method), "seed": seed}
+    section = experiment.section("train", method)
+    settings = {**section, "seed": seed}
     manifest, code = Manifest(experiment.experiment, settings), trainer_code()
     policy = load(train, base, ranks)
     prompts, trained_on = load_prompts(experiment, policy, training_set(experiment, problems))
@@ -120,7 +121,8 @@ def run(
     save_sharded(policy, partial / "model", ranks, train.dtype)
     if ranks.is_main:
         manifest.content |= {"method": method, "seed": seed, **inputs, "code": code}
-        manifest.content |= {"settings": experiment.section("train"), "processes": ranks.size}
+        shared = {part: value for part, value in section.items() if part != "method"}
+        manifest.content |= {"settings": shared, "processes": ranks.size}
         manifest.content |= {"training_set": trained_on.record, "engine": engine.describe()}
         write_jsonl(partial / "dropped.jsonl", (drop.row() for drop in trained_on.drops))
         write_text(partial / "config.yaml", yaml.safe_dump(settings, sort_keys=False))

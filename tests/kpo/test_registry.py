@@ -22,7 +22,8 @@ Settings = dict[str, float | None]
 
 def needed(name: str) -> Settings:
     """The settings a method cannot do without."""
-    return {"kpo": {"q": 1e-6}, "dr_grpo": {"length": 20}}.get(name, {})
+    found: dict[str, Settings] = {"kpo": {"q": 1e-6}, "dr_grpo": {"length": 20}}
+    return found.get(name, {})
 
 
 @pytest.mark.parametrize("name", ["", "KPO", "ppo", "kpo "])

@@ -15,6 +15,7 @@ from tests.evals.demo import (
     make,
     note_training,
     read_rows,
+    records,
     write_rows,
 )
 
@@ -132,6 +133,24 @@ def test_other_versions_of_what_computes_nothing_are_no_matter(root: Path) -> No
     versions = {"python": "3.11", "torch": "2", "transformers": "5", "math-verify": "1"}
     trained(packages={**versions, "snakemake": "10"})(root / "results/demo/evals/gspo-s1")
     assert make(root) == 0
+
+
+def test_a_row_may_be_trained_otherwise_where_it_says_so(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    change(root, "label: GRPO,", "label: GRPO, train: { lr: 2e-6 },")
+    for seed in range(3):
+        trained(settings={"train": {"lr": 2e-6}})(root / f"results/demo/evals/grpo-s{seed}")
+    assert make(root) == 0
+    found = records(root / "out/table1.csv")
+    assert {name: row["train.lr"] for name, row in found.items()} == {
+        **dict.fromkeys(("gspo", "kpo-clipped", "kpo-unclipped"), "1e-6"),
+        **{"base": "", "grpo": "2e-6"},
+    }
+    assert "clip 0.2 / 0.2, lr 2e-6" in (root / "out/table1.md").read_text()
+    trained(settings={"train": {"lr": 3e-6}})(root / "results/demo/evals/grpo-s1")
+    assert make(root) == 2
+    assert "settings.train.lr is 1e-06 in grpo-s0" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", SPOILED)

@@ -76,6 +76,7 @@ CHANGES: list[tuple[Tree, str, Any, set[str]]] = [
     (SCRATCH, "evaluate/threads", 2, set()),
     (SCRATCH, "grading/timeout_s", 1.5, {"grade", *TRAIN}),  # rewards are grades
     (SCRATCH, "grading/rule", "math_verify", {"grade", *TRAIN}),
+    (SCRATCH, "methods/kpo/train", {"lr": 2e-4}, {"train kpo", "table"}),
     (SCRATCH, "methods/kpo/q", 1e-4, {"train kpo", "table"}),
     (SCRATCH, "methods/kpo/label", "New", {"table"}),
     (SCRATCH, "methods/kpo/role", "control", {"table"}),

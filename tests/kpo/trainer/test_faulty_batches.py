@@ -59,7 +59,7 @@ def test_exactly_the_faulty_micro_batch_is_kept(call: int) -> None:
 def test_a_ratio_beyond_all_bounds_stops_although_the_clip_bounds_the_loss() -> None:
     policy = tiny_policy()
     made = rollouts(policy)
-    row = int(made.advantages.flatten().argmax())
+    row = int(group_advantages(made.rewards).flatten().argmax())
     made.old_logprobs[row, 0] -= 1000
     with pytest.raises(NonFinite, match=r"^ratio$") as found:
         updater(policy, make_objective("grpo")).update(made, range(12), StepMetrics())
