@@ -1,7 +1,7 @@
 """Tasks whose problems are drawn at random, tier by tier; what all of them share.
 
 Whether a problem is held out depends on its own text (a hash), so train and test are disjoint by
-construction, however many of either are drawn.
+construction, however many of either are drawn; a validation set leaves the test set's problems out.
 """
 
 from __future__ import annotations
@@ -9,9 +9,10 @@ from __future__ import annotations
 import hashlib
 import random
 from abc import abstractmethod
-from typing import Annotated, ClassVar, Protocol
+from collections.abc import Container
+from typing import Annotated, ClassVar, Literal, Protocol
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from kpo.common.seeding import derive_seed
 from kpo.tasks.task import TRAIN, Part, Task
@@ -44,6 +45,7 @@ class DrawnTask(Task):
     used_by: ClassVar[dict[str, frozenset[Part]]] = {
         "train": frozenset({"train"}),
         "test": frozenset({"test"}),
+        "held_out": frozenset({"test"}),
         "seed": frozenset({"train", "test"}),
         "slip": frozenset({"sft"}),
     }
@@ -56,6 +58,9 @@ class DrawnTask(Task):
     )
     test: Annotated[int, Field(ge=1, le=10_000)] = Field(
         50, description="held-out problems of each tier"
+    )
+    held_out: Literal["test", "validation"] = Field(
+        "test", description="which held-out problems the tiers hold; no problem is both"
     )
     slip: Annotated[float, Field(ge=0, le=1)] = Field(
         0.18, description="probability that a line of a worked solution is wrong"
@@ -70,19 +75,25 @@ class DrawnTask(Task):
     def existing(self, size: tuple[int, int]) -> int:
         """How many problems there are within these bounds."""
 
+    @field_validator("tiers")
+    @classmethod
+    def _ranges(cls, tiers: dict[str, tuple[int, int]]) -> dict[str, tuple[int, int]]:
+        least, most = cls.sizes
+        for tier, (low, high) in tiers.items():
+            if not least <= low <= high <= most:
+                raise ValueError(
+                    f"must have at each tier two sizes in {least}..{most}, the smaller first, not"
+                    f" {tier}: [{low}, {high}]"
+                )
+        return tiers
+
     @model_validator(mode="after")
     def _possible(self) -> DrawnTask:
         """Draws are repeated until they differ, so at most half of what exists may be asked for."""
-        least, most = self.sizes
-        for tier, (low, high) in self.tiers.items():
-            if not least <= low <= high <= most:
-                raise ValueError(
-                    f"tiers must have at each tier two sizes in {least}..{most}, the smaller"
-                    f" first, not {tier}: [{low}, {high}]"
-                )
         there = {tier: self.existing(size) for tier, size in self.tiers.items()}
+        sets = 1 if self.held_out == "test" else 2
         for tier, count in there.items():
-            if self.test > (enough := count // 20):  # half of the held-out share
+            if self.test > (enough := count // (20 * sets)):  # half of the held-out share
                 raise ValueError(f"test is {self.test}, but must be at most {enough} in {tier}")
         if self.train > (enough := max(there.values()) * 9 // 20):
             raise ValueError(f"train is {self.train}, but must be at most {enough} for these tiers")
@@ -99,14 +110,22 @@ class DrawnTask(Task):
 
     def problems(self, name: str) -> list[tuple[str, str]]:
         """Training problems, tiers mixed evenly, or held-out ones of the tier `name`."""
-        rng = random.Random(derive_seed(self.seed, self.kind.replace("_", " "), name))
+        found = self._distinct(name)
+        if name != TRAIN and self.held_out == "validation":
+            found = self._distinct(name, self.held_out, without=found)
+        return list(found.items())
+
+    def _distinct(self, name: str, *purpose: str, without: Container[str] = ()) -> dict[str, str]:
+        """Golds by text, until as many differ as the set holds."""
+        rng = random.Random(derive_seed(self.seed, self.kind.replace("_", " "), name, *purpose))
         tiers, held_out = (self.tests, False) if name == TRAIN else ((name,), True)
         golds: dict[str, str] = {}
-        while len(golds) < self.size(name):  # until as many differ
+        while len(golds) < self.size(name):
             tier = rng.choice(tiers) if len(tiers) > 1 else tiers[0]
-            problem = self._draw(rng, self.tiers[tier], held_out=held_out)
-            golds[problem.text] = str(problem.answer)
-        return list(golds.items())
+            problem = self.drawn(rng, self.tiers[tier], held_out=held_out)
+            if problem.text not in without:
+                golds[problem.text] = str(problem.answer)
+        return golds
 
     def worked(self, rng: random.Random, count: int) -> list[tuple[str, str]]:
         """Training problems with solutions in which lines slip.
@@ -114,10 +133,11 @@ class DrawnTask(Task):
         The slips leave probability on wrong lines, which is the room that RL then closes.
         """
         sizes = list(self.tiers.values())
-        drawn = [self._draw(rng, rng.choice(sizes), held_out=False) for _ in range(count)]
+        drawn = [self.drawn(rng, rng.choice(sizes), held_out=False) for _ in range(count)]
         return [(problem.text, problem.worked(rng, self.slip)) for problem in drawn]
 
-    def _draw(self, rng: random.Random, size: tuple[int, int], *, held_out: bool) -> Drawn:
+    def drawn(self, rng: random.Random, size: tuple[int, int], *, held_out: bool) -> Drawn:
+        """Draw a problem of a size within these bounds from one side of the split."""
         while True:
             problem = self.draw(rng, size)
             if is_held_out(problem.text) == held_out:

@@ -23,7 +23,8 @@ REFUSED: list[tuple[str, Any, str]] = [
     (
         "task/problems",
         1,
-        "task: chained_sums has no setting 'problems'; it has kind, tiers, train, test, slip, seed",
+        "task: chained_sums has no setting 'problems'; it has kind, tiers, train, test, held_out,"
+        " slip, seed",
     ),
     (
         "policy/sft/step",
@@ -96,8 +97,8 @@ REFUSED: list[tuple[str, Any, str]] = [
     (
         "task/tiers",
         {"x": [4, 3]},
-        "task.tiers is {'x': [4, 3]}, but must have at each tier two numbers of terms in 2..200,"
-        " the smaller first, not x: [4, 3]",
+        "task.tiers is {'x': [4, 3]}, but must have at each tier two sizes in 2..200, the smaller"
+        " first, not x: [4, 3]",
     ),
     (
         "task/tiers",

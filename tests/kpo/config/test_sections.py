@@ -59,6 +59,7 @@ CHANGES: list[tuple[Tree, str, Any, set[str]]] = [
     (SCRATCH, "task/test", 5, {"test_problems"}),
     (SCRATCH, "task/seed", 5, {"problems", "test_problems"}),
     (SCRATCH, "task/slip", 0.3, {"base"}),
+    (SCRATCH, "task/held_out", "validation", {"test_problems"}),
     (
         SCRATCH,
         "task/tiers",
@@ -155,6 +156,7 @@ EXCEPT: dict[str, set[str]] = {
     "task.test": {"test_problems"},
     "task.seed": {"problems", "test_problems"},
     "task.slip": {"base"},
+    "task.held_out": {"test_problems"},
     "train.threads": set(),  # how a run is carried out, not what comes out of it
     "train.checkpoint_every": set(),
     "train.stall_s": set(),

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from evals.grading.extract import extract_boxed
-from kpo.tasks.chained_sums import ChainedSums, Sum, draw
+from kpo.tasks.chained_sums import ChainedSums, Sum
+from kpo.tasks.drawn import is_held_out
 
 seeded = settings(derandomize=True, deadline=None, max_examples=50)
 TIERS = ChainedSums().tiers
@@ -23,7 +24,8 @@ EXAMPLE = Sum(81, (-9, 4, -4, 9, -4))
 
 def draws(tier: str, count: int, seed: int = 0, *, held_out: bool = False) -> list[Sum]:
     rng = random.Random(seed)
-    return [draw(rng, TIERS[tier], held_out=held_out) for _ in range(count)]
+    drawn = [ChainedSums().drawn(rng, TIERS[tier], held_out=held_out) for _ in range(count)]
+    return [problem for problem in drawn if isinstance(problem, Sum)]
 
 
 def terms(text: str) -> list[int]:
@@ -82,9 +84,9 @@ def test_both_sides_are_disjoint_however_much_is_drawn(tier: str) -> None:
 @seeded
 @given(seed=st.integers(0, 2**32), tier=st.sampled_from(list(TIERS)), held_out=st.booleans())
 def test_the_side_follows_from_the_text_alone(seed: int, tier: str, held_out: bool) -> None:
-    problem = draw(random.Random(seed), TIERS[tier], held_out=held_out)
+    problem = ChainedSums().drawn(random.Random(seed), TIERS[tier], held_out=held_out)
     start, *operands = terms(problem.text)
-    assert Sum(start, tuple(operands)).held_out is held_out
+    assert is_held_out(Sum(start, tuple(operands)).text) is held_out
 
 
 def test_a_tenth_is_held_out() -> None:
@@ -94,7 +96,7 @@ def test_a_tenth_is_held_out() -> None:
         for start, a, b in itertools.product(range(10, 100), range(-9, 10), range(-9, 10))
         if min(abs(a), abs(b)) >= 2 and 0 <= start + a <= 99 and 0 <= start + a + b <= 99
     ]
-    assert sum(p.held_out for p in every) / len(every) == pytest.approx(0.1, abs=0.01)
+    assert sum(is_held_out(p.text) for p in every) / len(every) == pytest.approx(0.1, abs=0.01)
 
 
 # Worked responses
@@ -155,7 +157,7 @@ def test_the_sets_are_as_large_as_they_say_and_apart() -> None:
     for name, pairs in sets.items():
         for text, gold in pairs:
             start, *operands = terms(text)
-            assert Sum(start, tuple(operands)).held_out is (name != "train")
+            assert is_held_out(Sum(start, tuple(operands)).text) is (name != "train")
             assert gold == str(start + sum(operands))
     for tier, (low, high) in TIERS.items():
         assert all(low <= len(terms(text)) <= high for text, _ in sets[tier])
@@ -167,6 +169,17 @@ def test_the_default_problems_and_solutions_stay_what_they_were() -> None:
     task = ChainedSums()
     drawn = [task.problems("train"), task.problems("easy"), task.worked(random.Random(5), 20)]
     assert hashlib.sha256(json.dumps(drawn).encode()).hexdigest() == DEFAULT_CONTENT
+
+
+def test_no_problem_of_validation_is_one_of_the_test_or_of_training() -> None:
+    task = ChainedSums(train=4000, test=300, tiers={"x": (3, 3), "y": (4, 4)})
+    other = task.model_copy(update={"held_out": "validation"})
+    assert other.problems("train") == task.problems("train")
+    for name in task.tests:
+        test, validation = (dict(each.problems(name)) for each in (task, other))
+        assert len(validation) == 300
+        assert not validation.keys() & test.keys()
+        assert all(is_held_out(text) for text in validation)
 
 
 def test_another_seed_draws_other_problems() -> None:
@@ -194,7 +207,7 @@ def test_worked_solutions_are_of_training_problems_and_slip_as_the_settings_say(
     assert [text for text, _ in never] == [text for text, _ in always]
     for (text, right), (_, wrong) in zip(never, always, strict=True):
         start, *operands = terms(text)
-        assert not Sum(start, tuple(operands)).held_out
+        assert not is_held_out(Sum(start, tuple(operands)).text)
         assert extract_boxed(right) == str(start + sum(operands))
         assert all(left + term != result for left, term, result in lines(wrong))
 
@@ -211,6 +224,10 @@ def test_more_than_half_of_what_exists_is_refused() -> None:
     most = {"test": int(count * 0.1 / 2), "train": int(count * 0.9 / 2)}
     tiers = {"tiers": {"x": (2, 2)}}
     assert ChainedSums.model_validate({**tiers, **most}).size("x") == most["test"]
+    both = {**tiers, **most, "held_out": "validation", "test": most["test"] // 2}
+    assert len(ChainedSums.model_validate(both).problems("x")) == both["test"]
+    with pytest.raises(ValidationError, match=f"must be at most {both['test']}"):
+        ChainedSums.model_validate({**both, "test": most["test"]})
     for key, value in most.items():
         with pytest.raises(ValidationError, match=f"must be at most {value}"):
             ChainedSums.model_validate({**tiers, **most, key: value + 1})
