@@ -12,7 +12,8 @@ from kpo.config.values import Beta, Engine, Gpus, PositiveInt, Section, Share, m
 OPERATIONAL = {"threads", "checkpoint_every", "stall_s", "gpu_memory"}
 """Settings that change how a run is carried out but not what comes out of it."""
 OF_A_METHOD = {
-    *("lr", "betas", "weight_decay", "warm_up", "clip_norm", "truncated_importance"),
+    *("lr", "betas", "weight_decay", "warm_up", "final_lr", "clip_norm"),
+    "truncated_importance",
     *("steps", "mini_batches", "passes", "staleness"),
 }
 """Settings that a method may have otherwise than the experiment's other methods."""
@@ -55,6 +56,7 @@ class Train(Section):
     betas: Annotated[tuple[Beta, Beta], Field(strict=False)] = (0.9, 0.999)
     weight_decay: NonNegativeFloat = 0.0
     warm_up: Share = Field(0.05, description="share of the updates with a rising learning rate")
+    final_lr: Share = Field(1.0, description="share of lr at which it ends, along a cosine")
     clip_norm: PositiveFloat = 1.0
     dtype: Literal["float32", "bfloat16"] = Field(
         "float32", description="of the computation; master weights and reductions are float32"

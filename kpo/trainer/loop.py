@@ -79,8 +79,9 @@ class Trainer:
             ranks=self.ranks,
         )
         self.steps = c.total_steps(len(self.prompts))
-        rise = round(c.warm_up * self.steps * c.updates)
-        self.schedule = warm_up(self.optimizer, rise)
+        updates = self.steps * c.updates
+        rise = round(c.warm_up * updates)
+        self.schedule = warm_up(self.optimizer, rise, steps=updates, final=c.final_lr)
         self.watchdog = Watchdog(c.stall_s)
         self.preemption = Preemption(self.ranks)
         self.progress = Progress(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ SETTINGS: dict[str, Any] = {
     "clip_norm": 0.6,
     "truncated_importance": 1.7,
     "warm_up": 0.5,
+    "final_lr": 0.2,
     "stall_s": 77.0,
 }
 
@@ -85,10 +87,15 @@ def test_the_optimizer_and_the_updater_have_the_settings(tmp_path: Path) -> None
     assert trainer.watchdog.stall_s == 77.0
 
 
-def test_the_learning_rate_rises_over_a_share_of_the_updates(tmp_path: Path) -> None:
-    trainer = made(tmp_path)
+@pytest.mark.parametrize("final", [1.0, 0.2])
+def test_the_learning_rate_rises_over_a_share_of_the_updates_and_falls(
+    tmp_path: Path, final: float
+) -> None:
+    trainer = made(tmp_path, final_lr=final)
     trainer.train()
-    shares = [0.25, 0.5, 0.75, 1.0, 1.0, 1.0, 1.0, 1.0]  # of 8 updates half, not of 4 steps
+    shares = [0.25, 0.5, 0.75, 1.0]  # of 8 updates half, not of 4 steps
+    falls = [(1 + math.cos(math.pi * step / 4)) / 2 for step in range(4)]
+    shares += [final + (1 - final) * fall for fall in falls]
     assert trainer.rates == pytest.approx([2e-3 * share for share in shares], rel=1e-12)
 
 
