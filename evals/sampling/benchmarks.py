@@ -19,7 +19,6 @@ from kpo.tasks.problems import (
     Problem,
     choose_folder,
     content_hash,
-    load_problems,
     locate,
     open_problems,
 )
@@ -107,8 +106,8 @@ def compare_with_hub(experiment: Experiment, folder: Path | None) -> list[str]:
         known = locate(name, folder=None, sources=sources)
         assert isinstance(known, Source)
         any_rows = {**sources, name: known.model_copy(update={"sha256": None})}
-        here = load_problems(name, folder=folder, sources=any_rows)
-        there = load_problems(name, folder=None, sources=any_rows)
+        here = open_problems(name, folder=folder, sources=any_rows).load()
+        there = open_problems(name, folder=None, sources=any_rows).load()
         if content_hash(here) != content_hash(there):
             differences.append(f"{name}: {_first_difference(here, there)}")
     return differences

@@ -29,13 +29,11 @@ class Problem:
     answer: str
 
 
-def columns_for(row: Mapping[str, Any], source: Source | None) -> Source:
+def columns_for(row: Mapping[str, Any], source: Source) -> Source:
     """How to read a file whose first row is `row`: as its source says, else as PLAIN rows.
 
     The source's instruction and preamble are taken off either way.
     """
-    if source is None:
-        return PLAIN
     try:
         for column in (source.problem, source.answer):
             _cell("", row, column)
@@ -53,11 +51,6 @@ def problem_and_gold(where: str, row: Mapping[str, Any], source: Source) -> tupl
     if not isinstance(problem, str) or not problem.strip():
         raise DataError(f"{where}: {source.problem} must be a text, not empty, got {problem!r:.80}")
     return problem, _gold(where, source, _cell(where, row, source.answer))
-
-
-def row_id(row: Mapping[str, Any], otherwise: str) -> str:
-    """The row's id, or where it is neither a text nor a number, the other."""
-    return _as_text(row.get("id")) or otherwise
 
 
 def _cell(where: str, row: Mapping[str, Any], column: str) -> Any:
@@ -174,7 +167,7 @@ def _gold(where: str, source: Source, value: Any) -> str:
         value = extract_boxed(value)
         if value is None:
             raise DataError(f"{where}: {column} holds no boxed answer")
-    gold = _as_text(value)
+    gold = as_text(value)
     if gold is None or not gold.strip():
         raise DataError(
             f"{where}: {column} must be a text, not empty, or a number, got {value!r:.80}"
@@ -182,7 +175,7 @@ def _gold(where: str, source: Source, value: Any) -> str:
     return gold
 
 
-def _as_text(value: Any) -> str | None:
+def as_text(value: Any) -> str | None:
     """A text as it is, a number as people write it, None for everything else."""
     if isinstance(value, str):
         return value
