@@ -8,8 +8,7 @@ its plain forward pass, a sequence at a time, on a few random sequences of unequ
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import re
 from typing import Any
 
 import torch
@@ -92,35 +91,19 @@ def draw(policy: Policy, longest: int | None) -> list[Pair]:
 
 def turns(config: Any) -> list[int]:
     """Lengths at which a model may change its ways: windows, chunks, ranges of its positions."""
-
-    def search(key: str, value: Any) -> Iterator[int]:
-        if isinstance(value, dict):
-            for name, inner in value.items():
-                yield from search(name, inner)
-        elif isinstance(value, int) and any(w in key for w in ("window", "chunk", "position")):
-            yield int(value)
-
-    return list(search("", config.to_dict()))
+    stated = config.to_json_string(use_diff=False)
+    found = re.findall(r'"\w*(?:window|chunk|position)\w*": (\d+)\b', stated)
+    return [int(length) for length in found]
 
 
 def own_logprobs(model: Any, prompt: list[int], response: list[int]) -> Tensor:
     """The model's own log-probs [T, V] where the tokens of a response stand."""
     ids = torch.tensor([[*prompt, *response]], device=model.device)
     count = len(response) + 1
-    short = ids.shape[1] <= EAGER_TOKENS
-    with attention_of(model, "eager" if short else ATTENTION):
-        logits: Tensor = model(input_ids=ids, use_cache=False, logits_to_keep=count).logits
+    model.set_attn_implementation("eager" if ids.shape[1] <= EAGER_TOKENS else ATTENTION)
+    logits: Tensor = model(input_ids=ids, use_cache=False, logits_to_keep=count).logits
+    model.set_attn_implementation(ATTENTION)
     return logits[0, -count:-1].float().log_softmax(-1)
-
-
-@contextmanager
-def attention_of(model: Any, name: str) -> Iterator[None]:
-    """The model with another attention."""
-    model.set_attn_implementation(name)
-    try:
-        yield
-    finally:
-        model.set_attn_implementation(ATTENTION)
 
 
 def packed_gap(policy: Policy, pairs: list[Pair], own: list[Tensor]) -> Tensor:

