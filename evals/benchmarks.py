@@ -42,6 +42,7 @@ def main() -> None:
     hold(args.out)
     from evals.sampling.benchmarks import (  # noqa: PLC0415
         check_room,
+        checker,
         compare_with_hub,
         load_benchmarks,
     )
@@ -52,7 +53,8 @@ def main() -> None:
     differences = compare_with_hub(experiment, args.problems) if args.compare_hub else []
     if differences:
         fail("the folder and the hub differ: " + "; ".join(differences))
-    write_json(args.out, {b.name: {**b.record(), "origin": b.origin} for b in benchmarks})
+    checked = {"checked_by": None if experiment.grades_itself else checker()}
+    write_json(args.out, {b.name: b.record() | {"origin": b.origin} | checked for b in benchmarks})
 
 
 if __name__ == "__main__":

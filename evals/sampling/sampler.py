@@ -113,9 +113,11 @@ def _rows(
 class Sampler:
     """Samples models with one engine, one after the other."""
 
-    def __init__(self, experiment: Experiment, problems: Path | None) -> None:
+    def __init__(
+        self, experiment: Experiment, problems: Path | None, checked: Path | None = None
+    ) -> None:
         self.experiment, self.problems = experiment, problems
-        self.benchmarks = load_benchmarks(experiment, problems)
+        self.benchmarks = load_benchmarks(experiment, problems, checked)
         self.engine: RolloutEngine | None = None
         self.sampled: set[str] = set()
         torch.set_num_threads(experiment.evaluate.threads)
