@@ -195,13 +195,8 @@ class Sampler:
         settings = self.experiment.evaluate
         if self.engine is None:
             self.kind, self.longest = _kind(model), longest
-            self.engine = make_engine(
-                settings,
-                model,
-                longest=longest,
-                device=pick_device(settings.gpus),
-                tensor_parallel=max(settings.gpus, 1),
-            )
+            device = pick_device(settings.gpus)
+            self.engine = make_engine(settings, model, longest=longest, device=device)
         elif longest == self.longest:
             self.engine.sync_weights(load_policy(model, dtype=settings.dtype, longest=longest))
         else:

@@ -20,9 +20,8 @@ from kpo.config.experiment import Experiment
 from kpo.config.train import Train
 from kpo.distributed.ranks import Ranks, join
 from kpo.distributed.sharding import needs_sharding, save_sharded, shard
-from kpo.model.layers import recompute
 from kpo.model.loading import load_policy
-from kpo.model.policy import Policy, weights_hash
+from kpo.model.policy import Policy, recompute, weights_hash
 from kpo.rollout.engine import RolloutEngine
 from kpo.rollout.factory import make_engine
 from kpo.tasks.prompts import FORCED_THINKING, PROTOCOLS
@@ -66,7 +65,6 @@ def prepare(train: Train, base: Path, policy: Policy, ranks: Ranks) -> tuple[Pol
         base,
         longest=train.longest,
         device=ranks.device,
-        sleep=True,
         policy=None if needs_sharding(ranks.size, train.dtype) else policy,
     )
     policy = shard(policy, ranks, train.scoring)

@@ -9,9 +9,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
-from kpo.model.layers import recompute
 from kpo.model.packing import pack
-from kpo.model.policy import Policy
+from kpo.model.policy import Policy, recompute
 from kpo.planning.machine import Device
 from kpo.tasks.tokenizer import character_tokenizer
 from tests.kpo.models import tiny_policy
