@@ -47,17 +47,13 @@ def scratch_policy(
 def sft(policy: Policy, settings: Sft, task: Task, protocol: PromptProtocol) -> None:
     """Supervised fine-tuning on the task's worked solutions."""
     rng = random.Random(derive_seed(settings.seed, "warm-up"))
-    optimizer = torch.optim.AdamW(
-        policy.model.parameters(), lr=settings.lr, betas=(0.9, 0.98), fused=True
-    )
+    weights, eos = policy.model.parameters(), policy.tokenizer.eos_token_id
+    optimizer = torch.optim.AdamW(weights, lr=settings.lr, betas=(0.9, 0.98), fused=True)
     schedule = warm_up(optimizer, 30, steps=settings.steps, final=0.05)
     for _ in tqdm(range(settings.steps), desc="SFT", unit="step"):
         texts, worked = zip(*task.worked(rng, settings.batch), strict=True)
         prompts = [protocol.encode(policy.tokenizer, text, "training") for text in texts]
-        responses = [
-            [*ids, policy.tokenizer.eos_token_id]
-            for ids in policy.tokenizer(list(worked))["input_ids"]
-        ]
+        responses = [[*ids, eos] for ids in policy.tokenizer(list(worked))["input_ids"]]
         logprobs, _, mask = response_logprobs(policy, prompts, responses)
         loss = -logprobs[mask].mean()
         optimizer.zero_grad()

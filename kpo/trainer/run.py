@@ -49,10 +49,8 @@ def start(train: Train) -> Ranks:
 
 def load(train: Train, base: Path, ranks: Ranks) -> Policy:
     """The base policy, tried on its device, in main memory: the engine takes its memory first."""
-    stored = needs_sharding(ranks.size, train.scoring)  # sharding widens layer by layer
-    policy = load_policy(
-        base, dtype="auto" if stored else "float32", device=ranks.device, longest=train.longest
-    )
+    dtype = "auto" if needs_sharding(ranks.size, train.scoring) else "float32"  # shard widens it
+    policy = load_policy(base, dtype=dtype, device=ranks.device, longest=train.longest)
     policy.model.to("cpu")
     torch.cuda.empty_cache()
     return policy
@@ -60,13 +58,8 @@ def load(train: Train, base: Path, ranks: Ranks) -> Policy:
 
 def prepare(train: Train, base: Path, policy: Policy, ranks: Ranks) -> tuple[Policy, RolloutEngine]:
     """The loaded policy as it is trained, and the engine that samples from it."""
-    engine = make_engine(
-        train,
-        base,
-        longest=train.longest,
-        device=ranks.device,
-        policy=None if needs_sharding(ranks.size, train.dtype) else policy,
-    )
+    given = None if needs_sharding(ranks.size, train.dtype) else policy
+    engine = make_engine(train, base, longest=train.longest, device=ranks.device, policy=given)
     policy = shard(policy, ranks, train.scoring)
     if train.activation_checkpointing:
         recompute(policy.model)

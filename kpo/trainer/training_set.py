@@ -72,13 +72,8 @@ def training_set(
     searched, overlap = _benchmarks(experiment)
     stream = open_problems(name, folder=folder, sources=data.sources)
     with Grader(workers=workers, timeout_s=GOLD_TIMEOUT_S) as grader:
-        problems, drops = clean(
-            stream.where,
-            tqdm(stream, name, unit=" rows", disable=not progress),
-            data.cleaning(),
-            grader,
-            overlap,
-        )
+        rows = tqdm(stream, name, unit=" rows", disable=not progress)
+        problems, drops = clean(stream.where, rows, data.cleaning(), grader, overlap)
     if not problems:
         raise DataError(f"{stream.where}: no row is left to train on ({count(drops)})")
     refuse_repeated_ids(stream.where, problems)
