@@ -10,6 +10,7 @@ import ast
 import sys
 from collections.abc import Collection, Iterator
 from importlib.util import resolve_name
+from itertools import accumulate
 from pathlib import Path
 
 from kpo.common.files import sha256_json
@@ -55,8 +56,7 @@ def _imports(tree: ast.Module, package: str) -> Iterator[str]:
             module = "." * node.level + (f"{node.module}." if node.module else "")
             names = [resolve_name(module + alias.name, package) for alias in node.names]
         for name in names:
-            parts = name.split(".")
-            yield from (".".join(parts[:end]) for end in range(1, len(parts) + 1))
+            yield from accumulate(name.split("."), "{}.{}".format)
 
 
 def _file(module: str) -> Path | None:

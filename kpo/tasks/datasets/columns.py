@@ -90,14 +90,11 @@ def _last_user_turn(where: str, column: str, value: Any) -> Any:
     for turn in reversed(value):
         if (turn.get("role") or turn.get("from")) in ("user", "human"):  # two customs
             said = turn.get("content") or turn.get("value")
-            return _joined(said) if isinstance(said, list) else said
+            if isinstance(said, list):  # in parts, of which each must be a text
+                with suppress(KeyError, TypeError):
+                    said = "".join(part if isinstance(part, str) else part["text"] for part in said)
+            return said
     raise DataError(f"{where}: {column} holds no turn of the user")
-
-
-def _joined(parts: list[Any]) -> Any:
-    """Content in parts: their texts, if they are all texts."""
-    texts: list[Any] = [part.get("text") if isinstance(part, Mapping) else part for part in parts]
-    return "".join(texts) if all(isinstance(text, str) for text in texts) else parts
 
 
 _BLANK = r"(?:\s|\\+[nrt])"  # also as it was escaped once too often
