@@ -119,8 +119,7 @@ def open_problems(
     place = locate(name, folder=folder, sources=sources)
     if isinstance(place, Source):
         return _from_hub(name, place)
-    known = SOURCES.get(name, PLAIN).model_copy(update={"sha256": None})
-    source = sources.get(name, known)
+    source = sources.get(name) or SOURCES.get(name, PLAIN).model_copy(update={"sha256": None})
     where = str(place[0] if len(place) == 1 else place[0].parent)
     files = " to ".join(dict.fromkeys([place[0].name, place[-1].name]))
     return ProblemStream(name, where, {"file": files}, _from_files(place, source), source)

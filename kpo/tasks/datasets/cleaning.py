@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from typing import Any
 
 from evals.grading.grader import Grader
@@ -104,18 +105,15 @@ def clean(
 
 
 def _gather(problems: Iterable[Problem], overlap: Overlap | None) -> list[_Group]:
-    by_text: dict[str, _Group] = {}  # most repeated rows repeat to the letter
-    by_meaning: dict[str, _Group] = {}
+    plain_text = cache(normalised)  # most repeated rows repeat to the letter
+    groups: dict[str, _Group] = {}
     for problem in problems:
-        group = by_text.get(problem.problem)
-        if group is None:
-            plain = normalised(problem.problem)
-            if plain not in by_meaning:
-                by_meaning[plain] = _Group(problem, overlap.find(plain) if overlap else None)
-            group = by_text[problem.problem] = by_meaning[plain]
-        group.ids.append(problem.id)
-        group.golds[problem.answer] = None
-    return list(by_meaning.values())
+        plain = plain_text(problem.problem)
+        if plain not in groups:
+            groups[plain] = _Group(problem, overlap.find(plain) if overlap else None)
+        groups[plain].ids.append(problem.id)
+        groups[plain].golds[problem.answer] = None
+    return list(groups.values())
 
 
 def _contradictory(groups: list[_Group], grader: Grader) -> dict[_Group, None]:

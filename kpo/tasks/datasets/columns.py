@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Mapping
 from contextlib import suppress
@@ -178,6 +177,7 @@ def as_text(value: Any) -> str | None:
         return value
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
         return None
-    if not math.isfinite(value):
+    number = Decimal(str(value))
+    if not number.is_finite():
         return None
-    return str(int(value)) if value == int(value) else format(Decimal(str(value)), "f")
+    return str(int(value)) if value == int(value) else format(number, "f")

@@ -136,6 +136,7 @@ def test_a_turn_by_its_number_must_be_the_users() -> None:
         (0.5, "0.5"),
         (34.0, "34"),
         (-3, "-3"),
+        pytest.param(10**400, "1" + 400 * "0", id="beyond all floats"),
         (1e-5, "0.00001"),
         (Decimal("2.50"), "2.50"),
         (Decimal("7"), "7"),
