@@ -41,15 +41,16 @@ def main() -> None:
     experiment = load_experiment(args.config)
     hold(args.out)
     from evals.sampling.benchmarks import (  # noqa: PLC0415
-        check_room,
         checker,
         compare_with_hub,
+        encode,
         load_benchmarks,
     )
+    from kpo.model.policy import load_tokenizer  # noqa: PLC0415
 
     benchmarks = load_benchmarks(experiment, args.problems)
-    if args.model is not None:
-        check_room(experiment, args.model, benchmarks)
+    if args.model is not None:  # encoding looks for room
+        encode(experiment, load_tokenizer(args.model)[0], args.model, benchmarks)
     differences = compare_with_hub(experiment, args.problems) if args.compare_hub else []
     if differences:
         fail("the folder and the hub differ: " + "; ".join(differences))

@@ -85,10 +85,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     answers_argument(parser)
     normaliser_argument(parser)
     parser.add_argument(
-        "--rule",
-        choices=RULES,
-        default=DEFAULT,
-        help="what says that an answer is right",
+        "--rule", choices=RULES, default=DEFAULT, help="what says that an answer is right"
     )
     parser.add_argument(
         "--config", help="experiment file (YAML) whose task grades itself: grade as the task does"

@@ -90,9 +90,7 @@ class Grader:
         self._pool.close()
 
     def grade(
-        self,
-        pairs: Sequence[tuple[str, str]],
-        on_done: Callable[[int], None] | None = None,
+        self, pairs: Sequence[tuple[str, str]], on_done: Callable[[int], None] | None = None
     ) -> list[Grade]:
         """Grade (gold, response) pairs, in order; golds are LaTeX without the box.
 

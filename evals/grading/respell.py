@@ -168,10 +168,7 @@ def clean(answer: str) -> str:
 
 def scientific(text: str) -> str:
     """`4.5e33` as `4.5 \\times 10^{33}`."""
-    return _E_NOTATION.sub(
-        lambda m: rf"{m[1]} \times 10^{{{m[2].replace('+', '')}{m[3]}}}",
-        text,
-    )
+    return _E_NOTATION.sub(lambda m: rf"{m[1]} \times 10^{{{m[2].replace('+', '')}{m[3]}}}", text)
 
 
 def ungrouped(text: str) -> str:

@@ -16,7 +16,6 @@ from kpo.common.files import sha256_json
 from kpo.common.manifest import package_versions
 from kpo.common.source_code import code_hash
 from kpo.config.experiment import Experiment
-from kpo.model.policy import load_tokenizer
 from kpo.tasks.datasets.columns import PLAIN
 from kpo.tasks.datasets.sources import Source
 from kpo.tasks.problems import (
@@ -90,12 +89,13 @@ def all_problems(benchmarks: list[Benchmark]) -> Iterator[tuple[str, Problem]]:
 
 
 def encode(
-    experiment: Experiment, tokenizer: Any, limit: int, benchmarks: list[Benchmark]
+    experiment: Experiment, tokenizer: Any, model: Path, benchmarks: list[Benchmark]
 ) -> dict[tuple[str, str], list[int]]:
     """Prompt tokens by (benchmark, problem).
 
-    Raises DataError for one that leaves no room for a response in the `limit` of a model.
+    Raises DataError for one that leaves no room for a response in the positions of the model.
     """
+    limit = AutoConfig.from_pretrained(model).max_position_embeddings
     protocol = PROTOCOLS[experiment.prompt]
     response = experiment.evaluate.max_response_tokens
     prompts = {}
@@ -109,12 +109,6 @@ def encode(
             )
         prompts[benchmark, problem.id] = tokens
     return prompts
-
-
-def check_room(experiment: Experiment, model: Path, benchmarks: list[Benchmark]) -> None:
-    """Raise DataError for a prompt that leaves no room for a response in the model's positions."""
-    limit = AutoConfig.from_pretrained(model).max_position_embeddings
-    encode(experiment, load_tokenizer(model)[0], limit, benchmarks)
 
 
 def compare_with_hub(experiment: Experiment, folder: Path | None) -> list[str]:

@@ -15,7 +15,6 @@ from typing import Any
 
 import torch
 from tqdm import tqdm
-from transformers import AutoConfig
 
 from evals.records import ProblemKey, Sample
 from evals.sampling.benchmarks import Benchmark, all_problems, encode, load_benchmarks
@@ -88,15 +87,7 @@ def sample(
     asked = [prompts[name, problem.id] for name, problem in waiting]
     seeds = [derive_seed(settings.seed, run, name, problem.id) for name, problem in waiting]
     for finished in engine.stream(asked, seeds, sampling):
-        places, groups = [i for i, _ in finished], [group for _, group in finished]
-        refuse_repeats(
-            [names[i] for i in places],
-            [asked[i] for i in places],
-            [seeds[i] for i in places],
-            groups,
-            sampling,
-            engine,
-        )
+        refuse_repeats(names, asked, seeds, finished, sampling, engine)
         yield [row for i, group in finished for row in _rows(*waiting[i], group, tokenizer)]
 
 
@@ -127,8 +118,7 @@ class Sampler:
         experiment, settings = self.experiment, self.experiment.evaluate
         manifest = Manifest(experiment.experiment, experiment.section("evaluate"))
         tokenizer, _ = load_tokenizer(model)
-        limit = AutoConfig.from_pretrained(model).max_position_embeddings
-        prompts = encode(experiment, tokenizer, limit, self.benchmarks)
+        prompts = encode(experiment, tokenizer, model, self.benchmarks)
         if PROTOCOLS[experiment.prompt].forces_thinking(tokenizer):
             warn(FORCED_THINKING)
         longest = max(map(len, prompts.values())) + settings.max_response_tokens
@@ -138,8 +128,7 @@ class Sampler:
             experiment, tokenizer, self.benchmarks, prompts, engine.describe()
         )
         done = unfinished.resume(inputs, sha256_json(protocol), settings.samples)
-        problems = list(all_problems(self.benchmarks))
-        waiting = [(b, problem) for b, problem in problems if (b, problem.id) not in done]
+        waiting = [(b, p) for b, p in all_problems(self.benchmarks) if (b, p.id) not in done]
         with (
             unfinished.appending() as append,
             tqdm(total=len(prompts), initial=len(done), desc=name, unit="problem") as bar,
