@@ -10,7 +10,7 @@ from typing import NamedTuple
 import sympy
 
 from evals.grading.brackets import bare, split
-from evals.grading.structure import is_braced, items, pair
+from evals.grading.structure import is_braced, items, pair, signed
 from evals.grading.terms import parse
 
 _RELATIONS = {
@@ -124,10 +124,9 @@ def _braced(inside: str) -> Reals:
 
 def _inequality(text: str) -> Reals:
     """`1 < x \\le 2`, in one variable, which is not named where a side is left out."""
-    signs = [sign for sign in re.findall(r"\\[A-Za-z]+|[<>=]", text) if sign in _RELATIONS]
-    parts = split(text, set(_RELATIONS))
-    if not signs or len(parts) != len(signs) + 1:
+    if (found := signed(text, _RELATIONS)) is None:
         raise ValueError(text)
+    parts, signs = found
     terms = [_number(part) if part else sympy.Symbol("x", real=True) for part in parts]
     if {*signs} == {"="} and not terms[0].is_Symbol:
         raise ValueError(text)

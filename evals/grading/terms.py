@@ -56,11 +56,6 @@ def parse(text: str) -> Any:
     return _with_plain_parts(parsed) if isinstance(parsed, OBJECTS) else None
 
 
-def equal(*, gold: Any, prediction: Any) -> bool:
-    """`verify` with names, because it is asymmetric: the prediction is read in the gold's form."""
-    return bool(verify(gold, prediction, allow_set_relation_comp=True, timeout_seconds=None))
-
-
 def same(gold: Any, answer: Any) -> bool:
     """Whether two parsed terms are the same. Raises TooLargeError."""
     if is_too_large(gold) or is_too_large(answer):
@@ -75,11 +70,9 @@ def same(gold: Any, answer: Any) -> bool:
     if _is_exact(gold) and _is_exact(answer) and (known := _decided(gold, answer)) is not None:
         return known
     gold, answer = _as_decimal(gold), _as_decimal(answer)
-    scaled = _scaled(gold, answer)
-    if scaled is not None:
-        return equal(gold=scaled[0], prediction=scaled[1])
-    gold, answer = _with_positive_roots(gold, answer)
-    return equal(gold=gold, prediction=answer)
+    gold, answer = _scaled(gold, answer) or _with_positive_roots(gold, answer)
+    # In this order: it reads the second in the form of the first.
+    return bool(verify(gold, answer, allow_set_relation_comp=True, timeout_seconds=None))
 
 
 def _as_decimal(term: Any) -> Any:
@@ -201,8 +194,6 @@ def is_too_large(parsed: Any) -> bool:
 
     `9^{9^{9^{9}}}` parses lazily in a millisecond and is evaluated, for ever, when it is compared.
     """
-    if not isinstance(parsed, OBJECTS):
-        return False
     growing = parsed.atoms(sympy.Pow, sympy.factorial, sympy.binomial)
     return any(abs(_log10(part)) > MAX_DIGITS for part in growing)
 

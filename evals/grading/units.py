@@ -39,8 +39,7 @@ _SYMBOL = (
 )
 _BARE = r"(?<![A-Za-z\\_^{])[A-Za-z]+(?![A-Za-z(_])\.?"
 _ONE = rf"(?:{_SYMBOL}|{_BARE}){_POWER}"
-_JOINT = r"\s*(?:/|\\cdot|\\land)?\s*"
-_MANY = rf"{_ONE}(?:{_JOINT}{_ONE})*"
+_MANY = rf"{_ONE}(?:\s*(?:/|\\cdot|\\land)?\s*{_ONE})*"
 _UNIT = re.compile(rf"\s*(?:\\frac\{{\s*{_MANY}\s*\}}\{{\s*{_MANY}\s*\}}|{_MANY})\s*\Z")
 _LETTERS = re.compile(r"(?<![A-Za-z\\])[A-Za-z]+(?![A-Za-z])")
 _MONEY = re.compile(r"(?:\\text\{\s*)?(?:US\s*)?(\\\$|[€£¥₹¢]|USD|EUR|GBP|Rs\.?)\s*\}?\s*")
