@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Self
 
 from evals.grading.brackets import nesting
 from evals.grading.extract import EXTRACTORS
@@ -50,7 +50,7 @@ class Grade:
     differs: tuple[str, ...] = ()
 
 
-class Grader:
+class Grader(AbstractContextManager["Grader"]):
     """Grades calls after calls with one set of workers, for one thread; a context manager.
 
     timeout_s: wall-clock seconds that one comparison may take.
@@ -78,9 +78,6 @@ class Grader:
         self._pool = WorkerPool(
             workers=workers, timeout_s=timeout_s, memory_mb=memory_mb, ready=ready
         )
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(self, *exception: object) -> None:
         self.close()

@@ -167,26 +167,19 @@ def _same_differential_equation(gold: sympy.Eq, answer: sympy.Eq) -> bool:
 
 def _scaled(gold: Any, answer: Any) -> tuple[Any, Any] | None:
     """Both numbers over the gold's power of ten, where six decimal places would mislead."""
-    exponent = _exponent(gold)
-    if exponent is None or SMALL <= exponent <= LARGE:
-        return None
-    if not isinstance(answer, sympy.Expr) or not answer.is_number:
+    if not all(isinstance(term, sympy.Expr) and term.is_number for term in (gold, answer)):
         return None
     written_out = gold.is_Integer  # 11111111100 is exact, 7 \times 10^{37} may be rounded
     if not (gold.has(sympy.Float) or (answer.has(sympy.Float) and not written_out)):
         return None
+    try:
+        exponent = math.floor(math.log10(abs(float(gold))))
+    except (ArithmeticError, TypeError, ValueError):  # 0, or not real
+        return None
+    if SMALL <= exponent <= LARGE:
+        return None
     unit = sympy.Integer(10) ** exponent
     return sympy.N(gold, 20) / unit, sympy.N(answer, 20) / unit
-
-
-def _exponent(number: Any) -> int | None:
-    """The power of ten of a real number other than 0; None for everything else."""
-    if not isinstance(number, sympy.Expr) or not number.is_number:
-        return None
-    try:
-        return math.floor(math.log10(abs(float(number))))
-    except (ArithmeticError, TypeError, ValueError):
-        return None
 
 
 def is_too_large(parsed: Any) -> bool:
@@ -214,9 +207,9 @@ def _log10(expr: Any) -> float:
     if isinstance(expr, sympy.Pow):
         base, exponent = parts
         sign = -1 if isinstance(expr.exp, sympy.Number) and expr.exp.is_negative else 1
-        return sign * base * _exp10(exponent) if base else 0.0
+        return sign * base * 10.0 ** min(exponent, 300.0) if base else 0.0
     if isinstance(expr, sympy.factorial | sympy.binomial):
-        return _exp10(parts[0]) * max(parts[0], 0.5)
+        return 10.0 ** min(parts[0], 300.0) * max(parts[0], 0.5)
     return parts[0] if isinstance(expr, sympy.UnevaluatedExpr) else 0.0
 
 
@@ -226,7 +219,3 @@ def _log10_number(number: Any) -> float:
     if number.is_Rational:
         return math.log10(abs(int(number.p))) - math.log10(int(number.q))
     return (int(number.num.exp) + int(number.num.bc)) * math.log10(2)
-
-
-def _exp10(power: float) -> float:
-    return 10.0 ** min(power, 300.0)
