@@ -13,10 +13,8 @@ from evals.grading.brackets import bare, split
 from evals.grading.structure import is_braced, items, pair, signed
 from evals.grading.terms import parse
 
-_RELATIONS = {
-    **{"<": sympy.Lt, ">": sympy.Gt, "=": sympy.Eq},
-    **{"\\le": sympy.Le, "\\ge": sympy.Ge, "\\ne": sympy.Ne},
-}
+_RELATIONS = {"<": sympy.Lt, ">": sympy.Gt, "=": sympy.Eq}
+_RELATIONS |= {"\\le": sympy.Le, "\\ge": sympy.Ge, "\\ne": sympy.Ne}
 _REALS = re.compile(
     r"(?:\\text\{)?\s*(?:the set of )?(?:all )?(?:the )?reals?(?: numbers?)?\s*\}?"
     r"(?:\s*(?:\\text\{)?\s*except(?: for)?\s*\}?\s*(.*))?",

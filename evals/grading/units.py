@@ -47,10 +47,8 @@ _AREA = re.compile(r"(sq(?:uare)?\s+|cu(?:bic)?\s+)?([^\s^]+|\^\{\\circ\})(?:\s*
 _TEXT = re.compile(r"\\text\{((?:[^{}]|\{[^{}]*\})*)\}")
 _LIFTED = re.compile(r"\^\s*\{?-?\d\}?")
 _WITH_MACRO = re.compile(r"\\mu\s*[A-Za-z]|[MRL]_\{\w+\}|\^\{\\circ\}\s*[CFK]|\^\{[a-z]{2}\}")
-_COUNTS = {
-    **{"dozen": 12, "hundred": 100, "thousand": 10**3, "million": 10**6},
-    **{"billion": 10**9, "trillion": 10**12},
-}
+_COUNTS = {"dozen": 12, "hundred": 100, "thousand": 10**3, "million": 10**6}
+_COUNTS |= {"billion": 10**9, "trillion": 10**12}
 _COUNT = re.compile(rf"(.*\d)\s*(?:\\text\{{)?\s*({'|'.join(_COUNTS)})\b\s*([^{{}}]*)\}}?\s*")
 # What makes of a number another one, or none.
 _NO_UNIT = re.compile(

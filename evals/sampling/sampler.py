@@ -17,7 +17,7 @@ import torch
 from tqdm import tqdm
 
 from evals.records import ProblemKey, Sample
-from evals.sampling.benchmarks import Benchmark, all_problems, encode, load_benchmarks
+from evals.sampling.benchmarks import all_problems, encode, load_benchmarks
 from evals.sampling.repeats import refuse_repeats
 from evals.sampling.unfinished import UnfinishedSamples, inputs_hash
 from kpo.common.cli import warn
@@ -36,31 +36,6 @@ from kpo.tasks.prompts import FORCED_THINKING, PROTOCOLS
 
 SEED_RULE = "sha256(seed/run/benchmark/problem) + sample"
 """A response's seed, for manifests; `derive_seed` says which bits of the digest."""
-
-
-def protocol_record(
-    experiment: Experiment,
-    tokenizer: Any,
-    benchmarks: list[Benchmark],
-    prompts: dict[ProblemKey, list[int]],
-    engine: dict[str, Any],
-) -> dict[str, Any]:
-    """Everything that must be equal for two models' results to stand in one table."""
-    settings = experiment.evaluate
-    return {
-        "prompt": PROTOCOLS[experiment.prompt].identity(tokenizer, prompts.values()),
-        "sampling": {
-            "samples": settings.samples,
-            "temperature": settings.temperature,
-            "top_p": settings.top_p,
-            **NEUTRAL,
-            "max_response_tokens": settings.max_response_tokens,
-            "seed": settings.seed,
-            "seed_rule": SEED_RULE,
-        },
-        "engine": engine,
-        "data": {benchmark.name: benchmark.record() for benchmark in benchmarks},
-    }
 
 
 def sample(
@@ -124,9 +99,8 @@ class Sampler:
         longest = max(map(len, prompts.values())) + settings.max_response_tokens
         engine = self._engine(model, longest)
         self.sampled.add(name)
-        protocol = protocol_record(
-            experiment, tokenizer, self.benchmarks, prompts, engine.describe()
-        )
+        identity = PROTOCOLS[experiment.prompt].identity(tokenizer, prompts.values())
+        protocol = self._protocol(identity, engine.describe())
         done = unfinished.resume(inputs, sha256_json(protocol), settings.samples)
         waiting = [(b, p) for b, p in all_problems(self.benchmarks) if (b, p.id) not in done]
         with (
@@ -137,20 +111,29 @@ class Sampler:
                 append(rows)
                 bar.update(len(rows) // settings.samples)
         samples = unfinished.sort(list(prompts))
-        responses = sorted([s.benchmark, s.id, s.sample, s.response] for s in samples)
+        responses = sorted([*s.key, s.response] for s in samples)
+        memory = settings.gpu_memory if settings.gpus else None
         manifest.finish(
             unfinished.manifest,
             run=name,
             model=weights_hash(model),
             responses_sha256=sha256_json(responses),
             data={benchmark.name: benchmark.origin for benchmark in self.benchmarks},
-            resources={
-                "threads": settings.threads,
-                "gpus": settings.gpus,
-                "gpu_memory": settings.gpu_memory if settings.gpus else None,
-            },
+            resources={"threads": settings.threads, "gpus": settings.gpus, "gpu_memory": memory},
             protocol=protocol,
         )
+
+    def _protocol(self, prompt: dict[str, Any], engine: dict[str, Any]) -> dict[str, Any]:
+        """Everything that must be equal for two models' results to stand in one table."""
+        settings = self.experiment.evaluate
+        first = {key: getattr(settings, key) for key in ("samples", "temperature", "top_p")}
+        then = {key: getattr(settings, key) for key in ("max_response_tokens", "seed")}
+        return {
+            "prompt": prompt,
+            "sampling": {**first, **NEUTRAL, **then, "seed_rule": SEED_RULE},
+            "engine": engine,
+            "data": {benchmark.name: benchmark.record() for benchmark in self.benchmarks},
+        }
 
     def go_on(self, queue: Path) -> None:
         """Sample ahead, for as long as there is one, a run that is asked for in the folder `queue`.

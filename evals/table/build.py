@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from evals.table.trainings import (
     training_notes,
 )
 from kpo.config.experiment import Experiment
+from kpo.objective import Role
 from kpo.registry import settings_of
 
 
@@ -59,8 +61,8 @@ def build_table(experiment: Experiment, results: Path) -> Table:
 
 def _row(experiment: Experiment, name: str, runs: Mapping[str, Run], still: Container[str]) -> Row:
     """The base model, or a method: its runs in the order of the seeds."""
-    names = {f"{name}-s{seed}": seed for seed in experiment.seeds}
-    mine = [runs[name]] if name == "base" else [runs[run] for run in names]
+    seeds = {f"{name}-s{seed}": seed for seed in experiment.seeds if name != "base"}
+    mine = [runs[run] for run in seeds or [name]]
     benchmarks, k = experiment.evaluate.benchmarks, experiment.evaluate.samples
     columns = (*benchmarks, OVERALL)
     correct = [np.stack([run.correct[b] for run in mine]) for b in benchmarks]
@@ -77,13 +79,11 @@ def _row(experiment: Experiment, name: str, runs: Mapping[str, Run], still: Cont
     for benchmark, total in tallies.items():
         for run in mine:
             total.update(run.tallies[benchmark])
-    if name == "base":
-        return Row(name, "Base model", "", None, {}, (), scores, cells, tallies, ())
-    method = experiment.methods[name]
-    settings, seeds = settings_of(method.build()), tuple(experiment.seeds)
-    stood = tuple(seed for run, seed in names.items() if run in still)
-    told = (method.label, method.objective, method.role, settings, seeds)
-    return Row(name, *told, scores, cells, tallies, stood)
+    told: tuple[str, str, Role | None, dict[str, Any]] = "Base model", "", None, {}
+    if method := experiment.methods.get(name):
+        told = method.label, method.objective, method.role, settings_of(method.build())
+    stood = tuple(seed for run, seed in seeds.items() if run in still)
+    return Row(name, *told, tuple(seeds.values()), scores, cells, tallies, stood)
 
 
 def _cell(blocks: Sequence[Floats]) -> Cell:
