@@ -29,51 +29,13 @@ from kpo.config.experiment import Experiment
 from kpo.distributed.ranks import pick_device
 from kpo.model.loading import load_policy
 from kpo.model.policy import load_tokenizer, weights_hash
-from kpo.rollout.engine import NEUTRAL, Response, RolloutEngine, Sampling
+from kpo.rollout.engine import NEUTRAL, RolloutEngine, Sampling
 from kpo.rollout.factory import make_engine
 from kpo.tasks.problems import Problem
 from kpo.tasks.prompts import FORCED_THINKING, PROTOCOLS
 
 SEED_RULE = "sha256(seed/run/benchmark/problem) + sample"
 """A response's seed, for manifests; `derive_seed` says which bits of the digest."""
-
-
-def sample(
-    experiment: Experiment,
-    run: str,
-    waiting: list[tuple[str, Problem]],
-    prompts: dict[ProblemKey, list[int]],
-    tokenizer: Any,
-    engine: RolloutEngine,
-) -> Iterator[list[Sample]]:
-    """Samples of the (benchmark, problem) that are waiting, as some are finished.
-
-    Raises RepeatError for samples that repeat beyond chance.
-    """
-    settings = experiment.evaluate
-    sampling = Sampling(
-        samples=settings.samples,
-        max_tokens=settings.max_response_tokens,
-        temperature=settings.temperature,
-        top_p=settings.top_p,
-        logprobs=False,
-    )
-    names = [f"{name} {problem.id}" for name, problem in waiting]
-    asked = [prompts[name, problem.id] for name, problem in waiting]
-    seeds = [derive_seed(settings.seed, run, name, problem.id) for name, problem in waiting]
-    for finished in engine.stream(asked, seeds, sampling):
-        refuse_repeats(names, asked, seeds, finished, sampling, engine)
-        yield [row for i, group in finished for row in _rows(*waiting[i], group, tokenizer)]
-
-
-def _rows(
-    benchmark: str, problem: Problem, group: Sequence[Response], tokenizer: Any
-) -> list[Sample]:
-    texts = tokenizer.batch_decode([r.tokens for r in group], skip_special_tokens=True)
-    return [
-        Sample(benchmark, problem.id, j, problem.answer, text, len(one.tokens), one.finish)
-        for j, (one, text) in enumerate(zip(group, texts, strict=True))
-    ]
 
 
 class Sampler:
@@ -103,12 +65,9 @@ class Sampler:
         protocol = self._protocol(identity, engine.describe())
         done = unfinished.resume(inputs, sha256_json(protocol), settings.samples)
         waiting = [(b, p) for b, p in all_problems(self.benchmarks) if (b, p.id) not in done]
-        with (
-            unfinished.appending() as append,
-            tqdm(total=len(prompts), initial=len(done), desc=name, unit="problem") as bar,
-        ):
-            for rows in sample(experiment, name, waiting, prompts, tokenizer, engine):
-                append(rows)
+        with tqdm(total=len(prompts), initial=len(done), desc=name, unit="problem") as bar:
+            for rows in self._rows(name, waiting, prompts, tokenizer, engine):
+                unfinished.append(rows)
                 bar.update(len(rows) // settings.samples)
         samples = unfinished.sort(list(prompts))
         responses = sorted([*s.key, s.response] for s in samples)
@@ -122,6 +81,40 @@ class Sampler:
             resources={"threads": settings.threads, "gpus": settings.gpus, "gpu_memory": memory},
             protocol=protocol,
         )
+
+    def _rows(
+        self,
+        run: str,
+        waiting: Sequence[tuple[str, Problem]],
+        prompts: dict[ProblemKey, list[int]],
+        tokenizer: Any,
+        engine: RolloutEngine,
+    ) -> Iterator[list[Sample]]:
+        """Samples of the (benchmark, problem) that are waiting, as some are finished.
+
+        Raises RepeatError for samples that repeat beyond chance.
+        """
+        settings = self.experiment.evaluate
+        sampling = Sampling(
+            samples=settings.samples,
+            max_tokens=settings.max_response_tokens,
+            temperature=settings.temperature,
+            top_p=settings.top_p,
+            logprobs=False,
+        )
+        names = [f"{name} {problem.id}" for name, problem in waiting]
+        asked = [prompts[name, problem.id] for name, problem in waiting]
+        seeds = [derive_seed(settings.seed, run, name, problem.id) for name, problem in waiting]
+        for finished in engine.stream(asked, seeds, sampling):
+            refuse_repeats(names, asked, seeds, finished, sampling, engine)
+            rows = []
+            for i, group in finished:
+                (name, problem), tokens = waiting[i], [response.tokens for response in group]
+                texts = tokenizer.batch_decode(tokens, skip_special_tokens=True)
+                for j, (text, one) in enumerate(zip(texts, group, strict=True)):
+                    told = problem.answer, text, len(one.tokens), one.finish
+                    rows.append(Sample(name, problem.id, j, *told))
+            yield rows
 
     def _protocol(self, prompt: dict[str, Any], engine: dict[str, Any]) -> dict[str, Any]:
         """Everything that must be equal for two models' results to stand in one table."""

@@ -93,10 +93,7 @@ def _cell(blocks: Sequence[Floats]) -> Cell:
 
 
 def _references(rows: Sequence[Row]) -> dict[str, str]:
-    """The rows that others are set against, and as what: the first baseline and the best one.
-
-    The best is that with the highest avg@k overall.
-    """
+    """The rows that others are set against, and as what: the first baseline, the best overall."""
     baselines = [row for row in rows if row.role == "baseline"]
     if not baselines:
         return {}
@@ -131,12 +128,9 @@ def _compared(
 def _tested(
     test: Tests, adjusted: Floats, row: int, reference: int
 ) -> tuple[Cell, float, float, float]:
-    """Of row - reference, which `test` may hold the other way round.
-
-    Its difference, what could be detected, p and Holm's p.
-    """
+    """The difference row - reference, what could be detected, p and Holm's p."""
     n = test.pairs.index((max(row, reference), min(row, reference)))
-    sign = 1 if row > reference else -1
+    sign = 1 if row > reference else -1  # `test` has the later row minus the earlier one
     low, high = sorted(sign * float(end[n]) for end in (test.low, test.high))
     difference = Cell(sign * float(test.mean[n]), low, high)
     return difference, float(test.detectable[n]), float(test.p[n]), float(adjusted[n])
