@@ -40,19 +40,17 @@ def main() -> None:
     args = parser.parse_args()
     experiment = load_experiment(args.config)
     hold(args.out)
-    from evals.sampling.benchmarks import (  # noqa: PLC0415
-        check_room,
-        compare_with_hub,
-        load_benchmarks,
-    )
+    from evals.sampling import benchmarks as loading  # noqa: PLC0415
+    from kpo.model.policy import load_tokenizer  # noqa: PLC0415
 
-    benchmarks = load_benchmarks(experiment, args.problems)
-    if args.model is not None:
-        check_room(experiment, args.model, benchmarks)
-    differences = compare_with_hub(experiment, args.problems) if args.compare_hub else []
+    benchmarks = loading.load_benchmarks(experiment, args.problems)
+    if args.model is not None:  # encoding looks for room
+        loading.encode(experiment, load_tokenizer(args.model)[0], args.model, benchmarks)
+    differences = loading.compare_with_hub(experiment, args.problems) if args.compare_hub else []
     if differences:
         fail("the folder and the hub differ: " + "; ".join(differences))
-    write_json(args.out, {b.name: {**b.record(), "origin": b.origin} for b in benchmarks})
+    checked = {"checked_by": None if experiment.grades_itself else loading.checker()}
+    write_json(args.out, {b.name: b.record() | {"origin": b.origin} | checked for b in benchmarks})
 
 
 if __name__ == "__main__":

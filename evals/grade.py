@@ -30,21 +30,18 @@ from kpo.common.lock import hold
 __all__ = ["Grade", "grade"]
 
 
-def grade_samples(
-    samples: Sequence[Sample], grader: Grader, progress: bool, normaliser: str | None = None
+def grade_by_rule(
+    samples: Sequence[Sample], grader: Grader, normaliser: str | None
 ) -> list[GradeRow]:
     """Grade stored responses against the golds stored with them, which `normaliser` makes plain."""
     pairs = [(normalise_gold(normaliser, s.answer), s.response) for s in samples]
-    with tqdm(total=len(pairs), desc="grading", unit="response", disable=not progress) as bar:
+    with tqdm(total=len(pairs), desc="grading", unit="response") as bar:
         grades = grader.grade(pairs, on_done=bar.update)
     return _rows(samples, grades, grader.rule)
 
 
 def grade_by_task(samples: Sequence[Sample], grader: Grader, config: str) -> list[GradeRow]:
-    """Grade stored responses as an experiment's task does in training, golds as they are.
-
-    Raises UserError for an experiment without a task that grades itself.
-    """
+    """Grade stored responses as an experiment's task does in training, golds as they are."""
     from kpo.config.experiment import load_experiment  # noqa: PLC0415 - few tasks need it
     from kpo.tasks.task import grades  # noqa: PLC0415
 
@@ -85,10 +82,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     answers_argument(parser)
     normaliser_argument(parser)
     parser.add_argument(
-        "--rule",
-        choices=RULES,
-        default=DEFAULT,
-        help="what says that an answer is right",
+        "--rule", choices=RULES, default=DEFAULT, help="what says that an answer is right"
     )
     parser.add_argument(
         "--config", help="experiment file (YAML) whose task grades itself: grade as the task does"
@@ -114,7 +108,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     with grader:
         if arguments.config is None:
-            rows = grade_samples(samples, grader, True, arguments.normaliser)
+            rows = grade_by_rule(samples, grader, arguments.normaliser)
         else:
             rows = grade_by_task(samples, grader, arguments.config)
     write_rows(arguments.out, rows)

@@ -13,10 +13,8 @@ from pathlib import Path
 from kpo.common.cli import fail
 from kpo.common.files import atomic_folder, write_json
 
-TABLES = (
-    *("table1.csv", "table1.md", "table1.tex"),
-    *("differences.csv", "diagnostics.csv", "training.csv"),
-)
+TABLES = ["table1.csv", "table1.md", "table1.tex"]
+TABLES += ["differences.csv", "diagnostics.csv", "training.csv"]
 MANIFESTS = ("base/manifest.json", "runs/*/manifest.json", "evals/*/manifest.json")
 
 

@@ -50,10 +50,7 @@ class Opinion:
 
 
 def second_opinions(
-    samples: Sequence[Sample],
-    grades: Sequence[GradeRow],
-    answers: str = "boxed",
-    normaliser: str | None = None,
+    samples: Sequence[Sample], grades: Sequence[GradeRow], answers: str, normaliser: str | None
 ) -> list[Opinion]:
     """Regrade every sample, finding its answer and making its gold plain as in grading.
 
@@ -101,10 +98,9 @@ def report(opinions: Sequence[Opinion], rule: str) -> str:
     ]
     titles = {"graded": f"{rule} (graded)", "regraded": "second rule (regraded)"}
     for name in sorted(opinions[0].verdicts if opinions else titles, key="regraded".__eq__):
-        found = [o.verdicts[name] for o in opinions]
+        found, total = sum(o.verdicts[name] for o in opinions), len(opinions)
         same = sum(o.verdicts["graded"] == o.verdicts[name] for o in opinions)
-        shares = len(found), sum(found), _share(same, len(found))
-        lines.append(_line(titles.get(name, name), *shares))
+        lines.append(_line(titles.get(name, name), total, found, _share(same, total)))
     for name, part in benchmarks.items():
         lines += _disagreements(name, [o for o in part if o.apart])
     return "\n".join(lines) + "\n"
@@ -172,14 +168,15 @@ def disagreements_csv(opinions: Sequence[Opinion]) -> str:
     writer = csv.writer(out, lineterminator="\n")
     graders = opinions[0].verdicts if opinions else ("graded", "regraded")
     writer.writerow(["benchmark", "id", "sample", "gold", "extracted", "status", *graders])
-    for o in opinions:
-        if o.apart:
-            texts = map(_escaped, (o.gold, o.extracted))
-            writer.writerow([*o.row.key, *texts, o.row.status, *map(int, o.verdicts.values())])
+    for o in (o for o in opinions if o.apart):
+        texts = map(_escaped, (o.gold, o.extracted))
+        writer.writerow([*o.row.key, *texts, o.row.status, *map(int, o.verdicts.values())])
     return out.getvalue()
 
 
-def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+@command
+def main(argv: Sequence[str] | None = None) -> int:
+    """Command line; returns the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m evals.regrade",
         description="Reports what all graders say of stored responses, and where they disagree.",
@@ -194,17 +191,9 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--csv", type=Path, help="CSV of the disagreements to write")
     answers_argument(parser)
     normaliser_argument(parser)
-    return parser.parse_args(argv)
-
-
-@command
-def main(argv: Sequence[str] | None = None) -> int:
-    """Command line; returns the exit code."""
-    arguments = _arguments(argv)
-    grades = read_grades(arguments.grades)
-    opinions = second_opinions(
-        read_samples(arguments.samples), grades, arguments.answers, arguments.normaliser
-    )
+    arguments = parser.parse_args(argv)
+    samples, grades = read_samples(arguments.samples), read_grades(arguments.grades)
+    opinions = second_opinions(samples, grades, arguments.answers, arguments.normaliser)
     write_text(arguments.out, report(opinions, grades[0].rule if grades else DEFAULT))
     if arguments.csv is not None:
         write_text(arguments.csv, disagreements_csv(opinions))

@@ -27,6 +27,7 @@ def run(
     problems: Path | None,
     out: Path,
     queue: Path | None = None,
+    checked: Path | None = None,
 ) -> None:
     """Write samples.jsonl and, last, the manifest beside it; then go on with those in the queue.
 
@@ -40,7 +41,7 @@ def run(
     else:
         from evals.sampling.sampler import Sampler  # noqa: PLC0415 - slow to import
 
-        sampler = Sampler(experiment, problems)
+        sampler = Sampler(experiment, problems, checked)
         sampler.sample(name, model, unfinished, inputs)
         unfinished.publish()
         if queue is not None:
@@ -68,13 +69,16 @@ def main() -> None:
         type=Path,
         help="folder of evaluations: sample those ahead whose <run>/asked names a model",
     )
+    parser.add_argument(
+        "--checked", type=Path, help="what evals.benchmarks wrote: golds it names are usable"
+    )
     args = parser.parse_args()
     experiment = load_experiment(args.config)
     if not args.model.is_dir():
         fail(f"--model {args.model}: no such folder")
     hold(args.out)
     check_builds(experiment)
-    run(experiment, args.run, args.model, args.problems, args.out, args.queue)
+    run(experiment, args.run, args.model, args.problems, args.out, args.queue, args.checked)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ Rows are the base model and the methods, columns the benchmarks and `overall`, t
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,7 +23,9 @@ from kpo.config.cli import experiment_parser
 from kpo.config.experiment import load_experiment
 
 
-def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+@command
+def main(argv: Sequence[str] | None = None) -> int:
+    """Command line; returns the exit code."""
     parser = experiment_parser(
         "evals.tables",
         "Makes the comparison table of an experiment.",
@@ -41,13 +42,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         "--results", type=Path, default=Path("results"), help="folder of results (%(default)s)"
     )
     parser.add_argument("--out-dir", type=Path, required=True, help="folder to write")
-    return parser.parse_args(argv)
-
-
-@command
-def main(argv: Sequence[str] | None = None) -> int:
-    """Command line; returns the exit code."""
-    arguments = _arguments(argv)
+    arguments = parser.parse_args(argv)
     table = build_table(load_experiment(arguments.config), arguments.results)
     files = csv_files(table) | {"table1.md": markdown(table), "table1.tex": latex(table)}
     for name, text in files.items():

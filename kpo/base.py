@@ -21,8 +21,7 @@ from kpo.config.experiment import load_experiment
 def main() -> None:
     """Command line."""
     parser = experiment_parser(
-        "kpo.base",
-        "Make the base policy of an experiment: a Hugging Face folder with a manifest.",
+        "kpo.base", "Make the base policy of an experiment: a Hugging Face folder with a manifest."
     )
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     args = parser.parse_args()

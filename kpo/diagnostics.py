@@ -47,11 +47,6 @@ class RatioStatistics:
         control = objective(self._shuffle(batch)).log_ratio
         self._count("switch_shuffled_used", direction_switches(control, mask))
 
-    def copy(self) -> RatioStatistics:
-        """The same tokens and counts, to go back to; tensors are shared: none changes in place."""
-        tokens = {name: list(parts) for name, parts in self.tokens.items()}
-        return RatioStatistics(self.seed, tokens, dict(self.switches))
-
     def merge(self, other: RatioStatistics) -> None:
         """Add what another rank collected."""
         for name, parts in other.tokens.items():
@@ -82,12 +77,9 @@ class RatioStatistics:
         generator = torch.Generator().manual_seed(self.seed)
         keys = torch.rand(mask.shape, generator=generator).to(mask.device)
         order = keys.masked_fill(~mask, 2.0).argsort(1)  # real tokens first: right padding stays
-        return TokenBatch(
-            batch.logprobs.detach().gather(1, order),
-            batch.old_logprobs.gather(1, order),
-            batch.advantages,
-            mask.gather(1, order),
-        )
+        in_place = batch.logprobs.detach(), batch.old_logprobs, mask
+        logprobs, old_logprobs, mask = (tensor.gather(1, order) for tensor in in_place)
+        return TokenBatch(logprobs, old_logprobs, batch.advantages, mask)
 
 
 def direction_switches(values: Tensor, mask: Tensor, threshold: float = 0.0) -> Tensor:

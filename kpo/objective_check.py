@@ -46,9 +46,8 @@ def check_objective(objective: Objective, where: str = "") -> None:
     """Try the objective; raise ObjectiveError, `where` and a sentence for the first fault."""
     over: Any = mean_over(objective)
     try:
-        is_length = isinstance(over, int) and not isinstance(over, bool) and over > 0
         _require(
-            is_length or over in ("responses", "tokens"),
+            over in ("responses", "tokens") or (type(over) is int and over > 0),
             f"declares mean_over = {over!r}, but it must be 'responses', 'tokens' or a number of"
             " tokens, which each response counts as",
         )
@@ -133,10 +132,8 @@ def _call(objective: Objective, batch: TokenBatch) -> tuple[ObjectiveOutput, Ten
 
 def _check_form(output: Any, batch: TokenBatch) -> None:
     """Types, shapes and names."""
-    _require(
-        isinstance(output, ObjectiveOutput),
-        f"returns {_what(output)}, but must return an ObjectiveOutput",
-    )
+    is_output = isinstance(output, ObjectiveOutput)
+    _require(is_output, f"returns {_what(output)}, but must return an ObjectiveOutput")
     loss, log_ratio, metrics = output.loss, output.log_ratio, output.metrics
     _require(
         isinstance(loss, Tensor) and loss.shape == () and loss.is_floating_point(),
@@ -149,14 +146,10 @@ def _check_form(output: Any, batch: TokenBatch) -> None:
         f"returns as log_ratio {_what(log_ratio)}, but it must be the log-ratio of every token,"
         f" a detached tensor {list(shape)}",
     )
-    _require(
-        not bool(log_ratio[~batch.mask].any()),
-        "returns a log_ratio other than 0 outside batch.mask",
-    )
-    _require(
-        isinstance(metrics, Mapping),
-        f"returns as metrics {_what(metrics)}, but they must be a dict",
-    )
+    outside = bool(log_ratio[~batch.mask].any())
+    _require(not outside, "returns a log_ratio other than 0 outside batch.mask")
+    is_dict = isinstance(metrics, Mapping)
+    _require(is_dict, f"returns as metrics {_what(metrics)}, but they must be a dict")
     for name, pair in metrics.items():
         is_pair = isinstance(pair, tuple | list) and len(pair) == 2
         _require(

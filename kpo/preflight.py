@@ -50,20 +50,20 @@ def main() -> None:
     from kpo.objective_check import check_methods  # noqa: PLC0415
     from kpo.planning.machine import machine_for  # noqa: PLC0415
     from kpo.planning.plan import Plan  # noqa: PLC0415
-    from kpo.planning.report import faults, report, warnings  # noqa: PLC0415
+    from kpo.planning.report import Fault, Warned, report  # noqa: PLC0415
 
     check_methods({name: method.build() for name, method in experiment.methods.items()})
     config = architecture(experiment.policy, experiment.positions)
     machine = machine_for(experiment, config, args.memory_gb, args.device_tflops)
     record = training_record(experiment)
     problems, benchmarks = training_problems(experiment, record), benchmark_problems(experiment)
-    plan = Plan(experiment, config, machine, problems, benchmarks)
-    print(report(plan))
+    said = report(Plan(experiment, config, machine, problems, benchmarks))
+    print("\n".join(line for line in said if type(line) is str))
     if record is not None:
         print(f"{stated(record)}; prompts that are too long not counted")
-    for warning in warnings(plan):
+    for warning in (line for line in said if isinstance(line, Warned)):
         warn(warning)
-    if refused := faults(plan):
+    if refused := [line for line in said if isinstance(line, Fault)]:
         fail("\nerror: ".join(refused))
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kpo.common.cli import command, fail, warn
+from kpo.common.cli import command, warn
 from kpo.config.cli import experiment_of, method_parser
 
 
@@ -34,10 +34,7 @@ def main() -> None:
     from kpo.trainer.replay import report, run  # noqa: PLC0415
     from kpo.trainer.state.checkpoint import differences  # noqa: PLC0415
 
-    try:
-        failure = load_failure(args.failure)
-    except FileNotFoundError as error:
-        fail(f"--failure {args.failure}: no failure of a run is saved here ({error})")
+    failure = load_failure(args.failure)
     replayed = run(experiment, args.method, args.base, failure)
     now = experiment.section("train", args.method)
     then = {key: value for key, value in failure.settings.items() if key in now}

@@ -142,8 +142,9 @@ MODULES: dict[str, Callable[[Args, dict[str, Any]], str]] = {
     "evals.grade": grade,
     "evals.tables": tables,
 }
-FILES = ("config", "out", "out-dir", "base", "problems", "model", "samples", "results", "queue")
-VALUES = ("method", "seed", "run", "timeout-s", "memory-mb", "answers", "rule", "workers")
+FILES = ["config", "out", "out-dir", "base", "problems", "model", "samples", "results"]
+FILES += ["queue", "checked"]
+VALUES = ["method", "seed", "run", "timeout-s", "memory-mb", "answers", "rule", "workers"]
 
 
 def main(argv: list[str]) -> None:

@@ -139,13 +139,14 @@ def test_sampling_has_the_evaluation_s_threads_and_gpus_and_a_queue_without_an_e
 ) -> None:
     task = {"problems": f"{ROOT}/problems"}
     queue = {"queue": f"{ROOT}/evals"}
+    checked = {"checked": f"{ROOT}/benchmarks.json"}
     models = {"base": f"{ROOT}/base", "kpo-s0": f"{ROOT}/runs/kpo-s0/model"}
     for run, model in models.items():
         made = {**CONFIG, "run": run, "model": model, "out": f"{ROOT}/evals/{run}/samples.jsonl"}
         for jobs, lease, rest, gpus in (
             (on_gpus, "python -m kpo.devices 1 ", task, 1),
             (on_cpus, "", {**task, **queue}, 0),
-            (from_elsewhere, "python -m kpo.devices 2 ", {}, 2),
+            (from_elsewhere, "python -m kpo.devices 2 ", checked, 2),
         ):
             sample = jobs["sample", run]
             assert sample.options(f"{lease}python -m evals.sample") == {**made, **rest}

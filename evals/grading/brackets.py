@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from itertools import accumulate
 
 PIECE = re.compile(r"\\begin\{\w+\}|\\end\{\w+\}|\\[A-Za-z]+|\\.|.", re.DOTALL)
 _OPENING = {"(", "[", "{", "\\{", "\\langle", "\\lfloor", "\\lceil"}
@@ -62,11 +63,5 @@ def bare(text: str) -> str:
 
 def nesting(text: str) -> int:
     """How deep round, square and curly brackets nest, escaped ones included."""
-    here = deepest = 0
-    for bracket in re.findall(r"[()\[\]{}]", text):
-        if bracket in "([{":
-            here += 1
-            deepest = max(deepest, here)
-        elif here:
-            here -= 1
-    return deepest
+    steps = (1 if bracket in "([{" else -1 for bracket in re.findall(r"[()\[\]{}]", text))
+    return max(accumulate(steps, lambda depth, step: max(depth + step, 0), initial=0))

@@ -72,9 +72,9 @@ def _congruent(gold: str, answer: str) -> bool | None:
         return None if wanted is given else False
     if not agree(wanted[1], given[1]):
         return False
-    residues, modulus = [parse(one[0]) for one in (wanted, given)], parse(wanted[1])
-    if all(isinstance(one, sympy.Integer) for one in (*residues, modulus)):
-        return bool((residues[0] - residues[1]) % modulus == 0)
+    numbers = [parse(text) for text in (wanted[0], given[0], wanted[1])]
+    if all(isinstance(number, sympy.Integer) for number in numbers):
+        return bool((numbers[0] - numbers[1]) % numbers[2] == 0)
     return agree(wanted[0], given[0])
 
 
@@ -94,14 +94,10 @@ def _matrix(gold: str, answer: str) -> bool | None:
     left, right = structure.rows(gold), structure.rows(answer)
     if left is None or right is None:
         return None if left is right else _by_name(gold, answer) or False
-    (factor, wanted), (other, given) = left, right
-    if [len(row) for row in wanted] != [len(row) for row in given]:
+    if [len(row) for row in left[1]] != [len(row) for row in right[1]]:
         return False
-    return all(
-        agree(_times(factor, w), _times(other, g))
-        for row, other_row in zip(wanted, given, strict=True)
-        for w, g in zip(row, other_row, strict=True)
-    )
+    cells = ([_times(factor, cell) for row in m for cell in row] for factor, m in (left, right))
+    return _same_in_order(*cells)
 
 
 def _times(factor: str, cell: str) -> str:
@@ -200,9 +196,7 @@ def _by_name(gold: str, answer: str) -> bool | None:
         return None if len(given) > 1 else False
     if len(given) == 1:
         return agree(wanted[-1], answer)
-    if _one_name(wanted[0], given[0]) and agree(wanted[-1], given[-1]):
-        return True
-    return None
+    return (_one_name(wanted[0], given[0]) and agree(wanted[-1], given[-1])) or None
 
 
 def _one_name(one: str, other: str) -> bool:
@@ -214,8 +208,7 @@ def _one_name(one: str, other: str) -> bool:
     return functions[0] == functions[1] and not (one.endswith(")") and other.endswith(")"))
 
 
-Kind = Callable[[str, str], "bool | None"]
-KINDS: tuple[Kind, ...] = (
+KINDS: tuple[Callable[[str, str], bool | None], ...] = (
     same_words,
     same_clock,
     same_based,
@@ -250,6 +243,5 @@ def _readable(text: str) -> bool:
         parts = structure.ratio(text) or structure.chain(text)
     if len(parts) > 1:
         return all(part == "\\dots" or _readable(part) for part in parts)
-    return (
-        parse(quantity(text, gold=True)[0].removesuffix("\\%").replace("^{\\circ}", "")) is not None
-    )
+    term = quantity(text, gold=True)[0].removesuffix("\\%").replace("^{\\circ}", "")
+    return parse(term) is not None

@@ -44,25 +44,22 @@ def extract_boxed_or_hashes(text: str) -> str | None:
     counts without Markdown's marks and without "Answer:"; where it says no more than that, the
     next line does.
     """
-    boxed = extract_boxed(text)
-    if boxed is not None:
+    if (boxed := extract_boxed(text)) is not None:
         return boxed
     parts = _HASHES.split(text)[1:]
     found = [(_behind_hashes(part), len(part.strip().splitlines()) > 1) for part in parts]
     found = [(line, has_body) for line, has_body in found if line] or found
-    if not found:
-        return None
-    answers = [line for line, _ in found if _like_mathematics(line)]
-    answers = answers or [line for line, has_body in found if not has_body] or [found[-1][0]]
-    return answers[-1]
+    lines = [line for line, _ in found]
+    answers = [line for line in lines if _like_mathematics(line)]
+    answers = answers or [line for line, has_body in found if not has_body] or lines
+    return answers[-1] if answers else None
 
 
 def _behind_hashes(part: str) -> str:
     """The first line that says something, without Markdown's marks and "Answer:"."""
     for line in part.splitlines():
-        bare = line.strip().strip("#").strip()
-        bare = _ANSWER.sub("", bare.strip("*_`~ ")).strip("*_`~ ")
-        if bare:
+        bare = line.strip().strip("#").strip().strip("*_`~ ")
+        if bare := _ANSWER.sub("", bare).strip("*_`~ "):
             return bare
     return ""
 

@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Self
 
 from evals.grading.brackets import nesting
 from evals.grading.extract import EXTRACTORS
@@ -50,7 +50,7 @@ class Grade:
     differs: tuple[str, ...] = ()
 
 
-class Grader:
+class Grader(AbstractContextManager["Grader"]):
     """Grades calls after calls with one set of workers, for one thread; a context manager.
 
     timeout_s: wall-clock seconds that one comparison may take.
@@ -79,9 +79,6 @@ class Grader:
             workers=workers, timeout_s=timeout_s, memory_mb=memory_mb, ready=ready
         )
 
-    def __enter__(self) -> Self:
-        return self
-
     def __exit__(self, *exception: object) -> None:
         self.close()
 
@@ -90,9 +87,7 @@ class Grader:
         self._pool.close()
 
     def grade(
-        self,
-        pairs: Sequence[tuple[str, str]],
-        on_done: Callable[[int], None] | None = None,
+        self, pairs: Sequence[tuple[str, str]], on_done: Callable[[int], None] | None = None
     ) -> list[Grade]:
         """Grade (gold, response) pairs, in order; golds are LaTeX without the box.
 

@@ -10,13 +10,11 @@ from typing import NamedTuple
 import sympy
 
 from evals.grading.brackets import bare, split
-from evals.grading.structure import is_braced, items, pair
+from evals.grading.structure import is_braced, items, pair, signed
 from evals.grading.terms import parse
 
-_RELATIONS = {
-    **{"<": sympy.Lt, ">": sympy.Gt, "=": sympy.Eq},
-    **{"\\le": sympy.Le, "\\ge": sympy.Ge, "\\ne": sympy.Ne},
-}
+_RELATIONS = {"<": sympy.Lt, ">": sympy.Gt, "=": sympy.Eq}
+_RELATIONS |= {"\\le": sympy.Le, "\\ge": sympy.Ge, "\\ne": sympy.Ne}
 _REALS = re.compile(
     r"(?:\\text\{)?\s*(?:the set of )?(?:all )?(?:the )?reals?(?: numbers?)?\s*\}?"
     r"(?:\s*(?:\\text\{)?\s*except(?: for)?\s*\}?\s*(.*))?",
@@ -124,10 +122,9 @@ def _braced(inside: str) -> Reals:
 
 def _inequality(text: str) -> Reals:
     """`1 < x \\le 2`, in one variable, which is not named where a side is left out."""
-    signs = [sign for sign in re.findall(r"\\[A-Za-z]+|[<>=]", text) if sign in _RELATIONS]
-    parts = split(text, set(_RELATIONS))
-    if not signs or len(parts) != len(signs) + 1:
+    if (found := signed(text, _RELATIONS)) is None:
         raise ValueError(text)
+    parts, signs = found
     terms = [_number(part) if part else sympy.Symbol("x", real=True) for part in parts]
     if {*signs} == {"="} and not terms[0].is_Symbol:
         raise ValueError(text)

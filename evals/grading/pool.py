@@ -22,7 +22,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import wait
 from pathlib import Path
-from typing import Literal, NamedTuple, Self
+from typing import Literal, NamedTuple
 
 from evals.grading.rules import DEFAULT
 from kpo.common.cli import UserError
@@ -107,7 +107,7 @@ def _kill_all(workers: list[_Worker]) -> None:
 
 
 class WorkerPool:
-    """Runs requests on at most `workers` processes. Close it, or use it as a context manager.
+    """Runs requests on at most `workers` processes. Close it.
 
     ready: how many of them wait for requests from the start, and between calls.
     """
@@ -124,12 +124,6 @@ class WorkerPool:
         self._failed_starts = 0
         self._finalizer = weakref.finalize(self, _kill_all, self._alive)  # also at exit
         self.warm_up(ready)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
 
     def warm_up(self, requests: int) -> None:
         """Start the workers that so many requests more will need; they import meanwhile."""
@@ -196,16 +190,11 @@ class WorkerPool:
             elif reply.status == "ok":
                 worker.ready, self._failed_starts = True, 0
             else:
-                self._start_failed(reply.reason)
+                self._failed_starts = (self._failed_starts + 1) % START_ATTEMPTS
+                if not self._failed_starts:
+                    limit = f"(memory limit {self.memory_mb} MiB)"
+                    raise RuntimeError(f"grading workers do not start: {reply.reason} {limit}")
 
     def _end(self, worker: _Worker) -> None:
         self._alive.remove(worker)
         worker.kill()
-
-    def _start_failed(self, why: str) -> None:
-        self._failed_starts += 1
-        if self._failed_starts >= START_ATTEMPTS:
-            self._failed_starts = 0
-            raise RuntimeError(
-                f"grading workers do not start: {why} (memory limit {self.memory_mb} MiB)"
-            )

@@ -141,7 +141,7 @@ _VULGAR = re.compile("[¼½¾⅐-⅞]")
 _ARGUMENTS = re.compile(r"(\\frac|\\binom|\\sqrt(?:\[[^\[\]]*\])?)(?![A-Za-z])")
 _SEPARATOR = r"\s*(?:\\[,;:> ]|,?\\!|~|\{,\}|\s)\s*"  # `, ` is a list's, `,` may be either's
 _GROUPED = re.compile(rf"(?<![\d.,^_])(\d{{1,3}})((?:{_SEPARATOR}\d{{3}})+)(?!\d)")
-_COMMAS = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,])")
+_COMMAS = re.compile(r"(?<![\d.,])(\d{1,3}(?:,\d{3})+)(?![\d,])")
 _REPEATING = re.compile(
     r"(\d*)\.(\d*)(?:\\(?:overline|bar)\s*\{?(\d+)\}?|\\dot\s*\{?(\d)\}?(?:(\d*)\\dot\s*\{?(\d)\}?)?"
     r"|\((\d+)\)(?=\Z))"
@@ -168,10 +168,7 @@ def clean(answer: str) -> str:
 
 def scientific(text: str) -> str:
     """`4.5e33` as `4.5 \\times 10^{33}`."""
-    return _E_NOTATION.sub(
-        lambda m: rf"{m[1]} \times 10^{{{m[2].replace('+', '')}{m[3]}}}",
-        text,
-    )
+    return _E_NOTATION.sub(lambda m: rf"{m[1]} \times 10^{{{m[2].replace('+', '')}{m[3]}}}", text)
 
 
 def ungrouped(text: str) -> str:
@@ -179,13 +176,10 @@ def ungrouped(text: str) -> str:
 
     Where a list is asked for, `100,200,300` may be one all the same.
     """
-    found = _COMMAS.search(text)
-    if found is None or "," in text[: found.start()] + text[found.end() :]:
+    before, number, behind = (*_COMMAS.split(text, 1), "", "")[:3]
+    if "," in before + behind or any(before.count(a) > before.count(b) for a, b in ("()", "[]")):
         return text
-    before = text[: found.start()]
-    if any(before.count(left) > before.count(right) for left, right in ("()", "[]")):
-        return text
-    return before + found[0].replace(",", "") + text[found.end() :]
+    return before + number.replace(",", "") + behind
 
 
 def _characters(text: str) -> str:
@@ -244,6 +238,4 @@ def _fraction(whole: str, fixed: str, block: str) -> str:
 
 def _mixed(found: re.Match[str]) -> str:
     whole, above, below = map(int, found.groups())
-    if above >= below:
-        return found[0]
-    return rf"\frac{{{whole * below + above}}}{{{below}}}"
+    return found[0] if above >= below else rf"\frac{{{whole * below + above}}}{{{below}}}"

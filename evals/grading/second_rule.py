@@ -131,8 +131,9 @@ def evaluate(text: str) -> complex | None:
     if not tokens or "".join(tokens) != text:
         return None
     try:
-        value = _Parser(tokens).whole()
-        return value if abs(value) < 1e300 else None
+        parser = _Parser(tokens)
+        value = parser.sum()
+        return value if not parser.next and abs(value) < 1e300 else None
     except (ArithmeticError, LookupError, ValueError):
         return None
 
@@ -152,12 +153,6 @@ class _Parser:
         token = self.next if self.next in allowed else ""
         self.at += bool(token)
         return token
-
-    def whole(self) -> complex:
-        value = self.sum()
-        if self.next:
-            raise ValueError
-        return value
 
     def sum(self) -> complex:
         value, sign = 0j, self.take("+", "-") or "+"

@@ -7,6 +7,7 @@ of that kind; nothing here knows what a term means.
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from typing import NamedTuple
 
 from evals.grading.brackets import bare, closing, split
@@ -79,7 +80,7 @@ def pair(text: str) -> Pair | None:
     if text[:1] not in ("(", "[") or closing(text, 0) != len(text) - 1:
         return None
     parts = split(text[1:-1], {",", ";"})
-    return Pair(text[0] + text[-1], parts) if len(parts) > 1 else None
+    return Pair(text[0] + text[-1], parts) if parts[1:] else None
 
 
 def chain(text: str) -> list[str]:
@@ -87,15 +88,19 @@ def chain(text: str) -> list[str]:
     return split(text, _EQUALS)
 
 
+def signed(text: str, allowed: Collection[str]) -> tuple[list[str], list[str]] | None:
+    r"""Terms and signs of a chain like `1 < x \le 2`."""
+    signs = [found for found in re.findall(r"\\[A-Za-z]+|[<>=]", text) if found in allowed]
+    parts = split(text, set(allowed))
+    return (parts, signs) if signs and len(parts) == len(signs) + 1 else None
+
+
 def relations(text: str) -> tuple[list[str], list[str]] | None:
-    r"""Terms and signs of a chain like `1 < x \le 2`, the smaller side first."""
-    signs = [found for found in re.findall(r"\\[A-Za-z]+|[<>=]", text) if found in RELATIONS]
-    parts = split(text, set(RELATIONS))
-    if not signs or len(parts) != len(signs) + 1:
-        return None
-    if any(sign in (">", "\\ge") for sign in signs):
-        return parts[::-1], [RELATIONS[sign] for sign in signs[::-1]]
-    return parts, signs
+    """`signed`, the smaller side first."""
+    found = signed(text, RELATIONS)
+    if found and {">", "\\ge"} & {*found[1]}:
+        return found[0][::-1], [RELATIONS[sign] for sign in found[1][::-1]]
+    return found
 
 
 def is_name(text: str) -> bool:

@@ -56,11 +56,6 @@ def parse(text: str) -> Any:
     return _with_plain_parts(parsed) if isinstance(parsed, OBJECTS) else None
 
 
-def equal(*, gold: Any, prediction: Any) -> bool:
-    """`verify` with names, because it is asymmetric: the prediction is read in the gold's form."""
-    return bool(verify(gold, prediction, allow_set_relation_comp=True, timeout_seconds=None))
-
-
 def same(gold: Any, answer: Any) -> bool:
     """Whether two parsed terms are the same. Raises TooLargeError."""
     if is_too_large(gold) or is_too_large(answer):
@@ -75,11 +70,9 @@ def same(gold: Any, answer: Any) -> bool:
     if _is_exact(gold) and _is_exact(answer) and (known := _decided(gold, answer)) is not None:
         return known
     gold, answer = _as_decimal(gold), _as_decimal(answer)
-    scaled = _scaled(gold, answer)
-    if scaled is not None:
-        return equal(gold=scaled[0], prediction=scaled[1])
-    gold, answer = _with_positive_roots(gold, answer)
-    return equal(gold=gold, prediction=answer)
+    gold, answer = _scaled(gold, answer) or _with_positive_roots(gold, answer)
+    # In this order: it reads the second in the form of the first.
+    return bool(verify(gold, answer, allow_set_relation_comp=True, timeout_seconds=None))
 
 
 def _as_decimal(term: Any) -> Any:
@@ -174,26 +167,19 @@ def _same_differential_equation(gold: sympy.Eq, answer: sympy.Eq) -> bool:
 
 def _scaled(gold: Any, answer: Any) -> tuple[Any, Any] | None:
     """Both numbers over the gold's power of ten, where six decimal places would mislead."""
-    exponent = _exponent(gold)
-    if exponent is None or SMALL <= exponent <= LARGE:
-        return None
-    if not isinstance(answer, sympy.Expr) or not answer.is_number:
+    if not all(isinstance(term, sympy.Expr) and term.is_number for term in (gold, answer)):
         return None
     written_out = gold.is_Integer  # 11111111100 is exact, 7 \times 10^{37} may be rounded
     if not (gold.has(sympy.Float) or (answer.has(sympy.Float) and not written_out)):
         return None
+    try:
+        exponent = math.floor(math.log10(abs(float(gold))))
+    except (ArithmeticError, TypeError, ValueError):  # 0, or not real
+        return None
+    if SMALL <= exponent <= LARGE:
+        return None
     unit = sympy.Integer(10) ** exponent
     return sympy.N(gold, 20) / unit, sympy.N(answer, 20) / unit
-
-
-def _exponent(number: Any) -> int | None:
-    """The power of ten of a real number other than 0; None for everything else."""
-    if not isinstance(number, sympy.Expr) or not number.is_number:
-        return None
-    try:
-        return math.floor(math.log10(abs(float(number))))
-    except (ArithmeticError, TypeError, ValueError):
-        return None
 
 
 def is_too_large(parsed: Any) -> bool:
@@ -201,8 +187,6 @@ def is_too_large(parsed: Any) -> bool:
 
     `9^{9^{9^{9}}}` parses lazily in a millisecond and is evaluated, for ever, when it is compared.
     """
-    if not isinstance(parsed, OBJECTS):
-        return False
     growing = parsed.atoms(sympy.Pow, sympy.factorial, sympy.binomial)
     return any(abs(_log10(part)) > MAX_DIGITS for part in growing)
 
@@ -223,9 +207,9 @@ def _log10(expr: Any) -> float:
     if isinstance(expr, sympy.Pow):
         base, exponent = parts
         sign = -1 if isinstance(expr.exp, sympy.Number) and expr.exp.is_negative else 1
-        return sign * base * _exp10(exponent) if base else 0.0
+        return sign * base * 10.0 ** min(exponent, 300.0) if base else 0.0
     if isinstance(expr, sympy.factorial | sympy.binomial):
-        return _exp10(parts[0]) * max(parts[0], 0.5)
+        return 10.0 ** min(parts[0], 300.0) * max(parts[0], 0.5)
     return parts[0] if isinstance(expr, sympy.UnevaluatedExpr) else 0.0
 
 
@@ -235,7 +219,3 @@ def _log10_number(number: Any) -> float:
     if number.is_Rational:
         return math.log10(abs(int(number.p))) - math.log10(int(number.q))
     return (int(number.num.exp) + int(number.num.bc)) * math.log10(2)
-
-
-def _exp10(power: float) -> float:
-    return 10.0 ** min(power, 300.0)

@@ -39,8 +39,7 @@ _SYMBOL = (
 )
 _BARE = r"(?<![A-Za-z\\_^{])[A-Za-z]+(?![A-Za-z(_])\.?"
 _ONE = rf"(?:{_SYMBOL}|{_BARE}){_POWER}"
-_JOINT = r"\s*(?:/|\\cdot|\\land)?\s*"
-_MANY = rf"{_ONE}(?:{_JOINT}{_ONE})*"
+_MANY = rf"{_ONE}(?:\s*(?:/|\\cdot|\\land)?\s*{_ONE})*"
 _UNIT = re.compile(rf"\s*(?:\\frac\{{\s*{_MANY}\s*\}}\{{\s*{_MANY}\s*\}}|{_MANY})\s*\Z")
 _LETTERS = re.compile(r"(?<![A-Za-z\\])[A-Za-z]+(?![A-Za-z])")
 _MONEY = re.compile(r"(?:\\text\{\s*)?(?:US\s*)?(\\\$|[€£¥₹¢]|USD|EUR|GBP|Rs\.?)\s*\}?\s*")
@@ -48,10 +47,8 @@ _AREA = re.compile(r"(sq(?:uare)?\s+|cu(?:bic)?\s+)?([^\s^]+|\^\{\\circ\})(?:\s*
 _TEXT = re.compile(r"\\text\{((?:[^{}]|\{[^{}]*\})*)\}")
 _LIFTED = re.compile(r"\^\s*\{?-?\d\}?")
 _WITH_MACRO = re.compile(r"\\mu\s*[A-Za-z]|[MRL]_\{\w+\}|\^\{\\circ\}\s*[CFK]|\^\{[a-z]{2}\}")
-_COUNTS = {
-    **{"dozen": 12, "hundred": 100, "thousand": 10**3, "million": 10**6},
-    **{"billion": 10**9, "trillion": 10**12},
-}
+_COUNTS = {"dozen": 12, "hundred": 100, "thousand": 10**3, "million": 10**6}
+_COUNTS |= {"billion": 10**9, "trillion": 10**12}
 _COUNT = re.compile(rf"(.*\d)\s*(?:\\text\{{)?\s*({'|'.join(_COUNTS)})\b\s*([^{{}}]*)\}}?\s*")
 # What makes of a number another one, or none.
 _NO_UNIT = re.compile(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +11,11 @@ from typing import Any
 from transformers import AutoConfig
 
 from evals.grading.grader import check_golds
+from kpo.common.cli import UserError
+from kpo.common.files import sha256_json
+from kpo.common.manifest import package_versions
+from kpo.common.source_code import code_hash
 from kpo.config.experiment import Experiment
-from kpo.model.policy import load_tokenizer
 from kpo.tasks.datasets.columns import PLAIN
 from kpo.tasks.datasets.sources import Source
 from kpo.tasks.problems import (
@@ -19,7 +23,6 @@ from kpo.tasks.problems import (
     Problem,
     choose_folder,
     content_hash,
-    load_problems,
     locate,
     open_problems,
 )
@@ -40,12 +43,22 @@ class Benchmark:
         return {"problems": len(self.problems), "content_sha256": self.content}
 
 
-def load_benchmarks(experiment: Experiment, folder: Path | None) -> list[Benchmark]:
+def checker() -> str:
+    """Hash of what says whether a gold is usable: the code of grading, and packages."""
+    code = code_hash("evals.grading.grader", "evals.grading.worker")
+    return sha256_json([code, package_versions()])
+
+
+def load_benchmarks(
+    experiment: Experiment, folder: Path | None, checked: Path | None = None
+) -> list[Benchmark]:
     """The experiment's benchmarks from `folder`, else from the data section's folder or the hub.
 
     Raises UserError for data that cannot be read and for a gold that does not parse or is not
     equal to itself, naming benchmark, id and gold; golds of a task that grades itself are its own.
+    Problems that stand in `checked`, what evals.benchmarks wrote, are not checked again.
     """
+    known = _contents(checked) if checked else set()
     folder = folder or choose_folder(experiment.data.benchmarks_folder, "KPO_BENCHMARKS")
     sources = experiment.data.sources
     if experiment.task is not None and folder is not None:  # as written, whatever name they have
@@ -54,10 +67,20 @@ def load_benchmarks(experiment: Experiment, folder: Path | None) -> list[Benchma
     for name in experiment.evaluate.benchmarks:
         stream = open_problems(name, folder=folder, sources=sources)
         problems = stream.load(experiment.evaluate.limit)
-        if not experiment.grades_itself:
+        content = content_hash(problems)
+        if not experiment.grades_itself and content not in known:
             check_golds([(f"{name} {p.id}", p.answer) for p in problems])
-        benchmarks.append(Benchmark(name, problems, content_hash(problems), stream.origin))
+        benchmarks.append(Benchmark(name, problems, content, stream.origin))
     return benchmarks
+
+
+def _contents(path: Path) -> set[str]:
+    """Hashes of the problems that the `checker` of today found usable, by a file of its record."""
+    try:
+        records, today = json.loads(path.read_bytes()).values(), checker()
+        return {one["content_sha256"] for one in records if one.get("checked_by") == today}
+    except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:
+        raise UserError(f"{path} is not a JSON file that evals.benchmarks wrote") from error
 
 
 def all_problems(benchmarks: list[Benchmark]) -> Iterator[tuple[str, Problem]]:
@@ -66,12 +89,13 @@ def all_problems(benchmarks: list[Benchmark]) -> Iterator[tuple[str, Problem]]:
 
 
 def encode(
-    experiment: Experiment, tokenizer: Any, limit: int, benchmarks: list[Benchmark]
+    experiment: Experiment, tokenizer: Any, model: Path, benchmarks: list[Benchmark]
 ) -> dict[tuple[str, str], list[int]]:
     """Prompt tokens by (benchmark, problem).
 
-    Raises DataError for one that leaves no room for a response in the `limit` of a model.
+    Raises DataError for one that leaves no room for a response in the positions of the model.
     """
+    limit = AutoConfig.from_pretrained(model).max_position_embeddings
     protocol = PROTOCOLS[experiment.prompt]
     response = experiment.evaluate.max_response_tokens
     prompts = {}
@@ -85,12 +109,6 @@ def encode(
             )
         prompts[benchmark, problem.id] = tokens
     return prompts
-
-
-def check_room(experiment: Experiment, model: Path, benchmarks: list[Benchmark]) -> None:
-    """Raise DataError for a prompt that leaves no room for a response in the model's positions."""
-    limit = AutoConfig.from_pretrained(model).max_position_embeddings
-    encode(experiment, load_tokenizer(model)[0], limit, benchmarks)
 
 
 def compare_with_hub(experiment: Experiment, folder: Path | None) -> list[str]:
@@ -107,8 +125,8 @@ def compare_with_hub(experiment: Experiment, folder: Path | None) -> list[str]:
         known = locate(name, folder=None, sources=sources)
         assert isinstance(known, Source)
         any_rows = {**sources, name: known.model_copy(update={"sha256": None})}
-        here = load_problems(name, folder=folder, sources=any_rows)
-        there = load_problems(name, folder=None, sources=any_rows)
+        here = open_problems(name, folder=folder, sources=any_rows).load()
+        there = open_problems(name, folder=None, sources=any_rows).load()
         if content_hash(here) != content_hash(there):
             differences.append(f"{name}: {_first_difference(here, there)}")
     return differences

@@ -16,13 +16,12 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from heapq import nlargest
+from operator import itemgetter
 
 from kpo.common.cli import UserError
-
-if TYPE_CHECKING:  # slow to import, for who only takes samples as they are
-    from kpo.rollout.engine import Response, RolloutEngine, Sampling
+from kpo.rollout.engine import Finished, Response, RolloutEngine, Sampling
 
 MAX_CHANCE = 1e-12
 CHECKED = 8
@@ -33,75 +32,59 @@ class RepeatError(UserError):
     """Samples repeat beyond chance; the message names the problem."""
 
 
-@dataclass(frozen=True)
-class _Repeat:
-    """A response that stands `times` times among the samples of a problem, `first` at first."""
-
-    problem: int
-    first: int
-    times: int
-    tokens: tuple[int, ...]
-
-    @property
-    def spared(self) -> int:
-        """Tokens that all but one of the copies hold: how much coincidence there is."""
-        return (self.times - 1) * len(self.tokens)
-
-
 def refuse_repeats(
     names: Sequence[str],
     prompts: Sequence[Sequence[int]],
     seeds: Sequence[int],
-    groups: Sequence[Sequence[Response]],
+    finished: Finished,
     sampling: Sampling,
     engine: RolloutEngine,
 ) -> None:
     """Raise RepeatError if samples of a problem are the same beyond chance.
 
-    groups: what `engine.generate(prompts, seeds, sampling)` gave, of the problems `names`. Where
+    finished: what `engine.stream(prompts, seeds, sampling)` gave, of the problems `names`. Where
     responses repeat the engine is asked again, for their log-probs.
     """
     if sampling.temperature == 0:
         return
-    repeats = [r for i, group in enumerate(groups) if (r := _repeat(i, group)) is not None]
-    repeats = sorted(repeats, key=lambda r: r.spared, reverse=True)[:CHECKED]
+    groups = dict(finished)
+    largest = ((*_largest(group), i) for i, group in finished)
+    repeats = nlargest(CHECKED, (found for found in largest if found[0]), key=itemgetter(0))
     if not repeats:
         return
     again = engine.generate(
-        [prompts[r.problem] for r in repeats],
-        [seeds[r.problem] + r.first for r in repeats],
+        [prompts[i] for *_, i in repeats],
+        [seeds[i] + first for _, first, _, i in repeats],
         replace(sampling, samples=1, logprobs=True),
     )
-    for repeat, (response,) in zip(repeats, again, strict=True):
-        ways = math.log(math.comb(sampling.samples, repeat.times))
-        if ways + (repeat.times - 1) * _log_probability(repeat, response) < math.log(MAX_CHANCE):
+    for (_, first, times, i), (response,) in zip(repeats, again, strict=True):
+        tokens, ways = groups[i][first].tokens, math.log(math.comb(sampling.samples, times))
+        if ways + (times - 1) * _log_probability(tokens, response) < math.log(MAX_CHANCE):
             raise RepeatError(
-                f"{names[repeat.problem]}: {repeat.times} of {sampling.samples} samples are the"
-                f" same {len(repeat.tokens)} tokens, which chance makes less than once in"
-                f" {1 / MAX_CHANCE:.0e} times: the engine does not heed its seeds, or workers share"
-                " them"
+                f"{names[i]}: {times} of {sampling.samples} samples are the same {len(tokens)}"
+                f" tokens, which chance makes less than once in {1 / MAX_CHANCE:.0e} times: the"
+                " engine does not heed its seeds, or workers share them"
             )
 
 
-def _repeat(problem: int, group: Sequence[Response]) -> _Repeat | None:
-    """The largest coincidence among a problem's samples, if there is one."""
-    responses = [tuple(response.tokens) for response in group]
-    repeats = [
-        _Repeat(problem, responses.index(tokens), times, tokens)
-        for tokens, times in Counter(responses).items()
-        if times > 1
-    ]
-    return max(repeats, key=lambda repeat: repeat.spared, default=None)
+def _largest(group: Sequence[Response]) -> tuple[int, int, int]:
+    """The largest coincidence among a problem's samples.
+
+    How many tokens all but one of the copies hold, place of the first copy, number of copies.
+    """
+    texts = [tuple(response.tokens) for response in group]
+    found = ((len(y) * (n - 1), texts.index(y), n) for y, n in Counter(texts).items())
+    return max(found, key=itemgetter(0))
 
 
-def _log_probability(repeat: _Repeat, again: Response) -> float:
+def _log_probability(tokens: Sequence[int], again: Response) -> float:
     """Log-probability of the response, in nats, or of as much of it as comes out again.
 
     Rounding may lead the second time astray; a beginning is more probable than the whole, which
     keeps the bound a bound.
     """
     total = 0.0
-    for token, other, logprob in zip(repeat.tokens, again.tokens, again.logprobs, strict=False):
+    for token, other, logprob in zip(tokens, again.tokens, again.logprobs, strict=False):
         if token != other:
             break
         total += logprob

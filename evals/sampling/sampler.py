@@ -15,10 +15,9 @@ from typing import Any
 
 import torch
 from tqdm import tqdm
-from transformers import AutoConfig
 
 from evals.records import ProblemKey, Sample
-from evals.sampling.benchmarks import Benchmark, all_problems, encode, load_benchmarks
+from evals.sampling.benchmarks import all_problems, encode, load_benchmarks
 from evals.sampling.repeats import refuse_repeats
 from evals.sampling.unfinished import UnfinishedSamples, inputs_hash
 from kpo.common.cli import warn
@@ -30,7 +29,7 @@ from kpo.config.experiment import Experiment
 from kpo.distributed.ranks import pick_device
 from kpo.model.loading import load_policy
 from kpo.model.policy import load_tokenizer, weights_hash
-from kpo.rollout.engine import NEUTRAL, Response, RolloutEngine, Sampling
+from kpo.rollout.engine import NEUTRAL, RolloutEngine, Sampling
 from kpo.rollout.factory import make_engine
 from kpo.tasks.problems import Problem
 from kpo.tasks.prompts import FORCED_THINKING, PROTOCOLS
@@ -39,83 +38,14 @@ SEED_RULE = "sha256(seed/run/benchmark/problem) + sample"
 """A response's seed, for manifests; `derive_seed` says which bits of the digest."""
 
 
-def protocol_record(
-    experiment: Experiment,
-    tokenizer: Any,
-    benchmarks: list[Benchmark],
-    prompts: dict[ProblemKey, list[int]],
-    engine: dict[str, Any],
-) -> dict[str, Any]:
-    """Everything that must be equal for two models' results to stand in one table."""
-    settings = experiment.evaluate
-    return {
-        "prompt": PROTOCOLS[experiment.prompt].identity(tokenizer, prompts.values()),
-        "sampling": {
-            "samples": settings.samples,
-            "temperature": settings.temperature,
-            "top_p": settings.top_p,
-            **NEUTRAL,
-            "max_response_tokens": settings.max_response_tokens,
-            "seed": settings.seed,
-            "seed_rule": SEED_RULE,
-        },
-        "engine": engine,
-        "data": {benchmark.name: benchmark.record() for benchmark in benchmarks},
-    }
-
-
-def sample(
-    experiment: Experiment,
-    run: str,
-    waiting: list[tuple[str, Problem]],
-    prompts: dict[ProblemKey, list[int]],
-    tokenizer: Any,
-    engine: RolloutEngine,
-) -> Iterator[list[Sample]]:
-    """Samples of the (benchmark, problem) that are waiting, as some are finished.
-
-    Raises RepeatError for samples that repeat beyond chance.
-    """
-    settings = experiment.evaluate
-    sampling = Sampling(
-        samples=settings.samples,
-        max_tokens=settings.max_response_tokens,
-        temperature=settings.temperature,
-        top_p=settings.top_p,
-        logprobs=False,
-    )
-    names = [f"{name} {problem.id}" for name, problem in waiting]
-    asked = [prompts[name, problem.id] for name, problem in waiting]
-    seeds = [derive_seed(settings.seed, run, name, problem.id) for name, problem in waiting]
-    for finished in engine.stream(asked, seeds, sampling):
-        places, groups = [i for i, _ in finished], [group for _, group in finished]
-        refuse_repeats(
-            [names[i] for i in places],
-            [asked[i] for i in places],
-            [seeds[i] for i in places],
-            groups,
-            sampling,
-            engine,
-        )
-        yield [row for i, group in finished for row in _rows(*waiting[i], group, tokenizer)]
-
-
-def _rows(
-    benchmark: str, problem: Problem, group: Sequence[Response], tokenizer: Any
-) -> list[Sample]:
-    texts = tokenizer.batch_decode([r.tokens for r in group], skip_special_tokens=True)
-    return [
-        Sample(benchmark, problem.id, j, problem.answer, text, len(one.tokens), one.finish)
-        for j, (one, text) in enumerate(zip(group, texts, strict=True))
-    ]
-
-
 class Sampler:
     """Samples models with one engine, one after the other."""
 
-    def __init__(self, experiment: Experiment, problems: Path | None) -> None:
+    def __init__(
+        self, experiment: Experiment, problems: Path | None, checked: Path | None = None
+    ) -> None:
         self.experiment, self.problems = experiment, problems
-        self.benchmarks = load_benchmarks(experiment, problems)
+        self.benchmarks = load_benchmarks(experiment, problems, checked)
         self.engine: RolloutEngine | None = None
         self.sampled: set[str] = set()
         torch.set_num_threads(experiment.evaluate.threads)
@@ -125,41 +55,78 @@ class Sampler:
         experiment, settings = self.experiment, self.experiment.evaluate
         manifest = Manifest(experiment.experiment, experiment.section("evaluate"))
         tokenizer, _ = load_tokenizer(model)
-        limit = AutoConfig.from_pretrained(model).max_position_embeddings
-        prompts = encode(experiment, tokenizer, limit, self.benchmarks)
+        prompts = encode(experiment, tokenizer, model, self.benchmarks)
         if PROTOCOLS[experiment.prompt].forces_thinking(tokenizer):
             warn(FORCED_THINKING)
         longest = max(map(len, prompts.values())) + settings.max_response_tokens
         engine = self._engine(model, longest)
         self.sampled.add(name)
-        protocol = protocol_record(
-            experiment, tokenizer, self.benchmarks, prompts, engine.describe()
-        )
+        identity = PROTOCOLS[experiment.prompt].identity(tokenizer, prompts.values())
+        protocol = self._protocol(identity, engine.describe())
         done = unfinished.resume(inputs, sha256_json(protocol), settings.samples)
-        problems = list(all_problems(self.benchmarks))
-        waiting = [(b, problem) for b, problem in problems if (b, problem.id) not in done]
-        with (
-            unfinished.appending() as append,
-            tqdm(total=len(prompts), initial=len(done), desc=name, unit="problem") as bar,
-        ):
-            for rows in sample(experiment, name, waiting, prompts, tokenizer, engine):
-                append(rows)
+        waiting = [(b, p) for b, p in all_problems(self.benchmarks) if (b, p.id) not in done]
+        with tqdm(total=len(prompts), initial=len(done), desc=name, unit="problem") as bar:
+            for rows in self._rows(name, waiting, prompts, tokenizer, engine):
+                unfinished.append(rows)
                 bar.update(len(rows) // settings.samples)
         samples = unfinished.sort(list(prompts))
-        responses = sorted([s.benchmark, s.id, s.sample, s.response] for s in samples)
+        responses = sorted([*s.key, s.response] for s in samples)
+        memory = settings.gpu_memory if settings.gpus else None
         manifest.finish(
             unfinished.manifest,
             run=name,
             model=weights_hash(model),
             responses_sha256=sha256_json(responses),
             data={benchmark.name: benchmark.origin for benchmark in self.benchmarks},
-            resources={
-                "threads": settings.threads,
-                "gpus": settings.gpus,
-                "gpu_memory": settings.gpu_memory if settings.gpus else None,
-            },
+            resources={"threads": settings.threads, "gpus": settings.gpus, "gpu_memory": memory},
             protocol=protocol,
         )
+
+    def _rows(
+        self,
+        run: str,
+        waiting: Sequence[tuple[str, Problem]],
+        prompts: dict[ProblemKey, list[int]],
+        tokenizer: Any,
+        engine: RolloutEngine,
+    ) -> Iterator[list[Sample]]:
+        """Samples of the (benchmark, problem) that are waiting, as some are finished.
+
+        Raises RepeatError for samples that repeat beyond chance.
+        """
+        settings = self.experiment.evaluate
+        sampling = Sampling(
+            samples=settings.samples,
+            max_tokens=settings.max_response_tokens,
+            temperature=settings.temperature,
+            top_p=settings.top_p,
+            logprobs=False,
+        )
+        names = [f"{name} {problem.id}" for name, problem in waiting]
+        asked = [prompts[name, problem.id] for name, problem in waiting]
+        seeds = [derive_seed(settings.seed, run, name, problem.id) for name, problem in waiting]
+        for finished in engine.stream(asked, seeds, sampling):
+            refuse_repeats(names, asked, seeds, finished, sampling, engine)
+            rows = []
+            for i, group in finished:
+                (name, problem), tokens = waiting[i], [response.tokens for response in group]
+                texts = tokenizer.batch_decode(tokens, skip_special_tokens=True)
+                for j, (text, one) in enumerate(zip(texts, group, strict=True)):
+                    told = problem.answer, text, len(one.tokens), one.finish
+                    rows.append(Sample(name, problem.id, j, *told))
+            yield rows
+
+    def _protocol(self, prompt: dict[str, Any], engine: dict[str, Any]) -> dict[str, Any]:
+        """Everything that must be equal for two models' results to stand in one table."""
+        settings = self.experiment.evaluate
+        first = {key: getattr(settings, key) for key in ("samples", "temperature", "top_p")}
+        then = {key: getattr(settings, key) for key in ("max_response_tokens", "seed")}
+        return {
+            "prompt": prompt,
+            "sampling": {**first, **NEUTRAL, **then, "seed_rule": SEED_RULE},
+            "engine": engine,
+            "data": {benchmark.name: benchmark.record() for benchmark in self.benchmarks},
+        }
 
     def go_on(self, queue: Path) -> None:
         """Sample ahead, for as long as there is one, a run that is asked for in the folder `queue`.
@@ -193,13 +160,8 @@ class Sampler:
         settings = self.experiment.evaluate
         if self.engine is None:
             self.kind, self.longest = _kind(model), longest
-            self.engine = make_engine(
-                settings,
-                model,
-                longest=longest,
-                device=pick_device(settings.gpus),
-                tensor_parallel=max(settings.gpus, 1),
-            )
+            device = pick_device(settings.gpus)
+            self.engine = make_engine(settings, model, longest=longest, device=device)
         elif longest == self.longest:
             self.engine.sync_weights(load_policy(model, dtype=settings.dtype, longest=longest))
         else:

@@ -11,8 +11,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 from evals.records import ProblemKey, Sample, read_samples, write_rows
@@ -75,17 +74,12 @@ class UnfinishedSamples:
             write_rows(self.path, (row for row in rows if row.problem in done))
         return done
 
-    @contextmanager
-    def appending(self) -> Iterator[Callable[[Sequence[Sample]], None]]:
-        """A function that puts the rows of some problems on disk."""
+    def append(self, rows: Sequence[Sample]) -> None:
+        """Put the rows of some problems on disk."""
         with self.path.open("a") as file:
-
-            def append(rows: Sequence[Sample]) -> None:
-                file.write("".join(row.line() for row in rows))
-                file.flush()
-                os.fsync(file.fileno())
-
-            yield append
+            file.write("".join(row.line() for row in rows))
+            file.flush()
+            os.fsync(file.fileno())
 
     def sort(self, order: Sequence[ProblemKey]) -> list[Sample]:
         """Put the rows in this order of their problems; what they hold."""

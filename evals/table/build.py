@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from evals.table.trainings import (
 )
 from kpo.config.experiment import Experiment
 from kpo.config.grid import TRAIN
+from kpo.objective import Role
 from kpo.registry import settings_of
 
 
@@ -60,8 +62,8 @@ def build_table(experiment: Experiment, results: Path) -> Table:
 
 def _row(experiment: Experiment, name: str, runs: Mapping[str, Run], still: Container[str]) -> Row:
     """The base model, or a method: its runs in the order of the seeds."""
-    names = {f"{name}-s{seed}": seed for seed in experiment.seeds}
-    mine = [runs[name]] if name == "base" else [runs[run] for run in names]
+    seeds = {f"{name}-s{seed}": seed for seed in experiment.seeds if name != "base"}
+    mine = [runs[run] for run in seeds or [name]]
     benchmarks, k = experiment.evaluate.benchmarks, experiment.evaluate.samples
     columns = (*benchmarks, OVERALL)
     correct = [np.stack([run.correct[b] for run in mine]) for b in benchmarks]
@@ -78,16 +80,14 @@ def _row(experiment: Experiment, name: str, runs: Mapping[str, Run], still: Cont
     for benchmark, total in tallies.items():
         for run in mine:
             total.update(run.tallies[benchmark])
-    if name == "base":
-        return Row(name, "Base model", "", None, {}, (), scores, cells, tallies, ())
-    method = experiment.methods[name]
-    own = {key for row in experiment.methods.values() for key in row.train}
-    train = experiment.train_of(name).model_dump(mode="json", include=own)
-    settings = settings_of(method.build()) | {f"{TRAIN}{key}": train[key] for key in train}
-    seeds = tuple(experiment.seeds)
-    stood = tuple(seed for run, seed in names.items() if run in still)
-    told = (method.label, method.objective, method.role, settings, seeds)
-    return Row(name, *told, scores, cells, tallies, stood)
+    told: tuple[str, str, Role | None, dict[str, Any]] = "Base model", "", None, {}
+    if method := experiment.methods.get(name):
+        own = {key for row in experiment.methods.values() for key in row.train}
+        train = experiment.train_of(name).model_dump(mode="json", include=own)
+        settings = settings_of(method.build()) | {f"{TRAIN}{key}": train[key] for key in train}
+        told = method.label, method.objective, method.role, settings
+    stood = tuple(seed for run, seed in seeds.items() if run in still)
+    return Row(name, *told, tuple(seeds.values()), scores, cells, tallies, stood)
 
 
 def _cell(blocks: Sequence[Floats]) -> Cell:
@@ -97,10 +97,7 @@ def _cell(blocks: Sequence[Floats]) -> Cell:
 
 
 def _references(rows: Sequence[Row]) -> dict[str, str]:
-    """The rows that others are set against, and as what: the first baseline and the best one.
-
-    The best is that with the highest avg@k overall.
-    """
+    """The rows that others are set against, and as what: the first baseline, the best overall."""
     baselines = [row for row in rows if row.role == "baseline"]
     if not baselines:
         return {}
@@ -135,12 +132,9 @@ def _compared(
 def _tested(
     test: Tests, adjusted: Floats, row: int, reference: int
 ) -> tuple[Cell, float, float, float]:
-    """Of row - reference, which `test` may hold the other way round.
-
-    Its difference, what could be detected, p and Holm's p.
-    """
+    """The difference row - reference, what could be detected, p and Holm's p."""
     n = test.pairs.index((max(row, reference), min(row, reference)))
-    sign = 1 if row > reference else -1
+    sign = 1 if row > reference else -1  # `test` has the later row minus the earlier one
     low, high = sorted(sign * float(end[n]) for end in (test.low, test.high))
     difference = Cell(sign * float(test.mean[n]), low, high)
     return difference, float(test.detectable[n]), float(test.p[n]), float(adjusted[n])

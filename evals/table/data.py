@@ -150,11 +150,10 @@ class Table:
 
     def against(self, reference: str | None, column: str) -> Iterable[Comparison]:
         """Comparisons of avg@k with a reference in one column."""
-        for c in self.comparisons:
-            if (c.reference, c.metric, c.column) == (reference, "avg", column):
-                yield c
+        wanted = reference, "avg", column
+        return (c for c in self.comparisons if (c.reference, c.metric, c.column) == wanted)
 
     def in_noise(self, row: Row, column: str) -> bool:
         """Whether the row's avg@k differs from the first baseline's by no more than noise."""
-        found = self.against(self.first, column)
-        return any(c.row == row.name and c.verdict == NOISE for c in found)
+        found = {c.row: c.verdict for c in self.against(self.first, column)}
+        return found.get(row.name) == NOISE

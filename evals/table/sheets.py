@@ -68,12 +68,8 @@ def _table_rows(table: Table) -> Iterable[list[str]]:
 
 
 def _diagnostic_rows(table: Table) -> Iterable[list[str]]:
-    counts = ["truncated", *FAILURES]
-    by_rule = [
-        f"{what}_by_{rule}"
-        for rule in table.experiment.other_rules
-        for what in ("points", "otherwise")
-    ]
+    counts, rules = ["truncated", *FAILURES], table.experiment.other_rules
+    by_rule = [f"{what}_by_{rule}" for rule in rules for what in ("points", "otherwise")]
     yield [
         *("method", "name", "role", "benchmark", "responses", "mean_tokens"),
         *(f"{name}_%" for name in counts),

@@ -8,11 +8,9 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
-
-_HASHES: dict[tuple[Path, int, int, int], str] = {}
-"""Of files by path, inode, size and time of the last change."""
 
 
 @contextmanager
@@ -51,9 +49,15 @@ def take_back(path: Path) -> None:
         shutil.rmtree(trash)
 
 
-def write_text(path: Path, text: str) -> None:
+def write_text(path: Path, *parts: str) -> None:
     """Write a text file through a temporary name."""
-    _write(path, [text])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    with partial.open("w", encoding="utf-8") as file:
+        file.writelines(parts)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -63,17 +67,7 @@ def write_json(path: Path, value: Any) -> None:
 
 def write_jsonl(path: Path, rows: Iterable[Any]) -> None:
     """Write rows as JSON, one a line, through a temporary name."""
-    _write(path, (json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
-
-
-def _write(path: Path, parts: Iterable[str]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    with partial.open("w", encoding="utf-8") as file:
-        file.writelines(parts)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    write_text(path, *(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
 
 
 def sha256_file(path: Path) -> str:
@@ -89,13 +83,15 @@ def sha256_path(path: Path) -> str:
     """
     if path.is_file():
         stat = path.stat()
-        key = path, stat.st_ino, stat.st_size, stat.st_mtime_ns
-        if key not in _HASHES:
-            _HASHES[key] = sha256_file(path)
-        return _HASHES[key]
+        return _read_once(path, stat.st_ino, stat.st_size, stat.st_mtime_ns)
     names = (file.relative_to(path) for file in path.rglob("*") if file.is_file())
     visible = (name for name in names if not any(part.startswith(".") for part in name.parts))
     return sha256_json({str(name): sha256_path(path / name) for name in visible})
+
+
+@cache
+def _read_once(path: Path, *_state: int) -> str:
+    return sha256_file(path)
 
 
 def sha256_json(value: Any) -> str:

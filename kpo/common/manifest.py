@@ -34,9 +34,8 @@ def git_state() -> dict[str, Any]:
     """Commit of the working tree and whether it differs from it; None outside a repository."""
 
     def git(*args: str) -> str:
-        command, here = ["git", *args], Path(__file__).parent
-        run = subprocess.run(command, cwd=here, capture_output=True, text=True, check=True)
-        return run.stdout.strip()
+        command = ["git", "-C", str(Path(__file__).parent), *args]
+        return subprocess.check_output(command, text=True, stderr=subprocess.DEVNULL).strip()
 
     try:
         return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain"))}

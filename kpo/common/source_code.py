@@ -10,6 +10,7 @@ import ast
 import sys
 from collections.abc import Collection, Iterator
 from importlib.util import resolve_name
+from itertools import accumulate
 from pathlib import Path
 
 from kpo.common.files import sha256_json
@@ -24,7 +25,12 @@ def code_hash(*modules: str, without: Collection[str] = ()) -> str:
     module that has no source.
     """
     found: dict[str, str] = {}
-    waiting = {module: _file(module) or _loaded(module) for module in modules}
+    waiting: dict[str, Path] = {}
+    for module in modules:  # an objective may come from another package
+        source = _file(module) or getattr(sys.modules.get(module), "__file__", None)
+        if source is None:
+            raise ValueError(f"the module {module} has no source file")
+        waiting[module] = Path(source)
     while waiting:
         name, path = waiting.popitem()
         tree = _WithoutTexts().visit(ast.parse(path.read_bytes(), path))
@@ -55,8 +61,7 @@ def _imports(tree: ast.Module, package: str) -> Iterator[str]:
             module = "." * node.level + (f"{node.module}." if node.module else "")
             names = [resolve_name(module + alias.name, package) for alias in node.names]
         for name in names:
-            parts = name.split(".")
-            yield from (".".join(parts[:end]) for end in range(1, len(parts) + 1))
+            yield from accumulate(name.split("."), "{}.{}".format)
 
 
 def _file(module: str) -> Path | None:
@@ -64,11 +69,3 @@ def _file(module: str) -> Path | None:
     path = ROOT.joinpath(*module.split("."))
     files = (path.with_name(f"{path.name}.py"), path / "__init__.py")
     return next((file for file in files if file.is_file()), None)
-
-
-def _loaded(module: str) -> Path:
-    """The source of a module from elsewhere, as of an objective that another package brings."""
-    file = getattr(sys.modules.get(module), "__file__", None)
-    if file is None:
-        raise ValueError(f"the module {module} has no source file")
-    return Path(file)

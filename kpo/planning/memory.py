@@ -14,8 +14,7 @@ from kpo.config.limits import head_size
 from kpo.config.train import Train
 from kpo.model.decoder import FusedDecoder
 from kpo.model.files import ModelError
-from kpo.model.layers import layers
-from kpo.model.policy import check_architecture
+from kpo.model.policy import check_architecture, layers
 
 RESERVE = 2e9
 """Assumed for what is not counted: CUDA, NCCL, gaps between tensors, a kernel's workspace; also

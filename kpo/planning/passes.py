@@ -20,9 +20,8 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakIdKeyDictionary
 
 from kpo.model.files import ModelError
-from kpo.model.layers import recompute
 from kpo.model.packing import ATTENTION, Packed, pack
-from kpo.model.policy import Scorer
+from kpo.model.policy import Scorer, recompute
 
 aten = torch.ops.aten
 

@@ -112,15 +112,12 @@ class Plan:
             return None
         return self.experiment.train.total_steps(self.problems or 0)
 
-    @property
-    def evaluation_seconds(self) -> float | None:
-        """Of one model on the benchmarks of known size; None where its devices are unknown."""
-        if self.machine.evaluation is None:
-            return None
+    def evaluation_seconds(self, rate: float) -> float:
+        """Of one model on the benchmarks of known size, on devices of this rate."""
         e = self.experiment.evaluate
         lengths = [(self.experiment.train.max_prompt_tokens, e.max_response_tokens)]
         responses = e.samples * sum(filter(None, self.benchmarks.values()))
-        rate = sampling_share(e.gpus) * self.machine.evaluation.rate * self.evaluation.spread
+        rate *= sampling_share(e.gpus) * self.evaluation.spread
         return responses * cost(self.config, lengths).forward / rate
 
     @cached_property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from kpo.config.limits import faults_of
 from kpo.config.train import Train
@@ -22,23 +22,10 @@ class Fault(str):
     """A sentence of what will not fit: the part, and the setting to change."""
 
 
-def report(plan: Plan) -> str:
-    """What is needed, line by line."""
-    return "\n".join(_said(plan, str, _step, _memory, _disk, _time, _evaluation, _evaluation_time))
-
-
-def warnings(plan: Plan) -> list[str]:
-    """A sentence for everything that may not fit."""
-    return _said(plan, Warned, _memory)
-
-
-def faults(plan: Plan) -> list[str]:
-    """A sentence for everything that will not fit."""
-    return _said(plan, Fault, _engines, _memory, _evaluation, _disk)
-
-
-def _said(plan: Plan, kind: type[str], *parts: Callable[[Plan], Iterator[str]]) -> list[str]:
-    return [said for part in parts for said in part(plan) if type(said) is kind]
+def report(plan: Plan) -> list[str]:
+    """What is needed, line by line, and a Warned or a Fault where it may not or will not fit."""
+    parts = _step, _engines, _memory, _disk, _time, _evaluation
+    return [said for part in parts for said in part(plan)]
 
 
 def _step(plan: Plan) -> Iterator[str]:
@@ -155,8 +142,9 @@ def _time(plan: Plan) -> Iterator[str]:
 
 def _evaluation(plan: Plan) -> Iterator[str]:
     e, there = plan.experiment.evaluate, plan.machine.evaluation
+    runs, models = len(plan.experiment.runs), len(plan.experiment.runs) + 1
     yield (
-        f"evaluation: {len(plan.experiment.runs) + 1} models on"
+        f"evaluation: {models} models on"
         f" {sum(filter(None, plan.benchmarks.values())):,} problems x {e.samples} responses of at"
         f" most {e.max_response_tokens:,} tokens, to prompts of"
         f" {plan.experiment.train.max_prompt_tokens:,}"
@@ -174,12 +162,7 @@ def _evaluation(plan: Plan) -> Iterator[str]:
             " or lower evaluate.max_response_tokens"
         )
     yield from map(Fault, plan.evaluation.faults(there.memory, "evaluation", "evaluate"))
-
-
-def _evaluation_time(plan: Plan) -> Iterator[str]:
-    if (a_model := plan.evaluation_seconds) is None:
-        return
-    runs, models = len(plan.experiment.runs), len(plan.experiment.runs) + 1
+    a_model = plan.evaluation_seconds(there.rate)
     yield (
         f"  at most {duration(a_model)} a model, {duration(models * a_model)} for all {models} one"
         " after the other"

@@ -23,14 +23,10 @@ Spelled out so that no engine's own default decides, and manifests can say it.
 
 @dataclass(frozen=True)
 class Sampling:
-    """How responses are sampled; training always uses temperature 1 and top-p 1.
+    """How responses are sampled, `samples` of each prompt; training has temperature and top-p 1.
 
-    Attributes:
-        samples: responses per prompt.
-        max_tokens: longest response, the end token included.
-        temperature: 0 is greedy.
-        top_p: nucleus; 1 keeps every token.
-        logprobs: whether responses carry the log-probs of their tokens.
+    The longest response has `max_tokens`, the end token included. Temperature 0 is greedy, top-p 1
+    keeps every token. With `logprobs` responses carry those of their tokens.
     """
 
     samples: int
@@ -42,13 +38,10 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Response:
-    """A sampled response.
+    """Sampled tokens, up to an end token (`stop`) or to max_tokens (`length`).
 
-    Attributes:
-        tokens: ids, with the end token if it was reached.
-        logprobs: log-prob of each token under the distribution it was sampled from, in nats; empty
-            where the sampling did not ask for them.
-        finish: `stop` at an end token, `length` when max_tokens cut it off.
+    `logprobs` are of each token under the distribution it was sampled from, in nats; empty where
+    the sampling did not ask for them.
     """
 
     tokens: list[int]

@@ -20,32 +20,26 @@ def make_engine(
     *,
     longest: int,
     device: torch.device,
-    tensor_parallel: int = 1,
-    sleep: bool = False,
     policy: Policy | None = None,
 ) -> RolloutEngine:
-    """Build the engine of a section.
+    """Build the engine of a section for the model in a Hugging Face folder.
 
-    Args:
-        settings: the section.
-        folder: Hugging Face folder of the model: its architecture and first weights.
-        longest: tokens of the longest prompt plus response.
-        device: where `transformers` samples; `vllm` knows by itself.
-        tensor_parallel, sleep: as in `VLLMEngine`.
-        policy: a policy that is loaded already, which `transformers` then samples from.
+    `longest` are the tokens of the longest prompt plus response. `transformers` samples on the
+    `device`, from a `policy` that is loaded already where one is given; `vllm` knows its devices by
+    itself. While a run trains, each rank has its own, which sleeps while it learns.
     """
     dtype = settings.dtype
     if settings.engine == "vllm":
         from kpo.rollout.vllm import VLLMEngine  # noqa: PLC0415 - slow to import
 
-        memory = settings.gpu_memory if settings.gpus else None
+        trains = isinstance(settings, Train)
         return VLLMEngine(
             folder,
             max_tokens=longest,
             dtype=dtype,
-            tensor_parallel=tensor_parallel,
-            gpu_memory=memory,
-            sleep=sleep,
+            tensor_parallel=1 if trains else max(settings.gpus, 1),
+            gpu_memory=settings.gpu_memory if settings.gpus else None,
+            sleep=trains,
         )
     return TransformersEngine(
         policy or load_policy(folder, dtype=dtype, device=device, longest=longest)

@@ -109,14 +109,10 @@ class TransformersEngine(RolloutEngine):
 
 
 def sample_tokens(logits: Tensor, uniform: Tensor, sampling: Sampling) -> tuple[Tensor, Tensor]:
-    """Sample one token per row by inverting the cumulative distribution.
+    """Sample one token per row of logits [B, V], by inverting the cumulative distribution.
 
-    Args:
-        logits: [B, V] float32.
-        uniform: [B] float64 in [0, 1).
-        sampling: temperature and top-p.
-
-    Returns: tokens [B] and their log-probs [B] under the distribution sampled from, in nats.
+    `uniform` [B] are float64 in [0, 1). Returns tokens [B] and their log-probs [B] under the
+    distribution sampled from, in nats.
     """
     if sampling.temperature == 0:
         token = logits.argmax(-1)

@@ -39,16 +39,12 @@ MAX_RUNNING = 256
 class VLLMEngine(RolloutEngine):
     """A vLLM engine for one architecture; nothing is taken from the model's generation config.
 
-    Args:
-        folder: Hugging Face folder of the model: its architecture and first weights.
-        max_tokens: longest prompt plus response.
-        dtype: of the weights; synced weights of another are cast.
-        tensor_parallel: GPUs that the model lies over.
-        gpu_memory: share of each GPU's memory to take for weights and cache, None for vLLM's
-            default. It decides how many requests run at a time, not what is sampled, and is no
-            part of what `describe` tells.
-        sleep: start asleep, and hold that memory only between `sync_weights` and `sleep`. Nothing
-            changes on the CPU, whose vLLM has no sleep mode.
+    The model's Hugging Face folder has its architecture and first weights; synced ones of another
+    dtype are cast. `max_tokens` is the longest prompt plus response, `tensor_parallel` the GPUs
+    that the model lies over. `gpu_memory` is the share of each GPU's memory for weights and cache,
+    by default vLLM's; it decides how many requests run at a time, not what is sampled, and
+    `describe` leaves it out. An engine that shall `sleep` starts asleep and holds that memory from
+    `sync_weights` to `sleep`; on the CPU, whose vLLM cannot, nothing changes.
     """
 
     def __init__(

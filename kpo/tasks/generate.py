@@ -37,11 +37,9 @@ def write_problems(task: Task, out: Path, sets: Collection[str] | None = None) -
         if fault := next((fault for fault, present in faults.items() if present), None):
             raise UserError(f"task {task.kind}: the set {name} {fault}")
     for name in sets or task.sets:
-        rows = enumerate(made[name])
-        write_jsonl(
-            out / f"{name}.jsonl",
-            ({"id": f"{name}/{i}", "problem": text, "answer": gold} for i, (text, gold) in rows),
-        )
+        made_set = enumerate(made[name])
+        rows = ({"id": f"{name}/{i}", "problem": p, "answer": gold} for i, (p, gold) in made_set)
+        write_jsonl(out / f"{name}.jsonl", rows)
 
 
 @command

@@ -8,43 +8,22 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 
 from evals.grading.golds import normalise_gold
-from kpo.tasks.datasets.columns import Problem, columns_for, problem_and_gold, row_id
+from kpo.common.files import sha256_json
+from kpo.tasks.datasets.columns import PLAIN, Problem, as_text, columns_for, problem_and_gold
 from kpo.tasks.datasets.reading import DataError, find_files, read_rows
 from kpo.tasks.datasets.sources import SOURCES, Source
 
 __all__ = ["DataError", "Problem"]  # to be had from here too
 
 
-class ContentHash:
-    """`content_hash`, problem by problem."""
-
-    def __init__(self) -> None:
-        self._hash, self._comma = hashlib.sha256(b"["), ""
-
-    def add(self, problem: Problem) -> None:
-        """Take in the next problem."""
-        pair = json.dumps([problem.problem, problem.answer], separators=(",", ":"))
-        self._hash.update(f"{self._comma}{pair}".encode())
-        self._comma = ","
-
-    def hexdigest(self) -> str:
-        """Of all problems so far."""
-        whole = self._hash.copy()
-        whole.update(b"]")
-        return whole.hexdigest()
-
-
 def content_hash(problems: Iterable[Problem]) -> str:
     """Hash of the problems' texts and answers, the same whatever they were loaded from."""
-    content = ContentHash()
-    for problem in problems:
-        content.add(problem)
-    return content.hexdigest()
+    return sha256_json([[problem.problem, problem.answer] for problem in problems])
 
 
 @dataclass
@@ -54,41 +33,39 @@ class ProblemStream:
     Golds come as the source's normaliser makes them. Iterate it once, or `load` it as a whole.
 
     Attributes:
-        name: of the data set.
         where: the file or the hub id, for messages.
         origin: {"file"} for files, {"hub", "subset", "split", "revision"} for the hub, the revision
             being the commit that was resolved (None for a folder in the place of a hub id).
         count: problems that were iterated.
+        content: `content_hash` of all rows, with golds as they stand there, behind the last one.
     """
 
     name: str
     where: str
     origin: dict[str, str | None]
     _rows: Iterator[Problem]
-    _normaliser: str | None
-    _expected: str | None
+    _source: Source
     count: int = 0
-    _hash: ContentHash = field(default_factory=ContentHash)
+    content: str = ""
 
     def __iter__(self) -> Iterator[Problem]:
         """Raises DataError, behind the last row, for an empty set and content that is refused."""
+        content = hashlib.sha256()
         for problem in self._rows:
-            self._hash.add(problem)
+            pair = json.dumps([problem.problem, problem.answer], separators=(",", ":"))
+            content.update(f"{',' if self.count else '['}{pair}".encode())
             self.count += 1
-            yield replace(problem, answer=normalise_gold(self._normaliser, problem.answer))
+            yield replace(problem, answer=normalise_gold(self._source.normaliser, problem.answer))
         if not self.count:
             raise DataError(f"{self.where}: the data set is empty")
-        if self._expected not in (None, self.content):
+        content.update(b"]")
+        self.content = content.hexdigest()
+        if self._source.sha256 not in (None, self.content):
             raise DataError(
-                f"{self.where}: the content's hash is {self.content}, expected {self._expected};"
-                f" data.sources.{self.name}.sha256 of the experiment can name another, or null for"
-                " any"
+                f"{self.where}: the content's hash is {self.content}, expected"
+                f" {self._source.sha256}; data.sources.{self.name}.sha256 of the experiment can"
+                " name another, or null for any"
             )
-
-    @property
-    def content(self) -> str:
-        """`content_hash` of the rows that were iterated, with golds as they stand there."""
-        return self._hash.hexdigest()
 
     def load(self, limit: int | None = None) -> list[Problem]:
         """The first `limit` problems, of all that are checked, with ids that are all different."""
@@ -129,17 +106,6 @@ def refuse_repeated_ids(where: str, problems: Iterable[Problem]) -> None:
         raise DataError(f"{where}: the id {repeated!r} stands more than once")
 
 
-def load_problems(
-    name: str,
-    *,
-    folder: Path | None,
-    sources: Mapping[str, Source] = {},
-    limit: int | None = None,
-) -> list[Problem]:
-    """The problems of `open_problems`, as `ProblemStream.load` gives them."""
-    return open_problems(name, folder=folder, sources=sources).load(limit)
-
-
 def open_problems(
     name: str, *, folder: Path | None, sources: Mapping[str, Source] = {}
 ) -> ProblemStream:
@@ -153,24 +119,20 @@ def open_problems(
     place = locate(name, folder=folder, sources=sources)
     if isinstance(place, Source):
         return _from_hub(name, place)
-    own = sources.get(name)
-    source = own or SOURCES.get(name)
-    where = str(place[0]) if len(place) == 1 else str(place[0].parent)
-    files = place[0].name if len(place) == 1 else f"{place[0].name} to {place[-1].name}"
-    normaliser = source.normaliser if source else None
-    expected = own.sha256 if own else None
-    rows = _from_files(place, source)
-    return ProblemStream(name, where, {"file": files}, rows, normaliser, expected)
+    source = sources.get(name) or SOURCES.get(name, PLAIN).model_copy(update={"sha256": None})
+    where = str(place[0] if len(place) == 1 else place[0].parent)
+    files = " to ".join(dict.fromkeys([place[0].name, place[-1].name]))
+    return ProblemStream(name, where, {"file": files}, _from_files(place, source), source)
 
 
-def _from_files(paths: list[Path], source: Source | None) -> Iterator[Problem]:
+def _from_files(paths: list[Path], source: Source) -> Iterator[Problem]:
     columns: Source | None = None
     for path in paths:
         prefix = f"{path.stem}/" if len(paths) > 1 else ""
         for number, where, cells in read_rows(path):
             columns = columns or columns_for(cells, source)
-            texts = problem_and_gold(where, cells, columns)
-            yield Problem(row_id(cells, f"{prefix}{number}"), *texts)
+            name = as_text(cells.get("id")) or f"{prefix}{number}"
+            yield Problem(name, *problem_and_gold(where, cells, columns))
 
 
 def _from_hub(name: str, source: Source) -> ProblemStream:
@@ -194,5 +156,4 @@ def _from_hub(name: str, source: Source) -> ProblemStream:
         Problem(f"{name}/{i}", *problem_and_gold(f"{source.hub}, row {i}", row, source))
         for i, row in cells
     )
-    where = f"{name} ({source.hub})"
-    return ProblemStream(name, where, origin, problems, source.normaliser, source.sha256)
+    return ProblemStream(name, f"{name} ({source.hub})", origin, problems, source)

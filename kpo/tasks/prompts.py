@@ -17,6 +17,7 @@ from kpo.common.files import sha256_json
 Phase = Literal["training", "evaluation"]
 
 BOX_INSTRUCTION = "Reason step by step, and put your final answer within \\boxed{}."
+_BOXED = f"{{problem}}\n\n{BOX_INSTRUCTION}\n"
 HASHES_INSTRUCTION = 'Work through it step by step, and write your final answer behind "####".'
 
 _OPENS_THINKING = re.compile(
@@ -40,8 +41,8 @@ class PromptProtocol:
     name: str
     training: str
     evaluation: str
-    chat: bool
-    answers: str
+    chat: bool = True
+    answers: str = "boxed"
 
     def encode(self, tokenizer: Any, problem: str, phase: Phase) -> list[int]:
         """Token ids of the prompt; a tokenizer without a chat template gets the plain text."""
@@ -83,20 +84,10 @@ class PromptProtocol:
 
 
 PROTOCOLS: dict[str, PromptProtocol] = {
-    "plain": PromptProtocol("plain", "{problem}\n", "{problem}\n", chat=False, answers="boxed"),
-    "boxed": PromptProtocol(
-        "boxed",
-        training="{problem}\n\n" + BOX_INSTRUCTION + "\n",
-        evaluation="{problem}\n\n" + BOX_INSTRUCTION + "\n",
-        chat=True,
-        answers="boxed",
-    ),
+    "plain": PromptProtocol("plain", "{problem}\n", "{problem}\n", chat=False),
+    "boxed": PromptProtocol("boxed", _BOXED, _BOXED),
     "official": PromptProtocol(
-        "official",
-        training="{problem} " + HASHES_INSTRUCTION,
-        evaluation="{problem}",
-        chat=True,
-        answers="boxed-or-hashes",
+        "official", "{problem} " + HASHES_INSTRUCTION, "{problem}", answers="boxed-or-hashes"
     ),
 }
 FORCED_THINKING = (

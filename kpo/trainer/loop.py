@@ -19,7 +19,6 @@ from tqdm import tqdm
 
 from kpo.common.seeding import derive_seed, seed_generators
 from kpo.config.train import Train
-from kpo.diagnostics import RatioStatistics
 from kpo.distributed.ranks import ALONE, Ranks
 from kpo.model.policy import Policy
 from kpo.objective import Objective
@@ -100,8 +99,9 @@ class Trainer:
         with self.preemption:
             try:
                 for step in bar:
-                    while at.sampled < min(step + self.config.staleness + 1, self.steps):
-                        at.waiting.append(self.rollout(at.sampled))
+                    end = min(step + self.config.staleness + 1, self.steps)
+                    for ahead in range(step + len(at.waiting), end):
+                        at.waiting.append(self.rollout(ahead))
                     self.learn(at)
                     if at.step % self.config.checkpoint_every == 0:
                         self.progress.save(at)
@@ -161,12 +161,10 @@ class Trainer:
     def learn(self, at: Position) -> None:
         """Take the optimizer steps that are left of the next step, one a mini-batch, and log it."""
         step, rollouts = at.step, at.waiting[0]
-        if at.metrics.updates == 0:
-            ratios = RatioStatistics(derive_seed(self.seed, "shuffle", step))
-            at.metrics = StepMetrics(ratios=ratios)
+        at.metrics.ratios.seed = derive_seed(self.seed, "shuffle", step)
         with self.phase("update"):
             for rows in islice(self.mini_batches(step, rollouts), at.metrics.updates, None):
-                at.metrics = self.update(at, rows)
+                self.update(at, rows)
         first, *others = self.ranks.gather(at.metrics)
         first.merge(others)
         logged = {**describe(rollouts), **first.summary()}
@@ -177,15 +175,11 @@ class Trainer:
         at.waiting.popleft()
         at.step, at.metrics = step + 1, StepMetrics()
 
-    def update(self, at: Position, rows: Sequence[int]) -> StepMetrics:
-        """Take one optimizer step; the step's metrics with what it saw.
-
-        Raises NonFiniteError, once what `python -m kpo.replay` needs is saved.
-        """
+    def update(self, at: Position, rows: Sequence[int]) -> None:
+        """Take one optimizer step; NonFiniteError where it cannot be, once its failure is saved."""
         self.seed_place("update", at.step, at.metrics.updates)
-        metrics = at.metrics.copy()  # what is broken off, leaves no trace
         try:
-            self.updater.update(at.waiting[0], rows, metrics, self.between)
+            self.updater.update(at.waiting[0], rows, at.metrics, self.between)
         except NonFinite as found:
             path = save_failure(
                 self.checkpoints.folder.parent,
@@ -198,9 +192,8 @@ class Trainer:
             )
             ids = [response.prompt_id for response in found.failed]
             raise NonFiniteError(at.step, found.what, ids, path) from found
-        metrics.add("lr", self.schedule.get_last_lr()[0])
+        at.metrics.add("lr", self.schedule.get_last_lr()[0])
         self.schedule.step()
-        return metrics
 
     def between(self) -> None:
         """Called between micro-batches: one more is done, and the run can be left; collective."""

@@ -20,16 +20,7 @@ from kpo.trainer.guards.failure import FailedResponse, Failure, load_failed_weig
 
 @dataclass(frozen=True)
 class Row:
-    """One response.
-
-    Attributes:
-        raw: the largest |log-ratio| of a token, recomputed, in nats; NaN if there is one.
-        used: the same of the objective's own log-ratios (filtered, averaged, or raw again).
-        old: the first token, from 0, whose log pi_old is not finite; None: all are.
-        stored, recomputed: the same of log pi_theta, as the trainer computed it and as it is now.
-        ratio: the same of the ratio, as the objective uses it.
-        loss: whether the response's loss is finite.
-    """
+    """One response, a row of the table that `python -m kpo.replay --help` explains."""
 
     prompt: str
     tokens: int
@@ -65,20 +56,19 @@ def replay(policy: Policy, objective: Objective, failed: Sequence[FailedResponse
         output = objective(now)
         (output.loss / total).backward()
         loss += output.loss.item() / total
-        rows.append(
-            Row(
-                prompt=each.prompt_id,
-                tokens=len(each.tokens),
-                advantage=float(advantages),
-                raw=float(token_log_ratio(now).detach().abs().max()),
-                used=float(output.log_ratio.abs().max()),
-                old=first_non_finite(old),
-                stored=first_non_finite(each.batch.logprobs),
-                recomputed=first_non_finite(logprobs),
-                ratio=first_non_finite(output.log_ratio.exp()),
-                loss=bool(output.loss.isfinite()),
-            )
+        row = Row(
+            prompt=each.prompt_id,
+            tokens=len(each.tokens),
+            advantage=float(advantages),
+            raw=float(token_log_ratio(now).detach().abs().max()),
+            used=float(output.log_ratio.abs().max()),
+            old=first_non_finite(old),
+            stored=first_non_finite(each.batch.logprobs),
+            recomputed=first_non_finite(logprobs),
+            ratio=first_non_finite(output.log_ratio.exp()),
+            loss=bool(output.loss.isfinite()),
         )
+        rows.append(row)
     weights = dict(policy.model.named_parameters())
     gradients = {name: p.grad for name, p in weights.items() if p.grad is not None}
     return Replayed(rows, loss, non_finite(weights), non_finite(gradients))

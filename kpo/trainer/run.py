@@ -20,9 +20,8 @@ from kpo.config.experiment import Experiment
 from kpo.config.train import Train
 from kpo.distributed.ranks import Ranks, join
 from kpo.distributed.sharding import needs_sharding, save_sharded, shard
-from kpo.model.layers import recompute
 from kpo.model.loading import load_policy
-from kpo.model.policy import Policy, weights_hash
+from kpo.model.policy import Policy, recompute, weights_hash
 from kpo.rollout.engine import RolloutEngine
 from kpo.rollout.factory import make_engine
 from kpo.tasks.prompts import FORCED_THINKING, PROTOCOLS
@@ -50,10 +49,8 @@ def start(train: Train) -> Ranks:
 
 def load(train: Train, base: Path, ranks: Ranks) -> Policy:
     """The base policy, tried on its device, in main memory: the engine takes its memory first."""
-    stored = needs_sharding(ranks.size, train.scoring)  # sharding widens layer by layer
-    policy = load_policy(
-        base, dtype="auto" if stored else "float32", device=ranks.device, longest=train.longest
-    )
+    dtype = "auto" if needs_sharding(ranks.size, train.scoring) else "float32"  # shard widens it
+    policy = load_policy(base, dtype=dtype, device=ranks.device, longest=train.longest)
     policy.model.to("cpu")
     torch.cuda.empty_cache()
     return policy
@@ -61,14 +58,8 @@ def load(train: Train, base: Path, ranks: Ranks) -> Policy:
 
 def prepare(train: Train, base: Path, policy: Policy, ranks: Ranks) -> tuple[Policy, RolloutEngine]:
     """The loaded policy as it is trained, and the engine that samples from it."""
-    engine = make_engine(
-        train,
-        base,
-        longest=train.longest,
-        device=ranks.device,
-        sleep=True,
-        policy=None if needs_sharding(ranks.size, train.dtype) else policy,
-    )
+    given = None if needs_sharding(ranks.size, train.dtype) else policy
+    engine = make_engine(train, base, longest=train.longest, device=ranks.device, policy=given)
     policy = shard(policy, ranks, train.scoring)
     if train.activation_checkpointing:
         recompute(policy.model)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Self
 
 import torch
@@ -36,10 +36,6 @@ class StepMetrics:
         pair = torch.tensor([float(total), float(count)], dtype=torch.float64)
         self.sums[name] = self.sums.get(name, 0) + pair
 
-    def copy(self) -> Self:
-        """The same sums, to go back to; tensors are shared: none changes in place."""
-        return replace(self, sums=dict(self.sums), ratios=self.ratios.copy())
-
     def merge(self, others: Sequence[Self]) -> None:
         """Add what other ranks saw."""
         for other in others:
@@ -49,8 +45,8 @@ class StepMetrics:
 
     def summary(self) -> dict[str, float]:
         """Every metric's mean, and the statistics of the ratios."""
-        sums = {name: pair.tolist() for name, pair in self.sums.items()}
-        means = {name: total / max(1.0, count) for name, (total, count) in sums.items()}
+        sums = self.sums.items()
+        means = {name: float(total / count.clamp(min=1)) for name, (total, count) in sums}
         return {**means, **self.ratios.summary()}
 
 
@@ -90,13 +86,13 @@ class Updater:
 
         The loss is divided once by what it is a mean over in the whole mini-batch, so the gradient
         depends neither on how it is cut into micro-batches nor on the number of ranks. All ranks
-        call `between` before each of their micro-batches; if it raises, no step is taken. Raises
-        NonFinite, on every rank and before the step is taken, if anything in it is not finite.
+        call `between` before each of their micro-batches. Where it raises, and where anything is
+        not finite, which raises NonFinite on every rank, no step is taken and `metrics` stay.
         """
         self.optimizer.zero_grad(set_to_none=True)
         parts = micro_batches(rollouts.prompts, rollouts.responses, rows, self.budget, self.ranks)
         total = denominator(self.objective, (len(rollouts.responses[row].tokens) for row in rows))
-        seen: list[tuple[list[int], TokenBatch]] = []
+        seen: list[tuple[list[int], TokenBatch, ObjectiveOutput]] = []
         fault = None
         for part in parts:
             between()
@@ -104,16 +100,18 @@ class Updater:
             output = self.objective(batch)
             if fault is None:  # what follows a fault is not suspect
                 fault = _fault(output)
-                seen = [*(seen if fault is None else []), (part, batch)]
+                seen = [*(seen if fault is None else []), (part, batch, output)]
             (output.loss * self.ranks.size / total).backward()  # FSDP averages over ranks
+        norm = full(torch.nn.utils.clip_grad_norm_(self.policy.model.parameters(), self.clip_norm))
+        faults = [*self.ranks.gather(fault), None if norm.isfinite() else "gradient"]
+        if any(faults):
+            failed = [own for part, batch, _ in seen for own in _failed(rollouts, part, batch)]
+            raise NonFinite(next(filter(None, faults)), failed)
+        for _, batch, output in seen:
             metrics.add("loss", output.loss.detach(), output.count)
             for name, (value, count) in output.metrics.items():
                 metrics.add(name, value, count)
             metrics.ratios.add(batch, output.log_ratio, self.objective)
-        norm = full(torch.nn.utils.clip_grad_norm_(self.policy.model.parameters(), self.clip_norm))
-        faults = [*self.ranks.gather(fault), None if norm.isfinite() else "gradient"]
-        if any(faults):
-            raise NonFinite(next(filter(None, faults)), [*_failed(rollouts, seen)])
         metrics.add("grad_norm", norm / self.ranks.size, 1 / self.ranks.size)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)  # rollouts need the memory
@@ -142,18 +140,15 @@ class Updater:
         )
 
 
-def _failed(
-    rollouts: Rollouts, seen: list[tuple[list[int], TokenBatch]]
-) -> Iterator[FailedResponse]:
-    """Each response of the suspect micro-batches, with its part of them."""
-    for rows, batch in seen:
-        for i, row in enumerate(rows):
-            prompt, tokens = rollouts.prompts[row // rollouts.group], rollouts.responses[row].tokens
-            place = slice(i, i + 1), slice(len(tokens))
-            per_token = (batch.logprobs[place], batch.old_logprobs[place])
-            parts = (*per_token, batch.advantages[i : i + 1], batch.mask[place])
-            own = TokenBatch(*(part.detach().cpu().clone() for part in parts))
-            yield FailedResponse(prompt.id, prompt.tokens, tokens, own)
+def _failed(rollouts: Rollouts, rows: list[int], batch: TokenBatch) -> Iterator[FailedResponse]:
+    """Each response of a suspect micro-batch, with its part of it."""
+    for i, row in enumerate(rows):
+        prompt, tokens = rollouts.prompts[row // rollouts.group], rollouts.responses[row].tokens
+        place = slice(i, i + 1), slice(len(tokens))
+        per_token = batch.logprobs[place], batch.old_logprobs[place]
+        parts = *per_token, batch.advantages[i : i + 1], batch.mask[place]
+        own = TokenBatch(*(part.detach().cpu().clone() for part in parts))
+        yield FailedResponse(prompt.id, prompt.tokens, tokens, own)
 
 
 def _fault(output: ObjectiveOutput) -> str | None:

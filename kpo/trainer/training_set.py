@@ -23,7 +23,6 @@ from kpo.tasks.problems import (
     Problem,
     choose_folder,
     content_hash,
-    load_problems,
     open_problems,
     refuse_repeated_ids,
 )
@@ -73,13 +72,8 @@ def training_set(
     searched, overlap = _benchmarks(experiment)
     stream = open_problems(name, folder=folder, sources=data.sources)
     with Grader(workers=workers, timeout_s=GOLD_TIMEOUT_S) as grader:
-        problems, drops = clean(
-            stream.where,
-            tqdm(stream, name, unit=" rows", disable=not progress),
-            data.cleaning(),
-            grader,
-            overlap,
-        )
+        rows = tqdm(stream, name, unit=" rows", disable=not progress)
+        problems, drops = clean(stream.where, rows, data.cleaning(), grader, overlap)
     if not problems:
         raise DataError(f"{stream.where}: no row is left to train on ({count(drops)})")
     refuse_repeated_ids(stream.where, problems)
@@ -101,7 +95,7 @@ def _of_the_task(experiment: Experiment, folder: Path | None) -> TrainingSet:
     name = experiment.train.problems
     if folder is None:
         raise DataError(f"{name}: the task's problems are in a folder, which --problems must name")
-    problems = load_problems(name, folder=folder)
+    problems = open_problems(name, folder=folder).load()
     record = {"name": name, "rows": len(problems), "problems": len(problems), "dropped": {}}
     return TrainingSet(problems, {**record, "problems_sha256": content_hash(problems)}, [])
 
@@ -113,7 +107,7 @@ def _benchmarks(experiment: Experiment) -> tuple[dict[str, Any] | None, Overlap 
         return None, None
     folder = choose_folder(data.benchmarks_folder, "KPO_BENCHMARKS")
     sets = {
-        name: load_problems(name, folder=folder, sources=data.sources)
+        name: open_problems(name, folder=folder, sources=data.sources).load()
         for name in experiment.evaluate.benchmarks
     }
     overlap = Overlap((name, p.id, p.problem) for name, found in sets.items() for p in found)
@@ -136,7 +130,7 @@ def _read(experiment: Experiment, folder: Path) -> TrainingSet:
         raise DataError(f"{folder}: holds {record['name']}, not {experiment.train.problems}")
     if record["settings"] != experiment.section("data"):
         raise DataError(f"{folder}: made of other data or under other settings; make it again")
-    problems = load_problems("problems", folder=folder / PROBLEMS)
+    problems = open_problems("problems", folder=folder / PROBLEMS).load()
     if content_hash(problems) != record["problems_sha256"]:
         raise DataError(f"{folder / PROBLEMS}: not what {RECORD} says; make it again")
     return TrainingSet(problems, record, [])

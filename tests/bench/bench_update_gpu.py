@@ -21,8 +21,7 @@ from transformers import Qwen3Config, Qwen3ForCausalLM
 
 from kpo.distributed.ranks import Ranks
 from kpo.distributed.sharding import shard
-from kpo.model.layers import recompute
-from kpo.model.policy import Policy
+from kpo.model.policy import Policy, recompute
 from kpo.registry import make_objective
 from kpo.tasks.tokenizer import character_tokenizer
 from kpo.trainer.step import StepMetrics, Updater

@@ -25,6 +25,7 @@ rule sample:
         unpack(model_of),
         asked=rules.ask.output if QUEUE else [],
         problems=rules.test_problems.output if EXPERIMENT.task else [],
+        golds=[] if EXPERIMENT.task else rules.benchmarks.output,
     output:
         samples=f"{ROOT}/evals/{{run}}/samples.jsonl",
         manifest=f"{ROOT}/evals/{{run}}/manifest.json",
@@ -40,14 +41,15 @@ rule sample:
         problems=problems_option,
         lease=uncompared(LEASE["sample"]),
         queue=uncompared(QUEUE),
+        checked=uncompared("" if EXPERIMENT.task else f"--checked {rules.benchmarks.output}"),
     threads: EXPERIMENT.evaluate.threads
     resources:
         gpu=GPUS["sample"],
         mem_mb=lambda wildcards, input: sample_mb(input.model),
     shell:
         "{params.lease}python -m evals.sample --config {params.config:q} --run {wildcards.run}"
-        " --model {input.model} {params.problems} {params.queue} --out {output.samples}"
-        " > {log} 2>&1"
+        " --model {input.model} {params.problems} {params.checked} {params.queue}"
+        " --out {output.samples} > {log} 2>&1"
 
 
 rule grade:

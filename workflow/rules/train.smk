@@ -45,7 +45,7 @@ if EXPERIMENT.task:
 
 # The golds of problems from elsewhere, and room for their prompts. Training waits for it, but another
 # list of benchmarks, or anything else of `evaluate`, must not train again, so it has no settings to
-# compare; evaluation checks what it then reads once more.
+# compare; evaluation checks what it then reads and this has not checked.
 rule benchmarks:
     input:
         # The hash alone is compared, as in training.

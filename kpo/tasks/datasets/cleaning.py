@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from typing import Any
 
 from evals.grading.grader import Grader
@@ -63,9 +64,7 @@ def refuse(where: str, handling: str, drops: list[Drop]) -> None:
 
 def count(drops: Iterable[Drop]) -> dict[str, int]:
     """Rows that were left out, by reason."""
-    counts: Counter[str] = Counter()
-    for drop in drops:
-        counts[drop.reason] += len(drop.ids)
+    counts = Counter(drop.reason for drop in drops for _ in drop.ids)
     return {reason: counts[reason] for reason in REASONS if counts[reason]}
 
 
@@ -92,35 +91,29 @@ def clean(
     refuse(where, handling["duplicates"], repeats)
 
     golds = dict.fromkeys(group.problem.answer for group in groups)  # each is looked at once
-    complaints = {gold: why for _, gold, why in grader.unusable_golds((g, g) for g in golds)}
-    unusable = [
-        Drop("unusable_golds", [p.id], {"gold": p.answer, "complaint": complaints[p.answer]})
-        for p in (group.problem for group in groups)
-        if p.answer in complaints
-    ]
+    found = grader.unusable_golds((gold, gold) for gold in golds)
+    bad = {gold: {"gold": gold, "complaint": complaint} for _, gold, complaint in found}
+    of_bad = [group.problem for group in groups if group.problem.answer in bad]
+    unusable = [Drop("unusable_golds", [p.id], bad[p.answer]) for p in of_bad]
     refuse(where, handling["unusable_golds"], unusable)
-    groups = [group for group in groups if group.problem.answer not in complaints]
+    groups = [group for group in groups if group.problem.answer not in bad]
 
-    found = [(group.problem, group.match) for group in groups]
-    held = [Drop("contamination", [p.id], asdict(match)) for p, match in found if match]
+    held = [Drop("contamination", [g.problem.id], asdict(g.match)) for g in groups if g.match]
     refuse(where, handling["contamination"], held)
-    kept = [problem for problem, match in found if match is None]
+    kept = [group.problem for group in groups if not group.match]
     return kept, [*drops, *repeats, *unusable, *held]
 
 
 def _gather(problems: Iterable[Problem], overlap: Overlap | None) -> list[_Group]:
-    by_text: dict[str, _Group] = {}  # most repeated rows repeat to the letter
-    by_meaning: dict[str, _Group] = {}
+    plain_text = cache(normalised)  # most repeated rows repeat to the letter
+    groups: dict[str, _Group] = {}
     for problem in problems:
-        group = by_text.get(problem.problem)
-        if group is None:
-            plain = normalised(problem.problem)
-            if plain not in by_meaning:
-                by_meaning[plain] = _Group(problem, overlap.find(plain) if overlap else None)
-            group = by_text[problem.problem] = by_meaning[plain]
-        group.ids.append(problem.id)
-        group.golds[problem.answer] = None
-    return list(by_meaning.values())
+        plain = plain_text(problem.problem)
+        if plain not in groups:
+            groups[plain] = _Group(problem, overlap.find(plain) if overlap else None)
+        groups[plain].ids.append(problem.id)
+        groups[plain].golds[problem.answer] = None
+    return list(groups.values())
 
 
 def _contradictory(groups: list[_Group], grader: Grader) -> dict[_Group, None]:

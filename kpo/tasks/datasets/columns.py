@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Mapping
 from contextlib import suppress
@@ -29,13 +28,11 @@ class Problem:
     answer: str
 
 
-def columns_for(row: Mapping[str, Any], source: Source | None) -> Source:
+def columns_for(row: Mapping[str, Any], source: Source) -> Source:
     """How to read a file whose first row is `row`: as its source says, else as PLAIN rows.
 
     The source's instruction and preamble are taken off either way.
     """
-    if source is None:
-        return PLAIN
     try:
         for column in (source.problem, source.answer):
             _cell("", row, column)
@@ -53,11 +50,6 @@ def problem_and_gold(where: str, row: Mapping[str, Any], source: Source) -> tupl
     if not isinstance(problem, str) or not problem.strip():
         raise DataError(f"{where}: {source.problem} must be a text, not empty, got {problem!r:.80}")
     return problem, _gold(where, source, _cell(where, row, source.answer))
-
-
-def row_id(row: Mapping[str, Any], otherwise: str) -> str:
-    """The row's id, or where it is neither a text nor a number, the other."""
-    return _as_text(row.get("id")) or otherwise
 
 
 def _cell(where: str, row: Mapping[str, Any], column: str) -> Any:
@@ -97,14 +89,11 @@ def _last_user_turn(where: str, column: str, value: Any) -> Any:
     for turn in reversed(value):
         if (turn.get("role") or turn.get("from")) in ("user", "human"):  # two customs
             said = turn.get("content") or turn.get("value")
-            return _joined(said) if isinstance(said, list) else said
+            if isinstance(said, list):  # in parts, of which each must be a text
+                with suppress(KeyError, TypeError):
+                    said = "".join(part if isinstance(part, str) else part["text"] for part in said)
+            return said
     raise DataError(f"{where}: {column} holds no turn of the user")
-
-
-def _joined(parts: list[Any]) -> Any:
-    """Content in parts: their texts, if they are all texts."""
-    texts: list[Any] = [part.get("text") if isinstance(part, Mapping) else part for part in parts]
-    return "".join(texts) if all(isinstance(text, str) for text in texts) else parts
 
 
 _BLANK = r"(?:\s|\\+[nrt])"  # also as it was escaped once too often
@@ -174,7 +163,7 @@ def _gold(where: str, source: Source, value: Any) -> str:
         value = extract_boxed(value)
         if value is None:
             raise DataError(f"{where}: {column} holds no boxed answer")
-    gold = _as_text(value)
+    gold = as_text(value)
     if gold is None or not gold.strip():
         raise DataError(
             f"{where}: {column} must be a text, not empty, or a number, got {value!r:.80}"
@@ -182,12 +171,13 @@ def _gold(where: str, source: Source, value: Any) -> str:
     return gold
 
 
-def _as_text(value: Any) -> str | None:
+def as_text(value: Any) -> str | None:
     """A text as it is, a number as people write it, None for everything else."""
     if isinstance(value, str):
         return value
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
         return None
-    if not math.isfinite(value):
+    number = Decimal(str(value))
+    if not number.is_finite():
         return None
-    return str(int(value)) if value == int(value) else format(Decimal(str(value)), "f")
+    return str(int(value)) if value == int(value) else format(number, "f")

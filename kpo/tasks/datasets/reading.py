@@ -58,10 +58,8 @@ def find_files(place: Path, name: str) -> list[Path]:
             " named"
         )
     (((_, _, _, *shard), paths),) = sets.items()
-    if shard and int(shard[0]) != len(paths):
-        raise DataError(
-            f"{paths[0]}: one of {int(shard[0])} shards, of which {len(paths)} are here"
-        )
+    if shard and (total := int(shard[0])) != len(paths):
+        raise DataError(f"{paths[0]}: one of {total} shards, of which {len(paths)} are here")
     return paths
 
 
@@ -125,7 +123,12 @@ def _json(path: Path) -> Iterator[Row]:
     """An array of objects, alone or as the only array inside an object, or one object."""
     content = _loaded(str(path), path.read_bytes())
     if isinstance(content, dict):
-        arrays = [value for value in content.values() if _holds_objects(value)]
+        arrays = [  # of rows; a column may hold one too, such as a chat's turns
+            value
+            for value in content.values()
+            if isinstance(value, list)
+            and all(isinstance(row, dict) and not row.keys() & {"role", "from"} for row in value)
+        ]
         if len(arrays) != 1:
             yield (1, f"{path}, line 1", content)
             return
@@ -133,15 +136,6 @@ def _json(path: Path) -> Iterator[Row]:
     for number, cells in enumerate(content):
         where = f"{path}, row {number}"
         yield (number, where, _object(where, cells))
-
-
-def _holds_objects(value: Any) -> bool:
-    """Whether a value is an array of rows and not a column, such as a chat's turns."""
-    return (
-        isinstance(value, list)
-        and all(isinstance(item, dict) for item in value)
-        and not any("role" in item or "from" in item for item in value)
-    )
 
 
 def _loaded(where: str, text: bytes) -> Any:

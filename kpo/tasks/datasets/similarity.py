@@ -66,29 +66,26 @@ class Overlap:
     def __init__(self, problems: Iterable[tuple[str, str, str]]) -> None:
         """`problems` are (benchmark, id, text)."""
         self._problems: list[tuple[str, str, int]] = []  # benchmark, id, number of n-grams
-        self._whole: dict[str, int] = {}
+        self._whole: dict[str, Match] = {}
         self._holders: dict[str, list[int]] = {}
         for place, (benchmark, name, text) in enumerate(problems):
             grams = _grams(plain := normalised(text))
             self._problems.append((benchmark, name, len(grams)))
-            self._whole.setdefault(plain, place)
+            self._whole.setdefault(plain, Match(benchmark, name, 1.0))
             for gram in grams:
                 self._holders.setdefault(gram, []).append(place)
 
     def find(self, plain: str) -> Match | None:
         """The problem of which a normalised text holds most, if it holds enough of it."""
         if plain in self._whole:
-            benchmark, name, _ = self._problems[self._whole[plain]]
-            return Match(benchmark, name, 1.0)
-        found = Counter(
-            place for gram in _grams(plain) & self._holders.keys() for place in self._holders[gram]
-        )
-        shares = {place: count / self._problems[place][2] for place, count in found.items()}
-        place = max(shares, key=lambda place: (shares[place], -place), default=None)
-        if place is None or shares[place] < SHARE:
+            return self._whole[plain]
+        found = Counter(place for gram in _grams(plain) for place in self._holders.get(gram, ()))
+        shares = ((count / self._problems[i][2], -i) for i, count in found.items())
+        share, order = max(shares, default=(0.0, 0))  # of equal ones the first
+        if share < SHARE:
             return None
-        benchmark, name, _ = self._problems[place]
-        return Match(benchmark, name, round(shares[place], 3))
+        benchmark, name, _ = self._problems[-order]
+        return Match(benchmark, name, round(share, 3))
 
 
 def _grams(plain: str) -> set[str]:

@@ -70,6 +70,7 @@ _GSM8K: dict[str, Any] = {
     "answer_form": "hashes",
     "normaliser": "integers",
 }
+_AIME: dict[str, Any] = {"split": "train", "normaliser": "integers", "size": 30}
 
 SOURCES: dict[str, Source] = {
     "gsm8k-train": Source(split="train", size=7473, **_GSM8K),
@@ -83,18 +84,10 @@ SOURCES: dict[str, Source] = {
         size=17_398,
     ),
     "aime24": Source(
-        hub="HuggingFaceH4/aime_2024",
-        split="train",
-        revision="2fe88a2f1091d5048c0f36abc874fb997b3dd99a",
-        normaliser="integers",
-        size=30,
+        hub="HuggingFaceH4/aime_2024", revision="2fe88a2f1091d5048c0f36abc874fb997b3dd99a", **_AIME
     ),
     "aime25": Source(
-        hub="MathArena/aime_2025",
-        split="train",
-        revision="c94da77eb22bbd6439e62a323bec18493a421302",
-        normaliser="integers",
-        size=30,
+        hub="MathArena/aime_2025", revision="c94da77eb22bbd6439e62a323bec18493a421302", **_AIME
     ),
     "amc23": Source(
         hub="knoveleng/AMC-23",

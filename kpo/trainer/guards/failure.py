@@ -1,10 +1,9 @@
 """What is kept of a step whose loss, gradient or ratio is not finite, for `python -m kpo.replay`.
 
 failure-step-000010/
-    failure.json              step, what is not finite, settings, number of ranks
-    weights.safetensors       the weights, whole
-    batch-00000.json          prompts and responses of rank 0's micro-batch
-    batch-00000.safetensors   its tensors, as the objective saw them
+    failure.json          step, what is not finite, settings, the responses of all ranks,
+    failure.safetensors   and their tensors, as the objective saw them
+    weights.safetensors   the weights, whole
 """
 
 from __future__ import annotations
@@ -77,8 +76,7 @@ def save_failure(
 ) -> Path:
     """Write a failure and return its folder; collective: every rank brings its own responses.
 
-    The weights are those before the optimizer step, gathered one by one. Raise NonFiniteError after
-    it.
+    The weights are those before the optimizer step. Raise NonFiniteError after it.
     """
     path = folder / f"failure-step-{step:06d}"
     responses, weights = ranks.concatenate(failed), whole_weights(model, ranks)
@@ -92,7 +90,9 @@ def save_failure(
 
 
 def load_failure(folder: Path) -> Failure:
-    """Read a failure, but not its weights. Raises FileNotFoundError for a folder without one."""
+    """Read a failure, but not its weights. Raises UserError for a folder without one."""
+    if not (folder / WEIGHTS).is_file():
+        raise UserError(f"{folder}: no failure of a run is saved here")
     content = read_values(folder / CONTENT)
     saved = content.pop("responses")
     responses = [FailedResponse(**{**own, "batch": TokenBatch(**own["batch"])}) for own in saved]

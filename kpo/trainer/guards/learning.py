@@ -6,6 +6,7 @@ A run in which that holds for every group ends with the base's weights, and no e
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from itertools import takewhile
 from pathlib import Path
@@ -72,23 +73,16 @@ def stood_still(learning: Mapping[str, Any]) -> str | None:
 
 def moved_weights(base: Path, model: Path) -> float:
     """Share of a model's weights that differ from the base's, in the precision of the model."""
-    before, moved, total = _files(base), 0, 0
-    for name, path in _files(model).items():
-        with safe_open(path, "pt") as file:
-            new = file.get_tensor(name)
+    before, moved, total = _weights(base), 0, 0
+    for name, file in _weights(model).items():
+        new = file.get_tensor(name)
+        old = before[name].get_tensor(name).to(new.dtype) if name in before else math.nan
+        moved += int((new != old).sum())
         total += new.numel()
-        if name in before:
-            with safe_open(before[name], "pt") as file:
-                moved += int((file.get_tensor(name).to(new.dtype) != new).sum())
-        else:
-            moved += new.numel()
     return moved / total
 
 
-def _files(folder: Path) -> dict[str, Path]:
-    """Where each tensor of a model folder stands."""
-    places = {}
-    for path in sorted(folder.glob("*.safetensors")):
-        with safe_open(path, "pt") as file:
-            places.update(dict.fromkeys(file.keys(), path))
-    return places
+def _weights(folder: Path) -> dict[str, Any]:
+    """Names of a model's tensors, and the open file that each is in."""
+    files = [safe_open(path, "pt") for path in sorted(folder.glob("*.safetensors"))]
+    return {name: file for file in files for name in file.keys()}  # noqa: SIM118 - no mapping

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import Callable
 from types import FrameType
-from typing import Any, NoReturn, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from kpo.distributed.ranks import ALONE, Ranks
 
@@ -69,8 +70,4 @@ class Preemption:
 
 def leave_on_sigterm() -> None:
     """From here on SIGTERM ends the process with PREEMPTED_EXIT_CODE, as nothing is to be saved."""
-
-    def leave(number: int, frame: FrameType | None) -> NoReturn:
-        raise SystemExit(PREEMPTED_EXIT_CODE)
-
-    signal.signal(signal.SIGTERM, leave)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(PREEMPTED_EXIT_CODE))

@@ -7,7 +7,7 @@ import torch
 from evals.grading.statuses import FAILURES
 from kpo.common.cli import UserError
 from kpo.config.train import Train
-from kpo.model.agreement import MAX_MISMATCH, MEAN_MISMATCH, excess
+from kpo.model.loading import MAX_MISMATCH, MEAN_MISMATCH, excess
 from kpo.trainer.batch import Rollouts
 
 

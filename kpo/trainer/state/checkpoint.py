@@ -7,8 +7,7 @@
         state.safetensors         and the tensors in it, as waiting rollouts
 
 A checkpoint is written under a temporary name, synced to the disk and renamed. Shards are
-torch.distributed.checkpoint's, so that another number of ranks can read them. Every method is
-collective.
+torch.distributed.checkpoint's, so that another number of ranks can read them.
 """
 
 from __future__ import annotations
@@ -41,8 +40,6 @@ KEEP = 2
 """How many stay: one is left where the newest is damaged."""
 FILE_BYTES = 2 << 30
 """Tensors of about this size go into one file, as each file is put together in memory."""
-
-
 _ABSENT = object()
 """Stands for a key that is not there, as null is a value."""
 
@@ -52,7 +49,7 @@ class CheckpointError(UserError):
 
 
 class Checkpoints:
-    """The checkpoints of one run, the newest KEEP of them.
+    """The checkpoints of one run, the newest KEEP of them; every method is collective.
 
     Args:
         folder: where they lie, `step-000010` each; nothing else may lie there.
@@ -81,7 +78,8 @@ class Checkpoints:
         self.ranks.wait()
         _write_tensors(partial / TENSORS, tensors)
         self.ranks.wait()
-        mine = self._share([str(p.relative_to(partial)) for p in partial.rglob("*") if p.is_file()])
+        files = (path for path in partial.rglob("*") if path.is_file())
+        mine = self.ranks.share(sorted(str(path.relative_to(partial)) for path in files))
         for name in mine:
             _sync(partial / name)
         hashes = self.ranks.concatenate([(name, sha256_file(partial / name)) for name in mine])
@@ -105,8 +103,7 @@ class Checkpoints:
             for aside in self.folder.glob(".step-*"):
                 take_back(self.folder / aside.name[1:].partition(".")[0])
         self.ranks.wait()
-        complete = self._complete()
-        return complete[-1] if complete else None
+        return next(reversed(self._complete()), None)
 
     def restore(self, tensors: Mapping[str, Tensor]) -> tuple[int, Any] | None:
         """Load the newest intact checkpoint into `tensors`, in place; None where there is none.
@@ -157,16 +154,12 @@ class Checkpoints:
         """What is wrong with this rank's share of a checkpoint's files."""
         if not content:
             return f"{CONTENT} is missing or unreadable"
-        for name in self._share(list(content["files"])):
+        for name in self.ranks.share(sorted(content["files"])):
             if not (path / name).is_file():
                 return f"{name} is missing"
             if sha256_file(path / name) != content["files"][name]:
                 return f"{name} does not have its sha256"
         return None
-
-    def _share(self, names: list[str]) -> list[str]:
-        """The files that this rank hashes."""
-        return sorted(names)[self.ranks.rank :: self.ranks.size]
 
 
 def differences(was: Any, now: Any, key: str = "") -> list[str]:
@@ -222,7 +215,5 @@ def _content(path: Path) -> dict[str, Any]:
 def _sync(path: Path) -> None:
     """Wait until a file's content, or a folder's entries, are on the disk."""
     handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    os.fsync(handle)
+    os.close(handle)

@@ -41,11 +41,6 @@ class Position:
     waiting: deque[Rollouts] = field(default_factory=deque)
     metrics: StepMetrics = field(default_factory=StepMetrics)
 
-    @property
-    def sampled(self) -> int:
-        """Number of steps whose rollouts have been made."""
-        return self.step + len(self.waiting)
-
 
 @dataclass(frozen=True)
 class Progress:
@@ -87,10 +82,8 @@ class Progress:
             StepMetrics(own["updates"], own["sums"], RatioStatistics(**own["ratios"]))
             for own in state["begun"]
         ]
-        metrics = StepMetrics()
-        if begun:  # of more or fewer ranks
-            metrics = StepMetrics(begun[0].updates, ratios=RatioStatistics(begun[0].ratios.seed))
-            metrics.merge(begun[ranks.rank :: ranks.size])
+        metrics = StepMetrics(begun[0].updates if begun else 0)
+        metrics.merge(begun[ranks.rank :: ranks.size])  # of more or fewer ranks
         return Position(step, waiting, metrics)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -42,7 +43,7 @@ def test_a_timeout_costs_only_its_own_answer() -> None:
 
 @pytest.mark.slow
 def test_a_worker_that_dies_costs_only_its_own_answer() -> None:
-    with WorkerPool(workers=1, timeout_s=30, memory_mb=2048) as pool:
+    with contextlib.closing(WorkerPool(workers=1, timeout_s=30, memory_mb=2048)) as pool:
         assert pool.run([Request("x", "x")]) == [Reply("ok", True)]
         (worker,) = pool._alive
         threading.Timer(0.5, os.killpg, (worker.process.pid, signal.SIGKILL)).start()
@@ -58,7 +59,7 @@ def test_a_worker_that_dies_costs_only_its_own_answer() -> None:
 def test_memory_is_limited() -> None:
     """The worker that came near its limit is replaced: its later answers would be errors too."""
     requests = [Request(LINE, "y=(x+w+z)^{30}"), Request("x+1", "1+x"), Request("x+1", "x+2")]
-    with WorkerPool(workers=1, timeout_s=20, memory_mb=90) as pool:
+    with contextlib.closing(WorkerPool(workers=1, timeout_s=20, memory_mb=90)) as pool:
         replies = pool.run(requests)
         limits = Path(f"/proc/{pool._alive[0].process.pid}/limits")
         if limits.exists():
@@ -97,7 +98,7 @@ def test_failed_starts_count_only_in_a_row(monkeypatch: pytest.MonkeyPatch) -> N
             super().__init__(timeout_s, next(starts))
 
     monkeypatch.setattr(pool_module, "_Worker", Worker)
-    with WorkerPool(workers=1, timeout_s=30, memory_mb=2048) as pool:
+    with contextlib.closing(WorkerPool(workers=1, timeout_s=30, memory_mb=2048)) as pool:
         for _ in range(2):
             assert pool.run([Request("x", "x")]) == [Reply("ok", True)]
             pool.close()

@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[3]
 
 @pytest.fixture
 def pool() -> Iterator[WorkerPool]:
-    with WorkerPool(workers=2, timeout_s=60, memory_mb=2048, ready=1) as made:
+    with contextlib.closing(WorkerPool(workers=2, timeout_s=60, memory_mb=2048, ready=1)) as made:
         yield made
 
 
@@ -46,7 +46,7 @@ def test_more_start_when_more_is_asked_and_stay(pool: WorkerPool) -> None:
 
 
 def test_a_killed_worker_is_replaced_between_calls() -> None:
-    with WorkerPool(workers=2, timeout_s=0.1, memory_mb=2048, ready=1) as pool:
+    with contextlib.closing(WorkerPool(workers=2, timeout_s=0.1, memory_mb=2048, ready=1)) as pool:
         (pid,) = pids(pool)
         assert pool.run([Request(LINE, SLOW)])[0].status == "timeout"
         assert not is_running(pid)
@@ -64,7 +64,7 @@ def test_a_worker_that_dies_idle_costs_no_request(pool: WorkerPool) -> None:
 
 
 def test_none_is_held_ready_unless_it_is_asked_for() -> None:
-    with WorkerPool(workers=2, timeout_s=1, memory_mb=2048) as cold:
+    with contextlib.closing(WorkerPool(workers=2, timeout_s=1, memory_mb=2048)) as cold:
         assert pids(cold) == []
 
 

@@ -48,10 +48,9 @@ def test_appended_rows_are_synced_before_the_next(
     tmp_path: Path, done: list[tuple[str, str, str]]
 ) -> None:
     file = UnfinishedSamples(tmp_path / "samples.jsonl")
-    with file.appending() as append:
-        append(ROWS)
-        assert done == [("fsync", file.path.name, LINE)]
-        append(ROWS)
+    file.append(ROWS)
+    assert done == [("fsync", file.path.name, LINE)]
+    file.append(ROWS)
     assert done[1:] == [("fsync", file.path.name, 2 * LINE)]
 
 

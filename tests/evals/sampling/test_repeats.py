@@ -35,7 +35,7 @@ def check(groups: list[list[list[int]]], logprob: float, temperature: float = 1.
     seeds = [1000 * i for i in range(len(groups))]
     names = [f"easy p{i}" for i in range(len(groups))]
     sampling = Sampling(samples=K, max_tokens=99, temperature=temperature, logprobs=False)
-    refuse_repeats(names, [[1]] * len(groups), seeds, sampled, sampling, engine)
+    refuse_repeats(names, [[1]] * len(groups), seeds, [*enumerate(sampled)], sampling, engine)
     return engine
 
 
@@ -87,7 +87,8 @@ def test_what_comes_out_otherwise_counts_up_to_there() -> None:
     engine: Any = Oracle([[[99] * 2 + [5] * 28] * K], -9.0)
     sampled = [[Response(tokens, [], "stop") for tokens in group] for group in groups]
     sampling = Sampling(samples=K, max_tokens=99, logprobs=False)
-    refuse_repeats(["p"], [[1]], [0], sampled, sampling, engine)  # e^-18 is not beyond chance
+    finished = [*enumerate(sampled)]
+    refuse_repeats(["p"], [[1]], [0], finished, sampling, engine)  # e^-18 is not beyond chance
 
 
 def test_a_real_engine_without_seeds_is_refused_and_with_them_is_not() -> None:
@@ -95,7 +96,7 @@ def test_a_real_engine_without_seeds_is_refused_and_with_them_is_not() -> None:
     prompts, seeds = [[5, 6, 7], [8]], [100, 200]
     sampling = Sampling(samples=4, max_tokens=24, logprobs=False)
     groups = engine.generate(prompts, seeds, sampling)
-    refuse_repeats(["a", "b"], prompts, seeds, groups, sampling, engine)
+    refuse_repeats(["a", "b"], prompts, seeds, [*enumerate(groups)], sampling, engine)
     broken = [[group[0]] * 4 for group in groups]
     with pytest.raises(RepeatError):
-        refuse_repeats(["a", "b"], prompts, seeds, broken, sampling, engine)
+        refuse_repeats(["a", "b"], prompts, seeds, [*enumerate(broken)], sampling, engine)

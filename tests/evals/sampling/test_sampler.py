@@ -46,7 +46,6 @@ def test_the_sampling_is_the_configured_one(run: Run, model: Path) -> None:
     assert engine.options == {
         "longest": longest + 20,
         "device": torch.device("cpu"),
-        "tensor_parallel": 1,
     }
 
 

@@ -41,10 +41,9 @@ def finish(out: Path) -> None:
     file = unfinished(out)
     if not file.is_finished("mine"):
         done = resume(out)
-        with file.appending() as append:
-            for key in reversed(KEYS):
-                if key not in done:
-                    append(rows(key))
+        for key in reversed(KEYS):
+            if key not in done:
+                file.append(rows(key))
         file.sort(KEYS)
         file.manifest.write_text("manifest")
     file.publish()
@@ -101,9 +100,8 @@ def test_what_is_missing_is_all_that_is_appended(tmp_path: Path) -> None:
     file = unfinished(out)
     assert resume(out) == {KEYS[3]}
     assert file.path.read_text() == text(KEYS[3])
-    with file.appending() as append:
-        append(rows(KEYS[1]))
-        assert file.path.read_text() == text(KEYS[3]) + text(KEYS[1])  # on disk at once
+    file.append(rows(KEYS[1]))
+    assert file.path.read_text() == text(KEYS[3]) + text(KEYS[1])
 
 
 @pytest.mark.parametrize("change", ["inputs", "protocol"])

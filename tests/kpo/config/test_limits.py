@@ -11,7 +11,7 @@ from kpo.config.limits import CPU_HEAD_SIZES, faults_of, head_size
 from kpo.config.policy import ScratchPolicy
 from kpo.tasks.chained_sums import ChainedSums
 from kpo.tasks.generate import write_problems
-from kpo.tasks.problems import load_problems
+from kpo.tasks.problems import open_problems
 from kpo.tasks.prompts import PROTOCOLS
 from kpo.tasks.tokenizer import character_tokenizer
 from kpo.trainer.base_policy import scratch_policy
@@ -69,7 +69,7 @@ def test_no_weight_depends_on_the_positions() -> None:
 
 def test_no_problem_of_the_task_is_longer_than_the_longest(tmp_path: Path) -> None:
     write_problems(ChainedSums(train=500, test=50), tmp_path / "problems")
-    sets = [load_problems(name, folder=tmp_path / "problems") for name in ("train", "hard")]
+    sets = [open_problems(name, folder=tmp_path / "problems").load() for name in ("train", "hard")]
     assert [max(len(p.problem) for p in found) for found in sets] == [LONGEST] * 2
 
 

@@ -7,7 +7,8 @@ import pytest
 from transformers import AutoConfig
 
 from kpo.config.policy import Architecture, PretrainedPolicy, ScratchPolicy, Wheel
-from kpo.model.architecture import ArchitectureError, architecture, check_stated
+from kpo.model.architecture import architecture, check_stated
+from kpo.model.files import ModelError
 from kpo.model.policy import save_model
 from kpo.trainer.base_policy import pretrained, scratch_policy
 from tests.kpo.models import tiny_policy
@@ -67,7 +68,7 @@ def test_a_stated_architecture_needs_no_hub() -> None:
 
 @pytest.mark.usefixtures("_no_hub")
 def test_without_hub_and_statement_there_is_none() -> None:
-    with pytest.raises(ArchitectureError, match=r"'nowhere/at-all' .*under policy.architecture"):
+    with pytest.raises(ModelError, match=r"'nowhere/at-all' .*under policy.architecture"):
         architecture(pretrained_policy("nowhere/at-all"))
 
 
@@ -116,11 +117,11 @@ def test_the_base_policy_is_what_is_stated(folder: Path) -> None:
 def test_another_model_than_stated_is_refused(
     folder: Path, changes: dict[str, Any], words: str
 ) -> None:
-    with pytest.raises(ArchitectureError, match=rf"policy.architecture is not .*{words}"):
+    with pytest.raises(ModelError, match=rf"policy.architecture is not .*{words}"):
         pretrained(pretrained_policy(folder, differing(**changes)))
 
 
 def test_another_family_than_stated_is_refused() -> None:
     config = tiny_policy("llama").model.config
-    with pytest.raises(ArchitectureError, match="model_type qwen3 instead of llama"):
+    with pytest.raises(ModelError, match="model_type qwen3 instead of llama"):
         check_stated(pretrained_policy("x", SMALL), config)

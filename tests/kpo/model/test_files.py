@@ -15,7 +15,7 @@ from transformers import BertConfig, GenerationConfig, PreTrainedConfig
 
 from kpo import base, preflight
 from kpo.config.policy import PretrainedPolicy
-from kpo.model.architecture import ArchitectureError, architecture, origin
+from kpo.model.architecture import architecture, origin
 from kpo.model.files import ModelError, read_config
 from kpo.model.loading import load_policy
 from kpo.model.policy import load_tokenizer, save_model
@@ -169,7 +169,7 @@ def test_a_folder_has_no_revision(model: Path, capsys: pytest.CaptureFixture[str
     said = refusal(model, capsys, policy__revision="abc")
     assert said.startswith("policy.revision is 'abc', but policy.model")
     settings = PretrainedPolicy(kind="pretrained", model=str(model), revision="abc")
-    with pytest.raises(ArchitectureError, match="is a local folder, which has no revisions"):
+    with pytest.raises(ModelError, match="is a local folder, which has no revisions"):
         architecture(settings)
 
 

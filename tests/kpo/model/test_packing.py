@@ -224,10 +224,5 @@ def test_keys_are_repeated_where_cuda_has_no_kernel_for_grouped_heads(
 
 
 def test_transformers_finds_it_under_its_name() -> None:
-    with (
-        mock.patch.object(AttentionInterface, "register") as attentions,
-        mock.patch.object(AttentionMaskInterface, "register") as masks,
-    ):
-        packing.register()
-    attentions.assert_called_once_with(ATTENTION, attention)
-    masks.assert_called_once_with(ATTENTION, sdpa_mask)
+    assert AttentionInterface()[ATTENTION] is attention
+    assert AttentionMaskInterface()[ATTENTION] is sdpa_mask

@@ -14,9 +14,8 @@ from torch.nn.attention.varlen import varlen_attn
 
 from kpo.distributed.ranks import Ranks
 from kpo.distributed.sharding import shard
-from kpo.model.layers import recompute
 from kpo.model.packing import attention, has_kernel, pack
-from kpo.model.policy import response_logprobs
+from kpo.model.policy import recompute, response_logprobs
 from kpo.rollout.transformers import TransformersEngine
 from tests.kpo.flash import Kernel, flash_on_the_cpu
 from tests.kpo.model.shared_prompts import PROMPTS, RESPONSES

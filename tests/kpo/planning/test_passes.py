@@ -7,9 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from kpo.model.layers import recompute
 from kpo.model.packing import Packed, pack
-from kpo.model.policy import Policy
+from kpo.model.policy import Policy, recompute
 from kpo.planning.passes import (
     Cost,
     Meter,

@@ -8,11 +8,19 @@ import pytest
 
 from kpo.planning.machine import Device, Machine
 from kpo.planning.memory import RESERVE
-from kpo.planning.report import faults as faults_of
-from kpo.planning.report import warnings
+from kpo.planning.plan import Plan
+from kpo.planning.report import Fault, Warned, report
 from tests.kpo.planning.planned import PLENTY, plan
 
 # What is refused
+
+
+def faults_of(plan: Plan) -> list[str]:
+    return [said for said in report(plan) if isinstance(said, Fault)]
+
+
+def warnings(plan: Plan) -> list[str]:
+    return [said for said in report(plan) if isinstance(said, Warned)]
 
 
 def faults(folder: Path, machine: Machine = PLENTY, **train: Any) -> list[str]:

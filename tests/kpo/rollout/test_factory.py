@@ -13,6 +13,7 @@ from kpo.model.policy import save_model
 from kpo.rollout.factory import make_engine
 from kpo.rollout.transformers import TransformersEngine
 from tests.kpo.models import tiny_policy
+from tests.kpo.planning.planned import train
 
 CPU = torch.device("cpu")
 
@@ -22,22 +23,25 @@ def settings(**more: Any) -> Evaluate:
 
 
 @pytest.mark.parametrize(("gpus", "memory"), [(0, None), (2, 0.7)])
-def test_vllm_gets_its_share_of_memory_where_there_are_gpus(
-    monkeypatch: pytest.MonkeyPatch, gpus: int, memory: float | None
+@pytest.mark.parametrize("trains", [False, True])
+def test_vllm_gets_the_gpus_and_its_share_of_their_memory(
+    monkeypatch: pytest.MonkeyPatch, gpus: int, memory: float | None, trains: bool
 ) -> None:
     asked: dict[str, Any] = {}
     stub: Any = ModuleType("kpo.rollout.vllm")
     stub.VLLMEngine = lambda folder, **options: asked.update(folder=folder, **options)
     monkeypatch.setitem(sys.modules, stub.__name__, stub)
-    section = settings(gpus=gpus, **({"gpu_memory": memory} if memory else {}))
-    make_engine(section, Path("m"), longest=77, device=CPU, tensor_parallel=2, sleep=True)
+    more: dict[str, Any] = {"gpus": gpus, **({"gpu_memory": memory} if memory else {})}
+    training = {"engine": "vllm", "dtype": "bfloat16", **more}
+    section = train(**training) if trains else settings(**more)
+    make_engine(section, Path("m"), longest=77, device=CPU)
     assert asked == {
         "folder": Path("m"),
         "max_tokens": 77,
         "dtype": "bfloat16",
-        "tensor_parallel": 2,
+        "tensor_parallel": 2 if gpus and not trains else 1,
         "gpu_memory": memory,
-        "sleep": True,
+        "sleep": trains,
     }
 
 

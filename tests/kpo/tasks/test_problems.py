@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from kpo.tasks.problems import DataError, Problem, choose_folder, load_problems
+from kpo.tasks.problems import DataError, Problem, choose_folder, open_problems
 
 Row = dict[str, Any]
 ROWS: list[Row] = [
@@ -37,7 +37,7 @@ def write(folder: Path, rows: list[Row], name: str = "set") -> Path:
 
 def test_a_folder_of_jsonl(tmp_path: Path) -> None:
     write(tmp_path, ROWS)
-    assert load_problems("set", folder=tmp_path) == [
+    assert open_problems("set", folder=tmp_path).load() == [
         Problem("a", "1+1?", "2"),
         Problem("b", "Half of\u2028\\frac{1}{2}?", "\\frac{1}{4}"),
     ]
@@ -45,18 +45,18 @@ def test_a_folder_of_jsonl(tmp_path: Path) -> None:
 
 def test_further_columns_are_left_and_a_missing_id_is_the_line(tmp_path: Path) -> None:
     write(tmp_path, [{"problem": "x", "answer": "1", "level": 3}, {"problem": "y", "answer": "2"}])
-    assert [p.id for p in load_problems("set", folder=tmp_path)] == ["1", "2"]
+    assert [p.id for p in open_problems("set", folder=tmp_path).load()] == ["1", "2"]
 
 
 def test_the_file_itself_may_be_named(tmp_path: Path) -> None:
     path = write(tmp_path, ROWS, "other-name")
-    assert len(load_problems("set", folder=path)) == 2
+    assert len(open_problems("set", folder=path).load()) == 2
 
 
 @pytest.mark.parametrize(("limit", "count"), [(None, 2), (1, 1), (2, 2), (9, 2)])
 def test_limit_takes_the_first(tmp_path: Path, limit: int | None, count: int) -> None:
     write(tmp_path, ROWS)
-    found = load_problems("set", folder=tmp_path, limit=limit)
+    found = open_problems("set", folder=tmp_path).load(limit)
     assert [p.id for p in found] == ["a", "b"][:count]
 
 
@@ -87,7 +87,7 @@ def test_a_bad_line_is_named(tmp_path: Path, line: bytes, complaint: str) -> Non
     path = tmp_path / "set.jsonl"
     path.write_bytes(b"\n".join([GOOD, line, GOOD]))
     with pytest.raises(DataError) as error:
-        load_problems("set", folder=tmp_path)
+        open_problems("set", folder=tmp_path).load()
     assert str(error.value).startswith(f"{path}, line 2: {complaint}")
 
 
@@ -95,7 +95,7 @@ def test_the_last_line_may_be_cut_in_half(tmp_path: Path) -> None:
     path = tmp_path / "set.jsonl"
     path.write_bytes(GOOD + b"\n" + GOOD[: len(GOOD) // 2])
     with pytest.raises(DataError, match=r"set\.jsonl, line 2: not readable as JSON"):
-        load_problems("set", folder=tmp_path)
+        open_problems("set", folder=tmp_path).load()
 
 
 @pytest.mark.parametrize(
@@ -105,13 +105,13 @@ def test_the_last_line_may_be_cut_in_half(tmp_path: Path) -> None:
 def test_a_bad_file_is_named(tmp_path: Path, rows: list[Row], complaint: str) -> None:
     path = write(tmp_path, rows)
     with pytest.raises(DataError) as error:
-        load_problems("set", folder=tmp_path)
+        open_problems("set", folder=tmp_path).load()
     assert str(error.value).startswith(f"{path}: {complaint}")
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"none: no such file or folder"):
-        load_problems("set", folder=tmp_path / "none")
+        open_problems("set", folder=tmp_path / "none").load()
 
 
 @pytest.mark.parametrize(
@@ -153,6 +153,6 @@ def test_a_tilde_is_the_home_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: P
 def test_local_copies_of_the_benchmarks(name: str, size: int) -> None:
     if not BENCHMARKS.is_dir():
         pytest.skip(f"no copies of the benchmarks in {BENCHMARKS} (KPO_BENCHMARKS names a folder)")
-    problems = load_problems(name, folder=BENCHMARKS)
+    problems = open_problems(name, folder=BENCHMARKS).load()
     assert len(problems) == size
     assert all(p.problem.strip() and p.answer.strip() for p in problems)

@@ -9,7 +9,7 @@ import torch
 from kpo.config.train import Train
 from kpo.distributed.ranks import join
 from kpo.distributed.sharding import save_sharded, shard
-from kpo.model.layers import recompute
+from kpo.model.policy import recompute
 from kpo.rollout.transformers import TransformersEngine
 from tests.kpo.means import MEANS
 from tests.kpo.models import tiny_policy

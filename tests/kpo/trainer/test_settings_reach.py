@@ -17,7 +17,6 @@ from kpo.rollout.transformers import TransformersEngine
 from kpo.trainer.batch import Rollouts
 from kpo.trainer.loop import Trainer
 from kpo.trainer.state.progress import Position
-from kpo.trainer.step import StepMetrics
 from tests.kpo.models import tiny_policy
 from tests.kpo.trainer.rollouts import rollouts
 from tests.kpo.trainer.runs import tiny_trainer
@@ -56,10 +55,10 @@ class RecordingEngine(TransformersEngine):
 class RecordingTrainer(Trainer):
     """Remembers the learning rate of each update."""
 
-    def update(self, at: Position, rows: Sequence[int]) -> StepMetrics:
+    def update(self, at: Position, rows: Sequence[int]) -> None:
         (group,) = self.optimizer.param_groups
         self.rates: list[float] = [*getattr(self, "rates", []), group["lr"]]
-        return super().update(at, rows)
+        super().update(at, rows)
 
 
 def made(folder: Path, seed: int = 0, **settings: Any) -> RecordingTrainer:
@@ -145,10 +144,10 @@ def test_the_shuffle_control_is_of_the_seed_and_the_step(tmp_path: Path) -> None
     seen: list[int] = []
 
     class Spied(RecordingTrainer):
-        def update(self, at: Position, rows: Sequence[int]) -> StepMetrics:
+        def update(self, at: Position, rows: Sequence[int]) -> None:
             assert isinstance(at.metrics.ratios, RatioStatistics)
             seen.append(at.metrics.ratios.seed)
-            return super().update(at, rows)
+            super().update(at, rows)
 
     for seed in (0, 1):
         trainer = made(tmp_path / str(seed), seed, steps=2)

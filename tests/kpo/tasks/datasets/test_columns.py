@@ -9,7 +9,7 @@ import pytest
 
 from kpo.tasks.datasets.columns import problem_and_gold, without_phrases
 from kpo.tasks.datasets.sources import SOURCES, Source
-from kpo.tasks.problems import DataError, load_problems
+from kpo.tasks.problems import DataError, open_problems
 
 Row = dict[str, Any]
 INSTRUCTION = SOURCES["dapo-math-17k"].instruction
@@ -136,6 +136,7 @@ def test_a_turn_by_its_number_must_be_the_users() -> None:
         (0.5, "0.5"),
         (34.0, "34"),
         (-3, "-3"),
+        pytest.param(10**400, "1" + 400 * "0", id="beyond all floats"),
         (1e-5, "0.00001"),
         (Decimal("2.50"), "2.50"),
         (Decimal("7"), "7"),
@@ -179,15 +180,15 @@ def test_files_may_have_the_columns_of_their_source(tmp_path: Path) -> None:
     (tmp_path / "gsm8k-train.jsonl").write_text(
         json.dumps({"question": "x?", "answer": "1+1,233\n#### 1,234"})
     )
-    (found,) = load_problems("dapo-math-17k", folder=tmp_path)
+    (found,) = open_problems("dapo-math-17k", folder=tmp_path).load()
     assert (found.problem, found.answer) == (PROBLEM, "34")
-    assert load_problems("gsm8k-train", folder=tmp_path)[0].answer == "1234"
+    assert open_problems("gsm8k-train", folder=tmp_path).load()[0].answer == "1234"
 
 
 def test_plain_columns_keep_the_sources_phrases_off(tmp_path: Path) -> None:
     row = {"problem": f"{PROBLEM} {INSTRUCTION}", "answer": 34}
     (tmp_path / "dapo-math-17k.jsonl").write_text(json.dumps(row))
-    assert load_problems("dapo-math-17k", folder=tmp_path)[0].problem == PROBLEM
+    assert open_problems("dapo-math-17k", folder=tmp_path).load()[0].problem == PROBLEM
     mine = {"dapo-math-17k": Source(hub="me/set", split="train")}
-    (kept,) = load_problems("dapo-math-17k", folder=tmp_path, sources=mine)
+    (kept,) = open_problems("dapo-math-17k", folder=tmp_path, sources=mine).load()
     assert kept.problem == row["problem"]

@@ -11,7 +11,7 @@ import datasets
 import pytest
 
 from kpo.tasks.datasets.reading import find_files, read_rows
-from kpo.tasks.problems import DataError, Problem, content_hash, load_problems
+from kpo.tasks.problems import DataError, Problem, content_hash, open_problems
 
 Row = dict[str, Any]
 ROWS: list[Row] = [
@@ -86,7 +86,7 @@ def test_every_kind_gives_the_same_problems(
 ) -> None:
     path = tmp_path / f"set{ending}"
     write(path, ROWS)
-    found = load_problems("set", folder=tmp_path if named == "folder" else path)
+    found = open_problems("set", folder=tmp_path if named == "folder" else path).load()
     assert found == PROBLEMS
     assert content_hash(found) == content_hash(PROBLEMS)
 
@@ -96,15 +96,15 @@ def test_every_kind_names_its_bad_row(tmp_path: Path, write: Write, ending: str)
     path = tmp_path / f"set{ending}"
     write(path, [*ROWS[:2], {**ROWS[2], "answer": ""}])
     with pytest.raises(DataError, match=r"(line [3-6]|row 2): answer must be a text") as error:
-        load_problems("set", folder=tmp_path)
+        open_problems("set", folder=tmp_path).load()
     assert str(error.value).startswith(str(path))
 
 
 def test_numbers_stay_what_they_are_in_parquet(tmp_path: Path) -> None:
     parquet(tmp_path / "set.parquet", [{"problem": "x", "answer": v} for v in (34.0, 0.5)])
     parquet(tmp_path / "list.parquet", [{"problem": "x", "answer": [7]}])
-    assert [p.answer for p in load_problems("set", folder=tmp_path)] == ["34", "0.5"]
-    assert [p.answer for p in load_problems("list", folder=tmp_path)] == ["7"]
+    assert [p.answer for p in open_problems("set", folder=tmp_path).load()] == ["34", "0.5"]
+    assert [p.answer for p in open_problems("list", folder=tmp_path).load()] == ["7"]
 
 
 @pytest.mark.parametrize("ids", [[None, None], ["", None], [float("nan"), None]])
@@ -114,8 +114,8 @@ def test_null_ids_are_numbered(tmp_path: Path, ids: list[Any]) -> None:
         tmp_path / "other.parquet",
         [{"id": i, "problem": "x", "answer": "1"} for i in [3, *[None] * 2]],
     )
-    assert [p.id for p in load_problems("set", folder=tmp_path)] == ["1", "2"]
-    assert [p.id for p in load_problems("other", folder=tmp_path)] == ["3", "1", "2"]
+    assert [p.id for p in open_problems("set", folder=tmp_path).load()] == ["1", "2"]
+    assert [p.id for p in open_problems("other", folder=tmp_path).load()] == ["3", "1", "2"]
 
 
 # Which files
@@ -124,16 +124,16 @@ def test_null_ids_are_numbered(tmp_path: Path, ids: list[Any]) -> None:
 def test_shards_are_read_in_order(tmp_path: Path) -> None:
     for i, row in enumerate(ROWS):
         parquet(tmp_path / f"set-{i:05d}-of-00003.parquet", [row])
-    assert load_problems("set", folder=tmp_path) == PROBLEMS
+    assert open_problems("set", folder=tmp_path).load() == PROBLEMS
     (tmp_path / "set-00001-of-00003.parquet").unlink()
     with pytest.raises(DataError, match="one of 3 shards, of which 2 are here"):
-        load_problems("set", folder=tmp_path)
+        open_problems("set", folder=tmp_path).load()
 
 
 def test_rows_of_shards_without_ids_are_told_apart(tmp_path: Path) -> None:
     for i in range(2):
         jsonl(tmp_path / f"set-{i:05d}-of-00002.jsonl", [{"problem": "x", "answer": i}])
-    ids = [p.id for p in load_problems("set", folder=tmp_path)]
+    ids = [p.id for p in open_problems("set", folder=tmp_path).load()]
     assert ids == ["set-00000-of-00002/1", "set-00001-of-00002/1"]
 
 
@@ -143,7 +143,7 @@ def test_a_folder_of_that_name(tmp_path: Path) -> None:
     parquet(tmp_path / "set/.cache/old.parquet", ROWS)
     (tmp_path / "set/README.md").write_text("read me")
     parquet(tmp_path / "set/data/train-00000-of-00001.parquet", ROWS)
-    assert load_problems("set", folder=tmp_path) == PROBLEMS
+    assert open_problems("set", folder=tmp_path).load() == PROBLEMS
 
 
 @pytest.mark.parametrize(
@@ -208,7 +208,7 @@ def test_what_is_refused(tmp_path: Path, content: bytes, complaint: str) -> None
     path = tmp_path / "set.jsonl"
     path.write_bytes(content)
     with pytest.raises(DataError) as error:
-        load_problems("set", folder=tmp_path)
+        open_problems("set", folder=tmp_path).load()
     assert str(error.value).startswith(str(path))
     assert complaint in str(error.value)
 

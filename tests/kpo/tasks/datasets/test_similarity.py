@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from kpo.tasks.datasets.similarity import NGRAM, SHARE, Match, Overlap, normalised
-from kpo.tasks.problems import load_problems
+from kpo.tasks.problems import open_problems
 
 BENCHMARKS = Path(os.environ.get("KPO_BENCHMARKS", "../shared/benchmarks"))
 TRAIN = Path("../shared/train/gsm8k.jsonl")
@@ -124,7 +124,7 @@ def benchmarks() -> list[tuple[str, str, str]]:
     if not BENCHMARKS.is_dir():
         pytest.skip(f"no copies of the benchmarks in {BENCHMARKS} (KPO_BENCHMARKS names a folder)")
     names = [path.stem for path in sorted(BENCHMARKS.glob("*.jsonl"))]
-    sets = {name: load_problems(name, folder=BENCHMARKS) for name in names}
+    sets = {name: open_problems(name, folder=BENCHMARKS).load() for name in names}
     return [(name, p.id, p.problem) for name, problems in sets.items() for p in problems]
 
 
@@ -152,6 +152,6 @@ def test_false_alarms_on_a_training_set(benchmarks: list[tuple[str, str, str]]) 
     if not TRAIN.is_file():
         pytest.skip(f"no training set in {TRAIN}")
     overlap = Overlap(benchmarks)
-    texts = [p.problem for p in load_problems("train", folder=TRAIN)]
+    texts = [p.problem for p in open_problems("train", folder=TRAIN).load()]
     flagged = [match for text in texts if (match := overlap.find(normalised(text)))]
     assert [match.problem for match in flagged] == ["gsm8k/602"]  # the same with other numbers

@@ -15,7 +15,6 @@ from kpo.tasks.problems import (
     DataError,
     Problem,
     content_hash,
-    load_problems,
     locate,
     open_problems,
 )
@@ -74,7 +73,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Hub:
 def test_answer_forms(hub: Hub, form: Any, value: Any, gold: str) -> None:
     hub([{"q": "x?", "a": value}])
     source = Source(hub="me/set", split="test", problem="q", answer="a", answer_form=form)
-    found = load_problems("set", folder=None, sources={"set": source})
+    found = open_problems("set", folder=None, sources={"set": source}).load()
     assert found == [Problem("set/0", "x?", gold)]
 
 
@@ -96,20 +95,20 @@ def test_a_bad_answer_names_the_hub_row(hub: Hub, form: Any, value: Any, complai
     hub([{"q": "x?", "a": value}])
     source = Source(hub="me/set", split="test", problem="q", answer="a", answer_form=form)
     with pytest.raises(DataError) as error:
-        load_problems("set", folder=None, sources={"set": source})
+        open_problems("set", folder=None, sources={"set": source}).load()
     assert str(error.value) == f"me/set, row 0: {complaint}"
 
 
 def test_a_renamed_column_names_those_there_are(hub: Hub) -> None:
     hub([{"question": "x?", "solution": "1"}])
     with pytest.raises(DataError, match="row 0: no column 'problem'; there is question, solution"):
-        load_problems("aime24", folder=None)
+        open_problems("aime24", folder=None).load()
 
 
 def test_the_hub_is_asked_for_what_the_source_says(hub: Hub) -> None:
     calls = hub([{"problem": "x", "answer": "1"}])
     source = Source(hub="me/set", split="dev", subset="main", revision="abc")
-    load_problems("set", folder=None, sources={"set": source})
+    open_problems("set", folder=None, sources={"set": source}).load()
     assert calls == [(("me/set", "main"), {"revision": "abc"}), "dev"]
 
 
@@ -119,7 +118,7 @@ def test_a_hub_that_fails_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(datasets, "load_dataset_builder", unreachable)
     with pytest.raises(DataError) as error:
-        load_problems("aime24", folder=None)
+        open_problems("aime24", folder=None).load()
     assert str(error.value) == (
         "aime24: cannot load HuggingFaceH4/aime_2024 (split train, revision"
         f" {SOURCES['aime24'].revision}) from the hub: no route; a folder of data files can be"
@@ -140,7 +139,7 @@ def test_a_column_inside_a_column_and_an_instruction_that_is_taken_off(hub: Hub)
     text = f"What is 1+1?\n\n{source.instruction}"
     prompts = [[{"role": "user", "content": content}] for content in (text, "What is 1+2?")]
     hub([{"prompt": prompt, "reward_model": {"ground_truth": "2"}} for prompt in prompts])
-    found = load_problems("dapo-math-17k", folder=None)
+    found = open_problems("dapo-math-17k", folder=None).load()
     assert [(p.problem, p.answer) for p in found] == [("What is 1+1?", "2"), ("What is 1+2?", "2")]
 
 
@@ -148,7 +147,7 @@ def test_a_column_that_is_not_inside_another_is_named(hub: Hub) -> None:
     hub([{"prompt": [{"role": "user", "content": "x?"}], "reward_model": {"truth": "2"}}])
     message = r"row 0: no column 'reward_model\.ground_truth'; there is prompt, reward_model"
     with pytest.raises(DataError, match=message):
-        load_problems("dapo-math-17k", folder=None)
+        open_problems("dapo-math-17k", folder=None).load()
 
 
 def test_known_sets_are_on_a_commit_or_carry_the_hash_of_their_rows() -> None:
@@ -179,7 +178,7 @@ def test_golds_are_normalised_as_the_source_says(tmp_path: Path, hub: Hub, place
 
     def golds(normaliser: str | None) -> list[str]:
         source = Source(hub="me/set", split="test", normaliser=normaliser, sha256=content)
-        found = load_problems("set", folder=folder, sources={"set": source})
+        found = open_problems("set", folder=folder, sources={"set": source}).load()
         return [problem.answer for problem in found]
 
     content = content_hash(Problem("", row["problem"], row["answer"]) for row in rows)  # as it is
@@ -223,7 +222,7 @@ def test_a_data_set_is_built_and_read(data_set: Source) -> None:
 def test_a_missing_split_is_named(data_set: Source) -> None:
     source = data_set.model_copy(update={"split": "dev"})
     with pytest.raises(DataError, match=r"set: cannot load .*split dev.*Unknown split \"dev\""):
-        load_problems("set", folder=None, sources={"set": source})
+        open_problems("set", folder=None, sources={"set": source}).load()
 
 
 # The content's hash
@@ -233,8 +232,8 @@ def test_a_folder_and_the_hub_give_the_same_content(tmp_path: Path, hub: Hub) ->
     write(tmp_path, [{"id": f"x{i}", "problem": f"p{i}", "answer": i} for i in range(3)])
     hub([{"problem": f"p{i}", "answer": i} for i in range(3)])
     sources = {"set": Source(hub="me/set", split="test")}
-    here = load_problems("set", folder=tmp_path)
-    there = load_problems("set", folder=None, sources=sources)
+    here = open_problems("set", folder=tmp_path).load()
+    there = open_problems("set", folder=None, sources=sources).load()
     assert content_hash(here) == content_hash(there)
     assert [p.id for p in here] != [p.id for p in there]
 
@@ -263,11 +262,11 @@ def test_other_content_than_the_sources_is_refused(
     hub(ROWS)
     write(tmp_path, ROWS)
     folder = None if from_hub else tmp_path
-    expected = content_hash(load_problems("set", folder=tmp_path))
+    expected = content_hash(open_problems("set", folder=tmp_path).load())
 
     def load(sha256: str) -> list[Problem]:
         source = Source(hub="me/set", split="test", sha256=sha256)
-        return load_problems("set", folder=folder, sources={"set": source}, limit=limit)
+        return open_problems("set", folder=folder, sources={"set": source}).load(limit)
 
     assert load(expected)[0].problem == "p0"
     with pytest.raises(DataError, match=f"hash is {expected}, expected {'0' * 64}") as error:
@@ -279,9 +278,9 @@ def test_other_content_than_the_sources_is_refused(
 def test_a_known_hash_binds_the_hub_and_not_a_folder(tmp_path: Path, hub: Hub) -> None:
     hub(ROWS)
     write(tmp_path, ROWS, "amc23")
-    assert len(load_problems("amc23", folder=tmp_path)) == 3
+    assert len(open_problems("amc23", folder=tmp_path).load()) == 3
     with pytest.raises(DataError, match=r"amc23 \(knoveleng/AMC-23\): the content's hash is"):
-        load_problems("amc23", folder=None)
+        open_problems("amc23", folder=None).load()
 
 
 @pytest.mark.parametrize("name", [name for name, source in SOURCES.items() if source.sha256])

@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from kpo.model.layers import layers, recompute
-from kpo.model.policy import response_logprobs
+from kpo.model.policy import layers, recompute, response_logprobs
 from kpo.rollout.engine import Sampling
 from kpo.rollout.transformers import TransformersEngine
 from tests.kpo.model.scored import PROMPTS, RESPONSES

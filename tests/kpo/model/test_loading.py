@@ -16,10 +16,9 @@ from transformers import (
 )
 
 from kpo.model import packing
-from kpo.model.agreement import check_agreement, draw, excess, own_logprobs
 from kpo.model.decoder import FusedDecoder
 from kpo.model.files import ModelError
-from kpo.model.loading import load_policy
+from kpo.model.loading import check_agreement, draw, excess, load_policy, own_logprobs
 from kpo.model.packing import ATTENTION
 from kpo.model.policy import Policy, save_model
 from kpo.tasks.tokenizer import character_tokenizer
@@ -164,7 +163,7 @@ def test_a_model_that_fails_packed(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: Any, **__: Any) -> None:
         raise RuntimeError("sizes\n  do not fit")
 
-    monkeypatch.setattr("kpo.model.agreement.response_logprobs", fail)
+    monkeypatch.setattr("kpo.model.loading.response_logprobs", fail)
     with pytest.raises(ModelError, match=r"qwen3, .*, has no packed log-probs: sizes do not fit"):
         check_agreement(tiny_policy())
 
@@ -198,7 +197,7 @@ def test_the_long_sequence_needs_no_square_of_scores(monkeypatch: pytest.MonkeyP
     policy = tiny_policy("mistral")
     prompt, response = draw(policy, None)[1]
     expected = own_logprobs(policy.model, prompt, response)
-    monkeypatch.setattr("kpo.model.agreement.EAGER_TOKENS", 0)
+    monkeypatch.setattr("kpo.model.loading.EAGER_TOKENS", 0)
     found = own_logprobs(policy.model, prompt, response)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
 
