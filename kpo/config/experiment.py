@@ -223,11 +223,14 @@ class Experiment(Section):
 
 def load_experiment(path: str | Path) -> Experiment:
     """Read and check an experiment file. Raises ConfigError with a sentence for every fault."""
-    path = Path(path)
-    content = read_experiment_file(path)
+    return make_experiment(read_experiment_file(Path(path)), path)
+
+
+def make_experiment(content: dict[str, Any], place: str | Path) -> Experiment:
+    """Check an experiment file's content; refusals, as of `load_experiment`, begin with `place`."""
     try:
         return Experiment.model_validate(content)
     except ValidationError as error:
         own = (fault for fault in error.errors() if fault["type"] != "default_factory_not_called")
-        faults = (f"{path}: {sentence(Experiment, fault)}" for fault in own)
+        faults = (f"{place}: {sentence(Experiment, fault)}" for fault in own)
         raise ConfigError("\n".join(faults)) from None

@@ -43,6 +43,11 @@ def expand(methods: Any) -> Any:
     return rows
 
 
+def told(at: Mapping[str, str]) -> str:
+    """A place as the end of a label: `, lr 5e-5, clip narrow`."""
+    return "".join(f", {axis.removeprefix(TRAIN)} {value}" for axis, value in at.items())
+
+
 def _points(name: str, row: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     grid, fixed = row["grid"], {key: value for key, value in row.items() if key != "grid"}
     if not isinstance(grid, dict) or not grid:
@@ -57,8 +62,7 @@ def _points(name: str, row: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, 
         point = dict(fixed)
         for axis, value in at.items():
             point = merge(point, axes[axis][value])
-        told = [f"{axis.removeprefix(TRAIN)} {value}" for axis, value in at.items()]
-        label = ", ".join([str(row.get("label", name)), *told])
+        label = f"{row.get('label', name)}{told(at)}"
         yield "-".join([name, *place]), {**point, "label": label, "family": name, "at": at}
 
 

@@ -1,0 +1,1 @@
+"""Settings chosen for each method on validation problems, and what they change."""

@@ -1,0 +1,151 @@
+"""From a finished tuning to the chosen experiment, and from that to methods side by side."""
+
+from __future__ import annotations
+
+import csv
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evals import tune, tuned
+from kpo.config.experiment import Experiment, load_experiment
+from tests.evals.tuning.small import CONFIG, GRPO, RATIO, experiment, finish
+
+RIGHT = {"grpo-0.0004-paper": 8, RATIO[1]: 7}
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    return [*csv.DictReader(path.read_text().splitlines())]
+
+
+def choose(root: Path, *arguments: str) -> Experiment:
+    """Run the tuning's command; the experiment that it wrote."""
+    made = experiment(root)
+    results = root / "results"
+    if not results.is_dir():
+        finish(root, made, RIGHT)
+    files = ["--surface", str(results / "tuning.csv"), "--out", str(root / "tuned.yaml")]
+    config = ["--config", str(root / "tuning.yaml"), "--results", str(results)]
+    tune.main([*config, *files, "--samples", "2", "--engine", "transformers", *arguments])
+    return load_experiment(root / "tuned.yaml")
+
+
+def compare(root: Path) -> list[dict[str, str]]:
+    out = root / "results/tuned.csv"
+    config = ["--config", str(root / "tuned.yaml"), "--results", str(root / "results")]
+    tuned.main([*config, "--surface", str(root / "results/tuning.csv"), "--out", str(out)])
+    return rows(out)
+
+
+def test_the_surface_file_holds_every_point(tmp_path: Path) -> None:
+    choose(tmp_path)
+    surface = rows(tmp_path / "results/tuning.csv")
+    assert [row["name"] for row in surface] == GRPO + RATIO
+    best = {row["family"]: row for row in surface if row["chosen"] == "yes"}
+    grpo = best["grpo"]
+    assert (grpo["train.lr"], grpo["clip"], grpo["seeds"]) == ("0.0004", "paper", "100 101")
+    assert (grpo["avg"], grpo["at_edge"]) == ("80.00", "train.lr highest")
+    assert (grpo["runs"], grpo["tokens"], grpo["seconds"]) == ("2", "352", "23")
+    assert (best["reinforce"]["clip"], best["reinforce"]["at_edge"]) == ("", "")
+
+
+def test_the_chosen_experiment_is_whole(tmp_path: Path) -> None:
+    made = choose(tmp_path, "--seeds", "3")
+    old = load_experiment(tmp_path / "tuning.yaml")
+    assert (made.experiment, made.seeds) == ("tuned", [0, 1, 2])
+    assert made.task is not None
+    assert made.task.model_dump() == {**old.task.model_dump(), "held_out": "test"}  # type: ignore[union-attr]
+    assert (made.train, made.policy, made.prompt) == (old.train, old.policy, old.prompt)
+    grpo = made.methods["grpo-tuned"]
+    assert grpo.train == {"lr": 4e-4}
+    assert grpo.settings == {"clip_low": 0.2, "clip_high": 0.2}
+    assert made.train_of("grpo-equal").lr == 2e-4
+    assert made.methods["grpo-equal"].settings == grpo.settings  # the objective's defaults
+    assert made.methods["reinforce-both"].label == "Ratio 1, settings both"
+    assert len(made.methods) == 3
+    text = (tmp_path / "tuned.yaml").read_text()
+    assert "extends" not in text
+    assert "edge of the grid: grpo (train.lr highest)" in text
+
+
+def test_seeds_are_not_those_of_the_tuning(tmp_path: Path) -> None:
+    finish(tmp_path, experiment(tmp_path, {**CONFIG, "seeds": [0, 2]}), RIGHT)
+    config = ["--config", str(tmp_path / "tuning.yaml"), "--results", str(tmp_path / "results")]
+    files = ["--surface", str(tmp_path / "tuning.csv"), "--out", str(tmp_path / "tuned.yaml")]
+    tune.main([*config, *files, "--seeds", "4"])
+    made = load_experiment(tmp_path / "tuned.yaml")
+    assert made.seeds == [1, 3, 4, 5]
+    assert (made.evaluate.engine, made.evaluate.samples) == ("vllm", 16)
+
+
+def test_nothing_is_written_for_an_experiment_that_cannot_be(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        choose(tmp_path, "--seeds", "0")
+    assert stop.value.code == 2
+    assert "tuned: seeds is [], but must not be empty" in capsys.readouterr().err
+    assert not (tmp_path / "results/tuning.csv").exists()
+    assert not (tmp_path / "tuned.yaml").exists()
+
+
+def test_methods_side_by_side(tmp_path: Path) -> None:
+    made = choose(tmp_path, "--seeds", "2")
+    finish(tmp_path, made, {"grpo-equal": 6, "grpo-tuned": 8, "reinforce-both": 7})
+    grpo, ratio = compare(tmp_path)
+    assert (grpo["method"], grpo["name"]) == ("GRPO", "grpo")
+    assert (grpo["equal_lr"], grpo["tuned_lr"]) == ("0.0002", "0.0004")
+    assert (grpo["equal_avg@2"], grpo["tuned_avg@2"]) == ("60.00", "80.00")
+    assert (grpo["equal_iqm@2"], grpo["equal_iqm@2_low"]) == ("60.00", "60.00")
+    assert (grpo["tuned_minus_equal"], ratio["tuned_minus_equal"]) == ("20.00", "0.00")
+    assert grpo["tuned_p_over_grpo"] == "50.00"
+    assert (ratio["equal_p_over_grpo"], ratio["tuned_p_over_grpo"]) == ("100.00", "0.00")
+    assert grpo["tuned_best_minus_last"] == "25.00"
+    assert (grpo["at_edge"], ratio["at_edge"]) == ("train.lr highest", "")
+    assert [grpo[f"tuning_{what}"] for what in ("runs", "tokens", "seconds")] == [
+        "18",
+        "3168",
+        "207",
+    ]
+    assert float(grpo["tuned_avg@2_low"]) < 80 < float(grpo["tuned_avg@2_high"])
+    assert not any(math.isnan(float(grpo[f"tuned_minus_equal{end}"])) for end in ("_low", "_high"))
+
+
+def test_a_table_of_other_choices_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    finish(tmp_path, choose(tmp_path, "--seeds", "2"), {})
+    surface = tmp_path / "results/tuning.csv"
+    surface.write_text(surface.read_text().replace("lr 0.0004", "lr 0.0003"))
+    with pytest.raises(SystemExit):
+        compare(tmp_path)
+    assert "grpo was not tuned to what grpo-tuned was trained with" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        (lambda path: path.unlink(), "is missing; python -m evals.tune writes it"),
+        (lambda path: path.write_text("a,b\n1,2\n"), "is no tuning surface"),
+    ],
+)
+def test_a_surface_that_is_none_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], change: Any, fault: str
+) -> None:
+    finish(tmp_path, choose(tmp_path, "--seeds", "2"), {})
+    change(tmp_path / "results/tuning.csv")
+    with pytest.raises(SystemExit):
+        compare(tmp_path)
+    assert fault in capsys.readouterr().err
+
+
+def test_an_ordinary_experiment_has_no_sides(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    choose(tmp_path)
+    (tmp_path / "tuned.yaml").write_text((tmp_path / "tuning.yaml").read_text())
+    with pytest.raises(SystemExit):
+        compare(tmp_path)
+    assert "not an experiment of python -m evals.tune" in capsys.readouterr().err
