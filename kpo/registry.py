@@ -40,7 +40,7 @@ OBJECTIVES: dict[str, type[Any]] = {
     "reinforce": REINFORCE,
     "fipo": FIPO,
 }
-TAKEN = ("objective", "label", "role", "train", "grid", "family", "at")
+TAKEN = ("objective", "label", "role", "control", "train", "grid", "family", "at")
 """Keys of a method in an experiment file that are no settings of its objective."""
 
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from evals.metrics import Floats, avg_scores, interval, pass_scores, variance_levels
-from evals.statistics.differences import Tests, compare_rows, holm_families
-from evals.table.data import OVERALL, Cell, Comparison, Row, Table, Tally
+from evals.table.comparisons import comparisons
+from evals.table.data import OVERALL, Cell, Row, Table, Tally
 from evals.table.manifests import read_manifest, read_reported
 from evals.table.runs import Run, read_runs
 from evals.table.trainings import (
@@ -40,16 +40,13 @@ def build_table(experiment: Experiment, results: Path) -> Table:
     check_trainings(experiment, folder, trainings, {name: run.model for name, run in runs.items()})
     still = still_runs(trainings)
     rows = [_row(experiment, name, runs, still) for name in ("base", *experiment.methods)]
-    references = _references(rows)
     steps = read_steps(folder / "runs", trainings)
     benchmarks = experiment.evaluate.benchmarks
     return Table(
         experiment=experiment,
         rows=rows,
         problems={b: len(correct) for b, correct in runs["base"].correct.items()},
-        first=next(iter(references), None),
-        best=next(reversed(references), None),
-        comparisons=[c for metric in ("avg", "pass") for c in _compared(metric, rows, references)],
+        comparisons=list(comparisons(experiment, rows)),
         protocol=runs["base"].protocol,
         reported=read_reported(results / "reported" / "table1.csv"),
         steps=steps,
@@ -94,47 +91,3 @@ def _cell(blocks: Sequence[Floats]) -> Cell:
     """The mean of one or more benchmarks' scores."""
     levels = variance_levels(blocks)
     return Cell(float(levels.mean), *map(float, interval(levels)))
-
-
-def _references(rows: Sequence[Row]) -> dict[str, str]:
-    """The rows that others are set against, and as what: the first baseline, the best overall."""
-    baselines = [row for row in rows if row.role == "baseline"]
-    if not baselines:
-        return {}
-    first = baselines[0].name
-    best = max(baselines, key=lambda row: row.cells["avg", OVERALL].mean).name
-    if first == best:
-        return {first: f"{first}, best baseline"}
-    return {first: first, best: "best baseline"}
-
-
-def _compared(
-    metric: str, rows: Sequence[Row], references: Mapping[str, str]
-) -> Iterator[Comparison]:
-    """Every row against every reference, in every column.
-
-    Controls count for Holm's correction as baselines do: they are trained for being compared with.
-    """
-    blocks = [row.scores[metric] for row in rows]
-    columns = (*rows[0].tallies, OVERALL)
-    tests = [compare_rows([[row[b]] for row in blocks]) for b in range(len(columns) - 1)]
-    tests.append(compare_rows(blocks))
-    counted = [i for i, row in enumerate(rows) if row.role in ("baseline", "control")]
-    adjusted = holm_families(tests, counted)
-    places = {row.name: place for place, row in enumerate(rows)}
-    for reference, against in references.items():
-        for name in (name for name in places if name != reference):
-            for column, test, p in zip(columns, tests, adjusted, strict=True):
-                found = _tested(test, p, places[name], places[reference])
-                yield Comparison(name, reference, against, metric, column, *found)
-
-
-def _tested(
-    test: Tests, adjusted: Floats, row: int, reference: int
-) -> tuple[Cell, float, float, float]:
-    """The difference row - reference, what could be detected, p and Holm's p."""
-    n = test.pairs.index((max(row, reference), min(row, reference)))
-    sign = 1 if row > reference else -1  # `test` has the later row minus the earlier one
-    low, high = sorted(sign * float(end[n]) for end in (test.low, test.high))
-    difference = Cell(sign * float(test.mean[n]), low, high)
-    return difference, float(test.detectable[n]), float(test.p[n]), float(adjusted[n])

@@ -17,6 +17,12 @@ from kpo.objective import Role
 NOISE = "inside the noise"
 OVERALL = "overall"
 UNKNOWN = "—"
+FIRST, BEST, BASELINE = "first baseline", "best baseline", "baseline"
+CONTROL, NAMED = "control", "named"
+AS = {"first": FIRST, "best": BASELINE, "control": CONTROL, "base": "base model"}
+"""What a reference is by a word of the experiment file; one of the baselines is the best."""
+OWN = {CONTROL, NAMED}
+"""References that not every row is set against."""
 Tally = Counter[str]
 """Counts of a benchmark's responses: see `evals.table.runs.tally`."""
 
@@ -40,6 +46,12 @@ class Cell:
     mean: float
     low: float
     high: float
+
+    def limits(self, digits: int, sign: str = "") -> str:
+        """`low to high` in %, or in points with their sign."""
+        if math.isnan(self.low):
+            return UNKNOWN
+        return " to ".join(f"{100 * end:{sign}z.{digits}f}" for end in (self.low, self.high))
 
 
 @dataclass(frozen=True)
@@ -84,19 +96,18 @@ class Row:
         return ", ".join(parts) or UNKNOWN
 
     def figures(self, column: str) -> str:
-        """`avg ± half-width / pass` of a column."""
+        """`avg (low to high) / pass` of a column."""
         avg, passed = self.cells["avg", column], self.cells["pass", column]
-        width = percent((avg.high - avg.low) / 2, 1) or UNKNOWN
-        return f"{percent(avg.mean, 1)} ± {width} / {percent(passed.mean, 1)}"
+        return f"{percent(avg.mean, 1)} ({avg.limits(1)}) / {percent(passed.mean, 1)}"
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """row - reference in one column of one metric; against: which reference this is."""
+    """row - reference in one column of one metric; against: as what the reference is declared."""
 
     row: str
     reference: str
-    against: str
+    against: tuple[str, ...]
     metric: str
     column: str
     difference: Cell
@@ -118,16 +129,13 @@ class Comparison:
 class Table:
     """A whole table of an experiment.
 
-    Every row is set against `first`, the first baseline of the experiment file, and against `best`,
-    the best of them. `steps` are the metrics of each run's training; `notes` are what else readers
+    `steps` are the metrics of each run's training; `notes` are what else readers
     must know, a sentence or two each.
     """
 
     experiment: Experiment
     rows: list[Row]
     problems: Mapping[str, int]
-    first: str | None
-    best: str | None
     comparisons: list[Comparison]
     protocol: Mapping[str, Any]
     reported: list[dict[str, str]]
@@ -148,12 +156,30 @@ class Table:
         """A row's name for readers."""
         return next(row.label for row in self.rows if row.name == name)
 
-    def against(self, reference: str | None, column: str) -> Iterable[Comparison]:
-        """Comparisons of avg@k with a reference in one column."""
-        wanted = reference, "avg", column
-        return (c for c in self.comparisons if (c.reference, c.metric, c.column) == wanted)
+    @property
+    def first(self) -> str | None:
+        """The first baseline of the experiment file, if rows are set against it."""
+        return next((c.reference for c in self.comparisons if FIRST in c.against), None)
+
+    @property
+    def best(self) -> str | None:
+        """The best baseline overall, if rows are set against it."""
+        return next((c.reference for c in self.comparisons if BEST in c.against), None)
+
+    def compared(self, column: str) -> Iterable[Comparison]:
+        """All comparisons of avg@k in one column."""
+        return (c for c in self.comparisons if (c.metric, c.column) == ("avg", column))
 
     def in_noise(self, row: Row, column: str) -> bool:
         """Whether the row's avg@k differs from the first baseline's by no more than noise."""
-        found = {c.row: c.verdict for c in self.against(self.first, column)}
-        return found.get(row.name) == NOISE
+        pair = {row.name, self.first}
+        return any(
+            {c.row, c.reference} == pair and c.verdict == NOISE for c in self.compared(column)
+        )
+
+    @property
+    def not_compared(self) -> list[str]:
+        """Labels of rows that are not set against the first baseline."""
+        told = [{c.row, c.reference} for c in self.compared(OVERALL)]
+        others = (row for row in self.rows if row.name != self.first)
+        return [row.label for row in others if {row.name, self.first} not in told]

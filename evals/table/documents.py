@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import astuple
 from itertools import chain
 from pathlib import Path
 from statistics import median
@@ -16,7 +16,7 @@ from typing import Any
 
 import jinja2
 
-from evals.table.data import NOISE, OVERALL, UNKNOWN, Table, percent
+from evals.table.data import BASELINE, NOISE, OVERALL, OWN, UNKNOWN, Comparison, Table, percent
 from evals.table.trainings import STILL
 
 MARK = "≈"
@@ -26,7 +26,6 @@ _ESCAPES = {
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
     STILL: r"\ddag{}",
-    "±": r"$\pm$",
     UNKNOWN: "--",
     **{char: f"\\{char}" for char in "&%$#_{}"},
 }
@@ -48,7 +47,8 @@ def markdown(table: Table) -> str:
         grid=_grid(_cells(table)),
         other_rules=list(_other_rules(table)),
         detectable=_detectable(table),
-        against_best=_against_best(table),
+        differences=_grid(_difference_cells(table)),
+        pairs=len({frozenset(pair) for pair in table.experiment.compared}),
         shared=shared,
         papers_grid=_grid(_papers_cells(table, shared or benchmarks)),
     )
@@ -126,25 +126,46 @@ def _other_rules(table: Table) -> Iterable[dict[str, Any]]:
 
 
 def _detectable(table: Table) -> str:
-    """The smallest difference to the first baseline: the median of trained rows, by column."""
-    trained = {row.name for row in table.rows if row.role}
+    """The smallest difference to the first baseline: the median of all methods, by column."""
     found = []
     for column in table.columns:
-        values = [c.detectable for c in table.against(table.first, column) if c.row in trained]
+        values = [c.detectable for c in table.compared(column) if c.reference == table.first]
         if values and not math.isnan(median(values)):
             found.append(f"{column} {percent(median(values), 1)}")
     return ", ".join(found)
 
 
-def _against_best(table: Table) -> str:
-    """How each proposed row stands against the best baseline overall."""
-    proposed = {row.name for row in table.rows if row.role == "proposed"}
-    found = [c for c in table.against(table.best, OVERALL) if c.row in proposed]
-    points = [[f"{100 * x:+.1f}" for x in astuple(c.difference)] for c in found]
-    return "; ".join(
-        f"{table.label(c.row)} {mean} ({low} to {high}; p {c.p_holm:.2g}), {c.verdict}"
-        for c, (mean, low, high) in zip(found, points, strict=True)
+def _difference_cells(table: Table) -> Iterable[list[str]]:
+    """Header and rows of what those rows are set against that are proposed or have a control.
+
+    A column is a reference, or a grid whose points are references of the rows at their place.
+    """
+    roles = {row.name: row.role for row in table.rows}
+    told = [c for c in table.compared(OVERALL) if c.against != (BASELINE,)]
+    shown = {c.row for c in told if roles[c.row] == "proposed" or OWN & {*c.against}}
+    columns: dict[str, dict[str, str]] = {}
+    for c in told:
+        points = f"{100 * c.difference.mean:+.1f} ({c.difference.limits(1, '+')})"
+        cells = columns.setdefault(_heading(table, c), {})
+        cells[c.row] = points + f" {MARK}" * (c.verdict == NOISE)
+    columns = {head: cells for head, cells in columns.items() if shown & cells.keys()}
+    yield ["Method", *columns]
+    for name in (name for name in roles if name in shown):
+        yield [table.label(name), *(cells.get(name, UNKNOWN) for cells in columns.values())]
+
+
+def _heading(table: Table, comparison: Comparison) -> str:
+    """Of the column of a reference."""
+    reference, methods = comparison.reference, table.experiment.methods
+    family = methods[reference].family if reference in methods else None
+    points = Counter(
+        c.row
+        for c in table.compared(OVERALL)
+        if family and {*c.against} <= OWN and methods[c.reference].family == family
     )
+    if points[comparison.row] and max(points.values()) == 1 and {*comparison.against} <= OWN:
+        return f"minus {family} at its place"
+    return f"minus {table.label(reference)}" + ", best" * (reference == table.best)
 
 
 def _short(value: Any) -> str:

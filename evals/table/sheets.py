@@ -105,7 +105,7 @@ def _difference_rows(table: Table) -> Iterable[list[str]]:
     ]
     for c in table.comparisons:
         yield [
-            *(table.label(c.row), c.row, c.reference, c.against, c.column),
+            *(table.label(c.row), c.row, c.reference, ", ".join(c.against), c.column),
             f"{c.metric}@{table.k}",
             *map(percent, (c.difference.mean, c.difference.low, c.difference.high)),
             percent(c.detectable),

@@ -16,6 +16,7 @@ from pydantic import BeforeValidator, Field, NonNegativeInt, SerializeAsAny, Val
 
 from evals.grading.rules import RULES
 from kpo.common.files import sha256_path
+from kpo.config.compare import DEFAULT, Compare, Pair, declared, faults
 from kpo.config.data import Data
 from kpo.config.evaluate import Evaluate, Grading
 from kpo.config.file import ConfigError, read_experiment_file, sentence
@@ -43,7 +44,7 @@ _STAGES: dict[str, tuple[tuple[str, ...], Part | None]] = {
     "train": (("train", "prompt", "data", "grading"), "grade"),
     "evaluate": (("evaluate", "prompt", "data"), None),
     "grade": (("grading",), "grade"),
-    "table": (("seeds", "methods", "evaluate"), None),
+    "table": (("seeds", "methods", "compare", "evaluate"), None),
 }
 
 
@@ -66,11 +67,13 @@ class Experiment(Section):
     evaluate: Evaluate
     grading: Grading = Grading()
     methods: Annotated[dict[MethodName, Method], Field(min_length=1), BeforeValidator(expand)]
+    compare: list[Compare] = DEFAULT
 
     def _faults(self) -> Iterator[str]:
         labels = Counter(method.label for method in self.methods.values())
         for label in (label for label, count in labels.items() if count > 1):
             yield f"methods: the label {label!r} stands at more than one method"
+        yield from faults(self.methods, self.compare if "compare" in self.model_fields_set else ())
         for name, method in self.methods.items():
             try:
                 self.train_of(name)
@@ -214,6 +217,11 @@ class Experiment(Section):
             return 0
         template = getattr(PROTOCOLS[self.prompt], phase)
         return len(template.replace("{problem}", "")) + self.task.longest
+
+    @property
+    def compared(self) -> dict[Pair, tuple[str, ...]]:
+        """Rows and references that its table compares, and as what: see `kpo.config.compare`."""
+        return declared(self.methods, self.compare)
 
     @property
     def runs(self) -> list[str]:

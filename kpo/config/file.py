@@ -145,8 +145,8 @@ def _place(schema: type[BaseModel], loc: tuple[int | str, ...]) -> tuple[str, li
     for part in loc:
         kinds = (kind, *get_args(kind))
         sections = [k for k in kinds if isinstance(k, type) and issubclass(k, BaseModel)]
-        if get_origin(kind) is dict:
-            kind = get_args(kind)[1]
+        if get_origin(kind) in (dict, list):
+            kind = get_args(kind)[-1]
         elif len(sections) > 1:  # pydantic's mark for the chosen kind
             (kind,) = (s for s in sections if part in get_args(s.model_fields["kind"].annotation))
             continue

@@ -8,7 +8,7 @@ from pydantic import ConfigDict, Field, model_validator
 
 from kpo.common.source_code import code_hash
 from kpo.config.train import OF_A_METHOD
-from kpo.config.values import MethodName, Section, Text, must
+from kpo.config.values import MethodName, Names, Section, Text, must
 from kpo.objective import Objective, Role, role_of
 from kpo.registry import OBJECTIVES, make_objective, settings_of
 
@@ -25,6 +25,9 @@ class Method(Section):
         description="what tables take the row for; else what the objective declares",
     )
 
+    control: Names | tuple[()] = Field(
+        (), description="rows or grids that this row is set against to show what its own part does"
+    )
     train: Annotated[
         dict[str, Any],
         must(

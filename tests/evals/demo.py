@@ -10,6 +10,7 @@ import numpy as np
 from evals import tables
 from evals.table.build import build_table
 from evals.table.data import Table
+from evals.table.documents import markdown
 from kpo.config.experiment import load_experiment
 
 REPORTED = Path(__file__).parents[2] / "results" / "reported" / "table1.csv"
@@ -104,6 +105,15 @@ def records(path: Path) -> dict[str, dict[str, str]]:
 
 def table_of(root: Path) -> Table:
     return build_table(load_experiment(root / "demo.yaml"), root / "results")
+
+
+def differences(root: Path) -> dict[str, dict[str, str]]:
+    """The grid of differences in Markdown: row -> reference -> points."""
+    _, found, *_ = markdown(table_of(root)).split("## ")
+    lines = [line for line in found.splitlines() if line.startswith("| ")]
+    head, _, *rows = [[cell.strip() for cell in line[2:-2].split(" | ")] for line in lines]
+    names = [name.removeprefix("minus ") for name in head[1:]]
+    return {row[0]: dict(zip(names, row[1:], strict=True)) for row in rows}
 
 
 def change(root: Path, old: str, new: str) -> None:

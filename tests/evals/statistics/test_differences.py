@@ -7,6 +7,9 @@ from scipy import stats
 from evals.statistics.differences import all_pairs, compare_rows, holm, holm_families
 from tests.evals.simulated import additive
 
+PAIRS = [(1, 0), (0, 2), (3, 0), (2, 1), (2, 3)]
+"""All of four rows but 3 and 1."""
+
 
 def test_a_table_is_tested_alike_alone_and_in_a_stack() -> None:
     rows = additive(np.random.default_rng(1), 0.1, 6)
@@ -14,7 +17,7 @@ def test_a_table_is_tested_alike_alone_and_in_a_stack() -> None:
     stack, alone = compare_rows(rows), compare_rows([[block[5] for block in row] for row in rows])
     for field in ("mean", "low", "high", "p", "detectable"):
         assert np.allclose(getattr(stack, field)[5], getattr(alone, field), atol=1e-12)
-    together, single = holm_families([stack] * 3, [0, 2]), holm_families([alone] * 3, [0, 2])
+    together, single = holm_families([stack] * 3, PAIRS), holm_families([alone] * 3, PAIRS)
     for many, one in zip(together, single, strict=True):
         assert np.allclose(many[5], one, equal_nan=True)
 
@@ -105,16 +108,21 @@ def test_holm_leaves_out_what_was_not_tested() -> None:
     assert found[[1, 3]].tolist() == pytest.approx([0.02, 0.02])
 
 
-def test_families_hold_every_pair_with_a_baseline() -> None:
+def test_families_hold_the_declared_pairs_and_each_once() -> None:
     rows = additive(np.random.default_rng(9), 0.1)
     tests = compare_rows(rows)
-    benchmark, overall = holm_families([tests, tests], baselines=[0, 1])
-    left_out = [{i, j} == {2, 3} for i, j in tests.pairs]
+    benchmark, overall = holm_families([tests, tests], [*PAIRS, (0, 1), (3, 2), (1, 0)])
+    left_out = [{i, j} == {1, 3} for i, j in tests.pairs]
     assert np.array_equal(np.isnan(benchmark), left_out)
     smallest = np.nanmin(np.where(left_out, np.nan, tests.p))
     assert np.nanmin(benchmark) == np.nanmin(overall) == pytest.approx(min(5 * smallest, 1))
-    first, second, _ = holm_families([tests, tests, tests], baselines=[0, 1])
+    first, second, _ = holm_families([tests, tests, tests], PAIRS)
     assert min(np.nanmin(first), np.nanmin(second)) == pytest.approx(min(10 * smallest, 1))
     last = compare_rows(additive(np.random.default_rng(10), 0.1))
-    *_, overall = holm_families([tests, tests, last], baselines=[0, 1])
+    *_, overall = holm_families([tests, tests, last], PAIRS)
     assert np.allclose(overall, holm(np.where(left_out, np.nan, last.p)), equal_nan=True)
+
+
+def test_where_nothing_is_declared_nothing_is_tested() -> None:
+    tests = compare_rows(additive(np.random.default_rng(11), 0.1))
+    assert all(np.isnan(p).all() for p in holm_families([tests, tests], []))

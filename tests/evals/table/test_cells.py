@@ -93,15 +93,22 @@ def test_diagnostics_count_every_response(root: Path) -> None:
     assert row["timeout_%"] == row["error_%"] == "0.00"
 
 
-def test_differences_are_against_grpo_and_the_best_baseline(root: Path) -> None:
+def test_differences_are_those_of_the_pairs_by_hand(root: Path) -> None:
     make(root)
     with (root / "out" / "differences.csv").open() as file:
         found = list(csv.DictReader(file))
-    assert {(row["reference"], row["against"]) for row in found} == {  # GSPO is the best
-        ("grpo", "grpo"),
-        ("gspo", "best baseline"),
-    }
-    assert len(found) == 2 * 4 * 3 * 2  # references, other rows, columns, metrics
+    against = {(row["name"], row["reference"]): row["against"] for row in found}
+    assert (
+        against
+        == {  # GSPO is the best baseline
+            **dict.fromkeys([(row, "grpo") for row in list(SKILL)[2:]], "first baseline"),
+            **dict.fromkeys(
+                [(row, "gspo") for row in list(SKILL)[1:] if row != "gspo"], "best baseline"
+            ),
+            **dict.fromkeys([(row, "base") for row in list(SKILL)[1:]], "base model"),
+        }
+    )
+    assert len(found) == (3 + 3 + 4) * 3 * 2  # pairs, columns, metrics
     table = records(root / "out" / "table1.csv")
     for row in found:
         column = f"{row['benchmark']}_{row['metric']}"
@@ -118,8 +125,9 @@ def test_differences_are_against_grpo_and_the_best_baseline(root: Path) -> None:
         if (row["benchmark"], row["metric"]) == ("overall", "avg@4")
     }
     assert verdicts["kpo-unclipped", "best baseline"] == "lower"
-    assert verdicts["gspo", "grpo"] == "higher"
-    assert verdicts["kpo-clipped", "grpo"] == "inside the noise"
+    assert verdicts["gspo", "first baseline"] == "higher"
+    assert verdicts["kpo-clipped", "first baseline"] == "inside the noise"
+    assert verdicts["kpo-unclipped", "base model"] == "lower"
 
 
 def test_one_seed_gives_a_table_without_tests(root: Path) -> None:
@@ -133,9 +141,10 @@ def test_one_seed_gives_a_table_without_tests(root: Path) -> None:
     assert "nan" not in "".join([*csv_files(table).values(), markdown(table), latex(table)])
 
 
-def test_rows_without_a_baseline_are_not_compared(root: Path) -> None:
+def test_rows_without_a_baseline_are_set_against_the_base_model_alone(root: Path) -> None:
     text = (root / "demo.yaml").read_text()
     lines = [line for line in text.splitlines() if not line.startswith(("  grpo", "  gspo"))]
     (root / "demo.yaml").write_text("\n".join(lines))
-    assert make(root) == 0
-    assert len((root / "out" / "differences.csv").read_text().splitlines()) == 1
+    table = table_of(root)
+    assert {c.reference for c in table.comparisons} == {"base"}
+    assert "≈: the difference to" not in markdown(table)

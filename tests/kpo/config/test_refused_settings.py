@@ -18,7 +18,7 @@ REFUSED: list[tuple[str, Any, str]] = [
         "seed",
         0,
         "seed: unknown key (its value is 0); allowed: experiment, seeds, prompt, task, policy,"
-        " data, train, evaluate, grading, methods",
+        " data, train, evaluate, grading, methods, compare",
     ),
     (
         "task/problems",

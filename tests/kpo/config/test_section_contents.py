@@ -16,7 +16,7 @@ PARTS = {
     "train": "train prompt data grading method",
     "evaluate": "evaluate prompt data",
     "grade": "grading",
-    "table": "seeds methods evaluate",
+    "table": "seeds methods compare evaluate",
 }
 """Finished runs are recognised by these: another name would make every experiment again."""
 OF_THE_HUB = {

@@ -81,6 +81,8 @@ CHANGES: list[tuple[Tree, str, Any, set[str]]] = [
     (SCRATCH, "methods/kpo/q", 1e-4, {"train kpo", "table"}),
     (SCRATCH, "methods/kpo/label", "New", {"table"}),
     (SCRATCH, "methods/kpo/role", "control", {"table"}),
+    (SCRATCH, "methods/kpo/control", "grpo", {"table"}),
+    (SCRATCH, "compare", [{"rows": "all", "against": "base"}], {"table"}),
     (SCRATCH, "methods/kpo/role", "proposed", set()),  # the objective's own, spelled out
     (SCRATCH, "methods/more", GRPO, {"table"}),
     (SCRATCH, "methods/grpo", DROP, {"train grpo", "table"}),
