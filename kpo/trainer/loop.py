@@ -98,10 +98,8 @@ class Trainer:
         bar = tqdm(left, "train", self.steps, initial=at.step, unit="step", disable=quiet)
         with self.preemption:
             try:
-                for step in bar:
-                    end = min(step + self.config.staleness + 1, self.steps)
-                    for ahead in range(step + len(at.waiting), end):
-                        at.waiting.append(self.rollout(ahead))
+                for _ in bar:
+                    self.sample_ahead(at)
                     self.learn(at)
                     if at.step % self.config.checkpoint_every == 0:
                         self.progress.save(at)
@@ -113,6 +111,12 @@ class Trainer:
                         sys.stderr,
                     )
                 raise SystemExit(PREEMPTED_EXIT_CODE) from None
+
+    def sample_ahead(self, at: Position) -> None:
+        """Sample until the rollouts of the next step, and of `staleness` more, are waiting."""
+        end = min(at.step + self.config.staleness + 1, self.steps)
+        for ahead in range(at.step + len(at.waiting), end):
+            at.waiting.append(self.rollout(ahead))
 
     def rollout(self, step: int) -> Rollouts:
         """Sample responses and compute rewards of a step with the present weights."""

@@ -130,14 +130,18 @@ class Updater:
             # The value stays, the gradient of each token is weighted: right for every objective.
             weight = (old - sampled).exp().clamp(max=self.importance_cap)
             logprobs = logprobs.detach() + weight * (logprobs - logprobs.detach())
-        divide = divides_by_std(self.objective)
-        advantages = group_advantages(rollouts.rewards, divide_by_std=divide)
         return TokenBatch(
             logprobs=logprobs,
             old_logprobs=old,
-            advantages=advantages.to(logprobs.device).flatten()[index],
+            advantages=advantages_of(self.objective, rollouts, index),
             mask=mask,
         )
+
+
+def advantages_of(objective: Objective, rollouts: Rollouts, index: Tensor) -> Tensor:
+    """The advantages of the rows `index` [B] as an objective takes them [B]."""
+    advantages = group_advantages(rollouts.rewards, divide_by_std=divides_by_std(objective))
+    return advantages.to(index.device).flatten()[index]
 
 
 def _failed(rollouts: Rollouts, rows: list[int], batch: TokenBatch) -> Iterator[FailedResponse]:

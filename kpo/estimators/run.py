@@ -1,0 +1,173 @@
+"""A comparison of estimators, from the base policy to its table.
+
+The first method trains, for each seed anew. At its last weights every method's gradient is looked
+at, on responses that older weights of the same training sampled.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from tqdm import tqdm
+
+from evals.grading.grader import Grader
+from kpo.common.cli import UserError
+from kpo.common.files import sha256_file, write_text
+from kpo.common.manifest import Manifest
+from kpo.common.source_code import code_hash
+from kpo.config.experiment import Experiment
+from kpo.config.train import Train
+from kpo.distributed.sharding import needs_sharding
+from kpo.estimators.compare import Size, compare, looked_at
+from kpo.estimators.frozen import Recorder, put, weights_of
+from kpo.estimators.gradients import OnPolicy
+from kpo.estimators.table import Row, over_seeds, text
+from kpo.model.policy import weights_hash
+from kpo.planning.report import duration
+from kpo.tasks.prompts import PROTOCOLS
+from kpo.tasks.task import grades
+from kpo.trainer.log import RunLog
+from kpo.trainer.prompts import load_prompts
+from kpo.trainer.run import GRADING_WORKERS, load, prepare, start
+from kpo.trainer.state.checkpoint import Checkpoints
+from kpo.trainer.training_set import training_set
+
+AGES = (0, 1, 4, 16, 64)
+"""Looked at where nothing else is asked for, as far as training goes."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the command line asks for: ages or None, mini-batches at each, size of the truth."""
+
+    ages: tuple[int, ...] | None
+    batches: int
+    truth: int
+
+    def size(self, train: Train, prompts: int) -> Size:
+        """How much that is. Raises UserError where training is too short or has too few prompts."""
+        steps = train.total_steps(prompts)
+        updates = steps * train.updates
+        ages = self.ages or tuple(age for age in AGES if age <= updates)
+        if max(ages) > updates:
+            raise UserError(
+                f"--ages holds {max(ages)}, but must be at most {updates}, the updates of training"
+                " (train.steps x train.mini_batches x train.passes)"
+            )
+        size = Size(sorted({0, *ages}), -(-self.batches // train.mini_batches), self.truth)
+        needed = (steps + size.steps + size.truth) * train.prompts
+        if needed > prompts:
+            raise UserError(
+                f"training and comparison take {needed} different prompts"
+                f" ({steps} + {size.steps} + {size.truth} rollout batches of {train.prompts}), but"
+                f" {train.problems} has {prompts}: lower train.steps, --batches or --truth"
+            )
+        return size
+
+
+def check(experiment: Experiment) -> None:
+    """Raise UserError for an experiment whose estimators cannot be compared."""
+    first, *others = experiment.methods
+    train = experiment.train_of(first)
+    if needs_sharding(train.world, train.scoring):
+        raise UserError(
+            f"train asks for {train.world} processes that compute in {train.scoring}, but gradients"
+            " are compared by one process in float32: lower train.gpus or train.ranks to 1, and set"
+            " train.scoring_dtype to float32"
+        )
+    for name in others:
+        if experiment.methods[name].train:
+            raise UserError(
+                f"methods.{name}.train has no use: only the first method, {first}, trains; drop it"
+            )
+
+
+def run(experiment: Experiment, asked: Asked, base: Path, problems: Path | None, out: Path) -> None:
+    """Compare the methods of an experiment at each of its seeds; write the CSV and its manifest."""
+    first = next(iter(experiment.methods))
+    train = experiment.train_of(first)
+    settings = {
+        "methods": {name: experiment.section("train", name) for name in experiment.methods},
+        "seeds": experiment.seeds,
+    }
+    manifest = Manifest(experiment.experiment, settings)
+    code = code_hash(
+        __name__, "evals.grading.worker", without={"kpo.registry", "kpo.tasks.registry"}
+    )
+    ranks = start(train)
+    policy = load(train, base, ranks)
+    prompts, trained_on = load_prompts(experiment, policy, training_set(experiment, problems))
+    size = asked.size(train, len(prompts))
+    policy, engine = prepare(train, base, policy, ranks)
+    initial, rows = weights_of(policy), list[Row]()
+    answers, limits = PROTOCOLS[experiment.prompt].answers, experiment.grading.model_dump()
+    with Grader(workers=GRADING_WORKERS, answers=answers, ready=1, **limits) as grader:
+        for seed in experiment.seeds:
+            put(policy, initial)
+            recorder = Recorder(
+                policy=policy,
+                objective=experiment.methods[first].build(),
+                engine=engine,
+                reward=lambda pairs: grades(experiment.task, pairs, grader),
+                prompts=prompts,
+                config=train,
+                seed=seed,
+                log=RunLog(None),
+                checkpoints=Checkpoints(out.parent / "unused", settings),  # a failure lies beside
+                ranks=ranks,
+                ages=size.ages,
+            )
+            rows += _rows(experiment, recorder, size)
+    manifest_path = out.with_suffix(".manifest.json")
+    manifest_path.unlink(missing_ok=True)  # none ever stands beside another's table
+    write_text(out, text([*rows, *over_seeds(rows)]))
+    manifest.finish(
+        manifest_path,
+        settings=settings,
+        size=vars(size),
+        base=weights_hash(base),
+        data=trained_on.record["problems_sha256"],
+        training_set=trained_on.record,
+        engine=engine.describe(),
+        code=code,
+        table=sha256_file(out),
+    )
+
+
+def _rows(experiment: Experiment, recorder: Recorder, size: Size) -> list[Row]:
+    """Train with one seed, and compare."""
+    methods = {name: method.build() for name, method in experiment.methods.items()}
+    seeds, sets = len(experiment.seeds), len(looked_at(recorder, size.ages))
+    bar = tqdm(desc=f"seed {recorder.seed}", total=recorder.steps + 1 + sets, unit="part")
+
+    def after(step: int) -> None:
+        bar.update()
+        if step == 1 and recorder.seed == experiment.seeds[0]:
+            kinds = len(set(map(OnPolicy.of, methods.values())))
+            seconds = seeds * forecast(recorder, size, len(methods), kinds)
+            tqdm.write(
+                f"about {duration(seconds)} for {seeds} seeds, by the first step", sys.stderr
+            )
+
+    recorder.record(after)
+    with bar:
+        rows = compare(recorder, methods, size, bar.update)
+        label = {name: method.label for name, method in experiment.methods.items()}
+        return [{"seed": recorder.seed, "label": label[row["method"]], **row} for row in rows]
+
+
+def forecast(recorder: Recorder, size: Size, methods: int, kinds: int) -> float:
+    """Seconds of a whole seed, by what its first step took.
+
+    A third of an update is its forward pass, which all methods share.
+    """
+    config, took = recorder.config, recorder.log.rows[0][2]
+    update = took["update"] / config.passes
+    rollout = (sum(took.values()) - took["update"]) / (config.staleness + 1)
+    fresh = len(size.ages) * size.steps
+    used = len(looked_at(recorder, size.ages)) - len(size.ages)
+    sampled = recorder.steps + fresh + size.truth
+    gradients = size.truth * (1 + 2 * kinds) / 3 + (fresh + used) * (2 + 2 * methods) / 3
+    return rollout * sampled + update * (recorder.steps * config.passes + gradients)

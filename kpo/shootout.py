@@ -1,0 +1,72 @@
+"""Compare objectives as estimators of the policy gradient, at frozen weights.
+
+    python -m kpo.shootout --config workflow/config/shootout.yaml --base results/shootout/base \\
+        --problems results/shootout/problems --out results/shootout.csv
+
+The experiment's first method trains; no other does. At its last weights, on responses that the
+weights of some updates before have sampled, the gradient of every method's loss is compared with
+the policy gradient of a large batch of fresh responses: cosine, bias, variance, mean square error.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from kpo.common.cli import UserError, command
+from kpo.common.lock import hold
+from kpo.config.builds import check_builds
+from kpo.config.cli import experiment_parser
+from kpo.config.experiment import load_experiment
+
+
+@command
+def main() -> None:
+    """Command line."""
+    parser = experiment_parser(
+        "kpo.shootout",
+        "Compare the methods of an experiment as estimators of the policy gradient. Reads the"
+        " experiment file, the base policy and the problems; writes a CSV with a row for each seed,"
+        " age and method, and OUT.manifest.json beside it.",
+    )
+    parser.add_argument("--base", type=Path, required=True, help="folder of the base policy, read")
+    parser.add_argument("--problems", type=Path, help="as for kpo.train")
+    parser.add_argument("--out", type=Path, required=True, help="CSV file to write")
+    parser.add_argument(
+        "--ages",
+        type=int,
+        nargs="+",
+        help="of the weights that sample, in updates before the last; default: 0 1 4 16 64, as far"
+        " as training goes",
+    )
+    parser.add_argument(
+        "--batches", type=int, default=32, help="mini-batches at each age (%(default)s)"
+    )
+    parser.add_argument(
+        "--truth", type=int, default=32, help="rollout batches of the true gradient (%(default)s)"
+    )
+    args = parser.parse_args()
+    experiment = load_experiment(args.config)
+    for name, values, least in (
+        ("ages", args.ages or [0], 0),
+        ("batches", [args.batches], 3),
+        ("truth", [args.truth], 3),
+    ):
+        if min(values) < least:
+            raise UserError(f"--{name} is {min(values)}, but must be at least {least}")
+    if not args.base.is_dir():
+        raise UserError(f"--base {args.base}: no such folder")
+    from kpo.estimators.run import Asked, check, run  # noqa: PLC0415
+    from kpo.objective_check import check_methods  # noqa: PLC0415
+    from kpo.trainer.guards.preemption import leave_on_sigterm  # noqa: PLC0415
+
+    check(experiment)
+    check_methods({name: method.build() for name, method in experiment.methods.items()})
+    check_builds(experiment)
+    hold(args.out)
+    leave_on_sigterm()
+    ages = tuple(args.ages) if args.ages else None
+    run(experiment, Asked(ages, args.batches, args.truth), args.base, args.problems, args.out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,125 @@
+"""Figures of estimators against gradients whose mean and spread are known, in float64."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from kpo.estimators.figures import FIGURES, Array, Products, Replicates, figures, squared_mean
+
+GAMMA, TAU = np.array([1.0, 0.5, 0.0, -0.5, 0.2]), np.array([0.8, 1.0, -0.3, 0.0, 0.2])
+SPREAD, TRUTH_SPREAD = np.array([1.0, 2.0, 0.5, 1.0, 0.3]), np.array([0.3, 0.1, 0.2, 0.2, 0.1])
+M, K = 8, 5
+
+
+def products(own: Array, true: Array) -> Products:
+    return Products(own @ own.T, own @ true.T, true @ true.T)
+
+
+def drawn(rng: np.random.Generator, m: int = M, k: int = K) -> tuple[Array, Array]:
+    """Gradients of m mini-batches and k parts of the truth."""
+    own = GAMMA + SPREAD * rng.standard_normal((m, len(GAMMA)))
+    return own, TAU + TRUTH_SPREAD * rng.standard_normal((k, len(TAU)))
+
+
+def named(values: Array) -> dict[str, float]:
+    return dict(zip(FIGURES, values.tolist(), strict=True))
+
+
+def test_without_noise_they_are_those_of_the_two_vectors() -> None:
+    found = named(figures(products(np.tile(GAMMA, (M, 1)), np.tile(TAU, (K, 1)))))
+    cosine = GAMMA @ TAU / np.linalg.norm(GAMMA) / np.linalg.norm(TAU)
+    bias = ((GAMMA - TAU) ** 2).sum() / (TAU @ TAU)
+    assert found == pytest.approx(
+        {
+            "cosine": cosine,
+            "cosine_batch": cosine,
+            "slope": GAMMA @ TAU / (TAU @ TAU),
+            "bias": bias,
+            "variance": 0.0,
+            "mse": bias,
+            "mse_scaled": 1 - cosine**2,
+        },
+        abs=1e-12,
+    )
+
+
+def test_errors_of_one_mini_batch_are_those_of_the_definition() -> None:
+    """Means over the mini-batches at hand, to a truth without noise."""
+    own, _ = drawn(np.random.default_rng(0))
+    found, norm = named(figures(products(own, np.tile(TAU, (K, 1))))), TAU @ TAU
+    assert found["mse"] == pytest.approx(((own - TAU) ** 2).sum(1).mean() / norm, 1e-12)
+    assert found["variance"] == pytest.approx(own.var(0, ddof=1).sum() / norm, 1e-12)
+    scales = np.linspace(-1, 2, 30_001)[:, None, None]
+    least = ((scales * own - TAU) ** 2).sum(2).mean(1).min() / norm
+    assert found["mse_scaled"] == pytest.approx(least, 1e-6)
+    cosines = own @ TAU / np.linalg.norm(own, axis=1) / np.linalg.norm(TAU)
+    assert found["cosine_batch"] == pytest.approx(cosines.mean(), 1e-12)
+
+
+def test_squared_means_are_unbiased() -> None:
+    """Where the mean of all vectors, squared, is far too long."""
+    rng = np.random.default_rng(1)
+    pairs = []
+    for _ in range(3000):
+        own, true = drawn(rng)
+        p = products(own, true)
+        bias = squared_mean(p.own) - 2 * p.cross.mean() + p.norm
+        pairs.append((bias, ((own.mean(0) - true.mean(0)) ** 2).sum(), p.norm))
+    bias, naive, norm = np.array(pairs).T
+    error = bias.std() / len(bias) ** 0.5
+    exact = ((GAMMA - TAU) ** 2).sum()
+    assert abs(bias.mean() - exact) < 3 * error
+    assert naive.mean() - exact > 10 * error
+    assert bias.min() < 0
+    assert norm.mean() == pytest.approx(TAU @ TAU, rel=0.01)
+
+
+def test_the_truths_noise_is_that_of_its_mean() -> None:
+    rng = np.random.default_rng(2)
+    noises = [products(*drawn(rng)).noise for _ in range(500)]
+    exact = (TRUTH_SPREAD**2).sum() / K / (TAU @ TAU)
+    assert np.mean(noises) == pytest.approx(exact, rel=0.05)
+
+
+def test_standard_errors_are_the_spread_of_what_is_found() -> None:
+    rng = np.random.default_rng(3)
+    found, errors = [], []
+    for _ in range(300):
+        replicates = Replicates.of(products(*drawn(rng, 40, 20)))
+        found.append(replicates.whole)
+        errors.append(replicates.errors)
+    spread, told = np.std(found, axis=0), np.mean(errors, axis=0)
+    assert named(told) == pytest.approx(named(spread), rel=0.15)
+
+
+def test_the_truths_noise_is_part_of_standard_errors() -> None:
+    own, true = drawn(np.random.default_rng(4), 40)
+    sure = Replicates.of(products(own, np.tile(true.mean(0), (K, 1))))
+    unsure = Replicates.of(products(own, true))
+    assert (unsure.errors > sure.errors).all()
+
+
+def test_a_difference_is_surer_than_its_parts_where_mini_batches_are_shared() -> None:
+    own, true = drawn(np.random.default_rng(5))
+    one, other = (Replicates.of(products(x, true)) for x in (own, 0.9 * own + 0.01))
+    difference = one - other
+    at = FIGURES.index("cosine_batch")
+    assert difference.errors[at] < one.errors[at] / 5
+    assert not (one - one).errors.any()
+
+
+def test_a_gradient_of_zero_has_no_direction() -> None:
+    own, _ = drawn(np.random.default_rng(6))
+    own[:2] = 0
+    found = named(figures(products(own, np.tile(TAU, (K, 1)))))
+    rest = own[2:] @ TAU / np.linalg.norm(own[2:], axis=1) / np.linalg.norm(TAU)
+    assert found["cosine_batch"] == pytest.approx(rest.sum() / M, 1e-12)
+
+
+def test_too_few_mini_batches_leave_figures_without_a_value() -> None:
+    assert np.isnan(squared_mean(np.ones((1, 1))))
+    own, true = drawn(np.random.default_rng(7), m=2)
+    replicates = Replicates.of(products(own, true))
+    assert np.isfinite(replicates.whole).all()
+    assert np.isnan(named(replicates.errors)["bias"])
