@@ -5,11 +5,13 @@ All of it is for the longest step, in which every prompt and response is as long
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any
 
 from kpo.config.experiment import Experiment
+from kpo.config.train import Train
 from kpo.distributed.ranks import Ranks
 from kpo.distributed.sharding import needs_sharding
 from kpo.planning.machine import Machine
@@ -53,6 +55,18 @@ class Plan:
     problems: int | None
     benchmarks: dict[str, int | None]
 
+    @cached_property
+    def rows(self) -> dict[Train, tuple[Plan, int]]:
+        """A plan for each way in which rows are trained, and how many runs are."""
+        ways = Counter(self.experiment.train_of(name) for name in self.experiment.methods)
+        return {
+            train: (
+                replace(self, experiment=self.experiment.model_copy(update={"train": train})),
+                count * len(self.experiment.seeds),
+            )
+            for train, count in ways.items()
+        }
+
     @property
     def responses(self) -> int:
         """That are sampled in a step."""
@@ -92,7 +106,7 @@ class Plan:
         return {
             "rollout": self.responses * one.forward,  # each reads its prompt and itself once
             "old log-probs": self.prompts * one.forward + further * (two.forward - one.forward),
-            "update": self.prompts * one.update + further * (two.update - one.update),
+            "update": t.passes * (self.prompts * one.update + further * (two.update - one.update)),
         }
 
     @property
@@ -105,12 +119,12 @@ class Plan:
             for phase, count in self.operations.items()
         }
 
-    @property
-    def steps(self) -> int | None:
-        """Of a run; None where they follow from a number of problems that is unknown."""
-        if self.experiment.train.steps is None and self.problems is None:
-            return None
-        return self.experiment.train.total_steps(self.problems or 0)
+    def training_seconds(self, problems: int) -> float:
+        """Of all runs on so many problems, one after the other, each row as it is trained."""
+        return sum(
+            runs * train.total_steps(problems) * sum(plan.seconds.values())
+            for train, (plan, runs) in self.rows.items()
+        )
 
     def evaluation_seconds(self, rate: float) -> float:
         """Of one model on the benchmarks of known size, on devices of this rate."""

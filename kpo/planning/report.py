@@ -25,7 +25,9 @@ class Fault(str):
 def report(plan: Plan) -> list[str]:
     """What is needed, line by line, and a Warned or a Fault where it may not or will not fit."""
     parts = _step, _engines, _memory, _disk, _time, _evaluation
-    return [said for part in parts for said in part(plan)]
+    said = [line for part in parts for line in part(plan)]
+    others = [line for other, _ in plan.rows.values() for line in _memory(other)]
+    return said + [line for line in others if isinstance(line, Warned | Fault) and line not in said]
 
 
 def _step(plan: Plan) -> Iterator[str]:
@@ -35,8 +37,14 @@ def _step(plan: Plan) -> Iterator[str]:
         f"step: {t.prompts} prompts x {t.group} responses of at most {t.longest:,} tokens with"
         f" their prompts, {plan.responses * t.longest:,} together ({plan.packed_tokens:,} packed),"
         f" in {t.mini_batches} mini-batches of at most {each} micro-batches on each of"
-        f" {t.world} ranks"
+        f" {t.world} ranks{f', {t.passes} times' if t.passes > 1 else ''}"
     )
+    if otherwise := sum(bool(method.train) for method in plan.experiment.methods.values()):
+        yield (
+            f"  {otherwise} of {len(plan.experiment.methods)} rows are trained otherwise, in"
+            f" {len(plan.rows)} ways together: what follows of a step is of the train section"
+            " alone, times of all runs and what will not fit are of every row"
+        )
 
 
 def _engines(plan: Plan) -> Iterator[str]:
@@ -125,24 +133,25 @@ def _time(plan: Plan) -> Iterator[str]:
     parts = ", ".join(f"{phase} {duration(value)}" for phase, value in plan.seconds.items())
     a_step = sum(plan.seconds.values())
     yield f"longest step: {duration(a_step)} ({parts})"
-    if (steps := plan.steps) is None:
-        steps = t.total_steps(1000)
+    if t.steps is None and plan.problems is None:
+        problems = 1000
         what = (
             f"steps: {t.epochs} x problems / {t.prompts}; how many problems {t.problems} has is not"
             " known here: for each 1,000 of them"
         )
     else:
-        of = "" if t.epochs is None else f" ({t.epochs} x {plan.problems:,} problems)"
-        what = f"{steps:,} steps{of}:"
+        problems = plan.problems or 0
+        of = "" if t.epochs is None else f" ({t.epochs} x {problems:,} problems)"
+        what = f"{t.total_steps(problems):,} steps{of}:"
     yield (
-        f"{what} at most {duration(steps * a_step)} a run, {duration(steps * a_step * runs)} for"
-        f" all {runs} runs one after the other"
+        f"{what} at most {duration(t.total_steps(problems) * a_step)} a run,"
+        f" {duration(plan.training_seconds(problems))} for all {runs} runs one after the other"
     )
 
 
 def _evaluation(plan: Plan) -> Iterator[str]:
     e, there = plan.experiment.evaluate, plan.machine.evaluation
-    runs, models = len(plan.experiment.runs), len(plan.experiment.runs) + 1
+    models = len(plan.experiment.runs) + 1
     yield (
         f"evaluation: {models} models on"
         f" {sum(filter(None, plan.benchmarks.values())):,} problems x {e.samples} responses of at"
@@ -167,9 +176,8 @@ def _evaluation(plan: Plan) -> Iterator[str]:
         f"  at most {duration(a_model)} a model, {duration(models * a_model)} for all {models} one"
         " after the other"
     )
-    if plan.steps is not None:
-        a_run = plan.steps * sum(plan.seconds.values())
-        together = duration(runs * a_run + models * a_model)
+    if plan.experiment.train.steps is not None or plan.problems is not None:
+        together = duration(plan.training_seconds(plan.problems or 0) + models * a_model)
         yield f"together: at most {together}, one after the other"
 
 

@@ -142,7 +142,6 @@ def test_steps_from_epochs(tmp_path: Path) -> None:
     assert "\n96 steps (3 x 256 problems): at most" in text(epochs)
     unknown = text(replace(epochs, problems=None))
     assert "steps: 3 x problems / 8; how many problems train has is not known here: for" in unknown
-    assert epochs.steps == 96
     a_run = 96 * sum(epochs.seconds.values())
     assert f"at most {duration(a_run)} a run" in text(epochs)
     assert "one after the other" in unknown  # of 1,000 problems, all the same
