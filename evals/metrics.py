@@ -179,7 +179,7 @@ def interval(levels: Levels) -> tuple[Floats, Floats]:
     safe = np.where(flat, 0.5, mean)
     centre, width = special.logit(safe), h / (safe * (1 - safe))
     low, high = special.expit(centre - width), special.expit(centre + width)
-    trials_low, trials_high = _trial_limits(mean, levels.effective_problems)
+    trials_low, trials_high = trial_limits(mean, levels.effective_problems)
     low, high = np.where(flat, trials_low, low), np.where(flat, trials_high, high)
     unknown = np.isnan(levels.problem)
     return np.where(unknown, np.nan, low), np.where(unknown, np.nan, high)
@@ -218,7 +218,7 @@ class Spread:
         return np.asarray(2 * special.stdtr(self.df, -t), dtype=np.float64)
 
 
-def _trial_limits(mean: Floats, n: float) -> tuple[Floats, Floats]:
+def trial_limits(mean: Floats, n: float) -> tuple[Floats, Floats]:
     """Clopper and Pearson's limits of a probability, from a share `mean` of n trials.
 
     With x = n mean, the quantile `tail` of Beta(x, n - x + 1) and 1 - `tail` of Beta(x + 1, n - x).

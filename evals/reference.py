@@ -10,11 +10,10 @@ import json
 import shutil
 from pathlib import Path
 
+from evals.table import FILES
 from kpo.common.cli import fail
 from kpo.common.files import atomic_folder, write_json
 
-TABLES = ["table1.csv", "table1.md", "table1.tex"]
-TABLES += ["differences.csv", "diagnostics.csv", "training.csv"]
 MANIFESTS = ("base/manifest.json", "runs/*/manifest.json", "evals/*/manifest.json")
 
 
@@ -26,7 +25,7 @@ def keep(experiment: Path, out: Path) -> None:
         for path in sorted(experiment.glob(pattern))
     }
     with atomic_folder(out) as folder:
-        for name in TABLES:
+        for name in FILES:
             shutil.copyfile(experiment / name, folder / name)
         write_json(folder / "manifests.json", manifests)
 

@@ -33,10 +33,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         " and of every <method>-s<seed>, RESULTS/<experiment>/runs/<method>-s<seed>/{manifest.json,"
         "metrics.jsonl}, and RESULTS/reported/table1.csv, the paper's figures. Writes to OUT_DIR"
         " table1.csv, table1.md and table1.tex, diagnostics.csv (truncation, length and grading"
-        " failures), differences.csv (paired differences with intervals and Holm-adjusted p-values)"
-        " and training.csv (how each run's training went). Runs that are incomplete, hold other"
-        " problems than the rest, were trained otherwise than the rest but for method and seed, or"
-        " were made under another protocol stop it with exit code 2 and nothing written.",
+        " failures), differences.csv (the pairs that the experiment file declares, with limits and"
+        " Holm-adjusted p-values), training.csv (how each run's training went), grid.csv (a line a"
+        " row: settings, and means over seeds), aggregates.csv (interquartile means, probabilities"
+        " of improvement, performance profiles), scores.csv (right answers by problem and run) and"
+        " curves.csv (training metrics by step). Runs that are incomplete, hold other problems than"
+        " the rest, were trained otherwise than the rest but for method and seed, or were made"
+        " under another protocol stop it with exit code 2 and nothing written.",
     )
     parser.add_argument(
         "--results", type=Path, default=Path("results"), help="folder of results (%(default)s)"

@@ -3,6 +3,8 @@
 For the raw log-ratios z and for the objective's own (filtered, averaged, or raw again):
 
 - quantiles of the ratio exp(.) over tokens;
+- `ess`: effective sample size as a share of the tokens, (mean ratio)^2 / mean squared ratio: 1 on
+  policy, and towards 0 where few tokens have nearly all of the weight;
 - `switch`: share of adjacent tokens whose log-ratios differ in sign, the direction switches of
   arXiv 2602.10609;
 - `switch_large`: the same among neighbours that both exceed 1e-4, as most signs belong to tokens
@@ -16,6 +18,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -62,6 +65,7 @@ class RatioStatistics:
             quantiles = np.exp(np.quantile(values, QUANTILES))
             for level, value in zip(QUANTILES, quantiles.tolist(), strict=True):
                 result[f"ratio_{name}_q{round(100 * level):02d}"] = value
+            result[f"ess_{name}"] = _effective_share(values)
         z = torch.cat(self.tokens["raw"]).double()
         result["kl_old"] = float((z.exp() - 1 - z).mean())  # estimates KL(pi_old || pi), >= 0
         for name, (switched, pairs) in self.switches.items():
@@ -80,6 +84,12 @@ class RatioStatistics:
         in_place = batch.logprobs.detach(), batch.old_logprobs, mask
         logprobs, old_logprobs, mask = (tensor.gather(1, order) for tensor in in_place)
         return TokenBatch(logprobs, old_logprobs, batch.advantages, mask)
+
+
+def _effective_share(log_ratios: npt.NDArray[np.float64]) -> float:
+    """Effective sample size of ratios as a share of their number; in range whatever their size."""
+    weights = np.exp(log_ratios - log_ratios.max())
+    return float(weights.mean() ** 2 / (weights**2).mean())
 
 
 def direction_switches(values: Tensor, mask: Tensor, threshold: float = 0.0) -> Tensor:

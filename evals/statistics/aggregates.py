@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-from evals.metrics import CONFIDENCE, Floats
+from evals.metrics import CONFIDENCE, ROUNDING, Floats, trial_limits
 
 
 class Estimate(NamedTuple):
@@ -60,7 +60,9 @@ def performance_profile(scores: npt.ArrayLike, thresholds: npt.ArrayLike) -> Flo
 def over_seeds(statistic: Callable[..., Floats], *rows: npt.ArrayLike) -> Estimate:
     """A statistic of rows [S, B] with the same seeds in the same order, and its limits.
 
-    Limits of what lies in [0, 1], as scores and probabilities do, are kept there.
+    Limits of what lies in [0, 1], as scores and probabilities do, are kept there. Where no seed
+    moves it (one row is always the better one) they are those of as many yes-or-no trials as there
+    are seeds: that three agree does not say that all would.
     """
     arrays = [np.asarray(row, dtype=np.float64) for row in rows]
     S = len(arrays[0])
@@ -73,4 +75,20 @@ def over_seeds(statistic: Callable[..., Floats], *rows: npt.ArrayLike) -> Estima
     )
     V = (S - 1) * without.var(axis=0)
     h = -special.stdtrit(S - 1, (1 - CONFIDENCE) / 2) * np.sqrt(V)
-    return Estimate(value, np.maximum(value - h, 0), np.minimum(value + h, 1))
+    low, high = trial_limits(value, S)
+    still = V <= ROUNDING
+    return Estimate(
+        value,
+        np.where(still, low, np.maximum(value - h, 0)),
+        np.where(still, high, np.minimum(value + h, 1)),
+    )
+
+
+def mean_over_seeds(values: npt.ArrayLike) -> Estimate:
+    """Mean of one number a seed, and Student's limits; for numbers of any size."""
+    x = np.asarray(values, dtype=np.float64)
+    S, mean = len(x), x.mean(keepdims=True)[0]
+    if S == 1:
+        return Estimate(mean, np.full_like(mean, np.nan), np.full_like(mean, np.nan))
+    h = -special.stdtrit(S - 1, (1 - CONFIDENCE) / 2) * x.std(ddof=1) / np.sqrt(S)
+    return Estimate(mean, mean - h, mean + h)

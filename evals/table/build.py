@@ -45,7 +45,7 @@ def build_table(experiment: Experiment, results: Path) -> Table:
     return Table(
         experiment=experiment,
         rows=rows,
-        problems={b: len(correct) for b, correct in runs["base"].correct.items()},
+        problems=runs["base"].problems,
         comparisons=list(comparisons(experiment, rows)),
         protocol=runs["base"].protocol,
         reported=read_reported(results / "reported" / "table1.csv"),

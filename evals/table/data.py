@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,9 +12,12 @@ from typing import Any
 
 from evals.metrics import Floats
 from evals.statistics.differences import LEVEL
+from evals.table.rewards import collapsed, rewards
 from kpo.config.experiment import Experiment
 from kpo.config.grid import TRAIN
+from kpo.config.train import Train
 from kpo.objective import Role
+from kpo.registry import setting_names
 
 NOISE = "inside the noise"
 OVERALL = "overall"
@@ -37,6 +42,13 @@ def number(value: Any, digits: int = 6) -> str:
     if value is None:
         return ""
     return f"{value:.{digits}g}".replace("e-0", "e-") if isinstance(value, float) else str(value)
+
+
+def csv_text(rows: Iterable[Sequence[str]]) -> str:
+    """Rows as the text of a CSV file."""
+    file = io.StringIO()
+    csv.writer(file, lineterminator="\n").writerows(rows)
+    return file.getvalue()
 
 
 @dataclass(frozen=True)
@@ -129,13 +141,13 @@ class Comparison:
 class Table:
     """A whole table of an experiment.
 
-    `steps` are the metrics of each run's training; `notes` are what else readers
-    must know, a sentence or two each.
+    `problems` are the ids of each benchmark's, `steps` the metrics of each run's training; `notes`
+    are what else readers must know, a sentence or two each.
     """
 
     experiment: Experiment
     rows: list[Row]
-    problems: Mapping[str, int]
+    problems: Mapping[str, Sequence[str]]
     comparisons: list[Comparison]
     protocol: Mapping[str, Any]
     reported: list[dict[str, str]]
@@ -155,6 +167,18 @@ class Table:
     def label(self, name: str) -> str:
         """A row's name for readers."""
         return next(row.label for row in self.rows if row.name == name)
+
+    @property
+    def setting_columns(self) -> list[str]:
+        """Every setting that some row has, of its objective and then of training."""
+        of_training = [f"{TRAIN}{key}" for key in Train.model_fields]
+        there = {key for row in self.rows for key in row.settings}
+        return [key for key in [*setting_names(), *of_training] if key in there]
+
+    def collapsed(self, row: Row) -> list[int]:
+        """Seeds whose runs collapsed: see `evals.table.rewards`."""
+        runs = {seed: self.steps[f"{row.name}-s{seed}"] for seed in row.seeds}
+        return [seed for seed, steps in runs.items() if collapsed(rewards(steps))]
 
     @property
     def first(self) -> str | None:

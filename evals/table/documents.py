@@ -136,13 +136,15 @@ def _detectable(table: Table) -> str:
 
 
 def _difference_cells(table: Table) -> Iterable[list[str]]:
-    """Header and rows of what those rows are set against that are proposed or have a control.
+    """Header and rows of what those rows are set against that are proposed, collapsed or have a
+    control of their own.
 
     A column is a reference, or a grid whose points are references of the rows at their place.
     """
     roles = {row.name: row.role for row in table.rows}
     told = [c for c in table.compared(OVERALL) if c.against != (BASELINE,)]
-    shown = {c.row for c in told if roles[c.row] == "proposed" or OWN & {*c.against}}
+    lost = {row.name for row in table.rows if table.collapsed(row)}
+    shown = {c.row for c in told if roles[c.row] == "proposed" or OWN & {*c.against}} | lost
     columns: dict[str, dict[str, str]] = {}
     for c in told:
         points = f"{100 * c.difference.mean:+.1f} ({c.difference.limits(1, '+')})"

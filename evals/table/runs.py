@@ -29,9 +29,10 @@ Correct = npt.NDArray[np.bool_]
 class Run:
     """One evaluation; `correct` holds [problems, samples] for each benchmark.
 
-    `model` is the hash of the weights that were evaluated.
+    `problems` are their ids; `model` is the hash of the weights that were evaluated.
     """
 
+    problems: dict[str, list[str]]
     correct: dict[str, Correct]
     tallies: dict[str, Tally]
     protocol: dict[str, Any]
@@ -67,6 +68,7 @@ def read_runs(experiment: Experiment, folder: Path, names: Sequence[str]) -> dic
             for benchmark in experiment.evaluate.benchmarks
         }
         runs[name] = Run(
+            {b: list(dict.fromkeys(row.id for row in part)) for b, part in parts.items()},
             {b: np.array([r.correct for r in p]).reshape(-1, samples) for b, p in parts.items()},
             {b: tally(part) for b, part in parts.items()},
             protocols[name],

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from itertools import chain
 from operator import itemgetter
 from statistics import fmean
 
 from evals.grading.statuses import FAILURES
-from evals.table.data import Table, number, percent
+from evals.table import kept, rewards, summaries
+from evals.table.data import Table, csv_text, number, percent
 from evals.table.trainings import STILL
-from kpo.config.grid import TRAIN
-from kpo.config.train import Train
-from kpo.registry import setting_names
 
 _STEPS: dict[str, tuple[str, Callable[[list[float]], float]]] = {
     "reward_first_%": ("reward", itemgetter(0)),
     "reward_last_%": ("reward", itemgetter(-1)),
+    "reward_best_%": ("reward", rewards.best),
+    "reward_gap_%": ("reward", rewards.gap),
     "entropy_first": ("entropy", itemgetter(0)),
     "entropy_last": ("entropy", itemgetter(-1)),
     **{f"{name}_%": (name, fmean) for name in ("truncated", *FAILURES, "zero_std_groups")},
@@ -38,23 +36,19 @@ _STEPS: dict[str, tuple[str, Callable[[list[float]], float]]] = {
 def csv_files(table: Table) -> dict[str, str]:
     """Text of every CSV file, by name."""
     return {
-        "table1.csv": _csv(_table_rows(table)),
-        "diagnostics.csv": _csv(_diagnostic_rows(table)),
-        "differences.csv": _csv(_difference_rows(table)),
-        "training.csv": _csv(_training_rows(table)),
+        "table1.csv": csv_text(_table_rows(table)),
+        "diagnostics.csv": csv_text(_diagnostic_rows(table)),
+        "differences.csv": csv_text(_difference_rows(table)),
+        "training.csv": csv_text(_training_rows(table)),
+        "grid.csv": csv_text(summaries.grid_rows(table)),
+        "aggregates.csv": csv_text(summaries.aggregate_rows(table)),
+        "scores.csv": csv_text(kept.score_rows(table)),
+        "curves.csv": csv_text(kept.curve_rows(table)),
     }
 
 
-def _csv(rows: Iterable[Sequence[str]]) -> str:
-    file = io.StringIO()
-    csv.writer(file, lineterminator="\n").writerows(rows)
-    return file.getvalue()
-
-
 def _table_rows(table: Table) -> Iterable[list[str]]:
-    of_training = [f"{TRAIN}{key}" for key in Train.model_fields]
-    there = {key for row in table.rows for key in row.settings}
-    keys = [key for key in [*setting_names(), *of_training] if key in there]
+    keys = table.setting_columns
     places = [(metric, column) for column in table.columns for metric in ("avg", "pass")]
     names = [f"{column}_{metric}@{table.k}" for metric, column in places]
     limits = [[name, f"{name}_low", f"{name}_high"] for name in names]
@@ -86,11 +80,11 @@ def _diagnostic_rows(table: Table) -> Iterable[list[str]]:
 
 
 def _training_rows(table: Table) -> Iterable[list[str]]:
-    yield ["method", "name", "role", "seed", "steps", *_STEPS]
+    yield ["method", "name", "role", "seed", "steps", "collapsed", *_STEPS]
     for row in table.rows:
         for seed in row.seeds:
             steps = table.steps[f"{row.name}-s{seed}"]
-            cells = []
+            cells = ["yes" if seed in table.collapsed(row) else "no"]
             for column, (metric, taken) in _STEPS.items():
                 values = [float(step[metric]) for step in steps if metric in step]
                 value = taken(values) if values else None

@@ -10,12 +10,14 @@ anything.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from evals.table.manifests import check_alike, flatten, parsed, runs_by, sides
+from evals.table.rewards import WINDOW, collapsed, rewards
 from kpo.common.cli import UserError
 from kpo.config.experiment import Experiment
 from kpo.trainer.guards.learning import stood_still
@@ -99,6 +101,14 @@ def training_notes(trainings: Manifests, steps: Mapping[str, Steps]) -> Iterator
         runs = "; ".join(f"{run}, {sentence}" for run, sentence in still.items())
         yield (
             f"{STILL}: the row has runs that learnt nothing, and are the base model again: {runs}."
+        )
+    lost = Counter(run.rpartition("-s")[0] for run in steps if collapsed(rewards(steps[run])))
+    if lost:
+        of = Counter(run.rpartition("-s")[0] for run in steps)
+        told = ", ".join(f"{name} {count} of {of[name]}" for name, count in lost.items())
+        yield (
+            f"Collapsed, with a mean reward of the last {WINDOW} steps below half of the first"
+            f" one's: {told} runs; see training.csv."
         )
     shares: dict[str, list[float]] = {}
     for run, rows in steps.items():

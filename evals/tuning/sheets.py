@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import csv
-import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from evals.table.data import percent
+from evals.table.data import csv_text, percent
 from evals.tuning.surface import Point
 from kpo.common.cli import UserError
 
@@ -63,10 +62,3 @@ def read_choices(path: Path) -> dict[str, Choice]:
         }
     except (KeyError, ValueError) as error:
         raise UserError(f"{path} is no tuning surface ({error}); make it again") from None
-
-
-def csv_text(rows: Iterable[Sequence[str]]) -> str:
-    """Rows as the text of a CSV file."""
-    file = io.StringIO()
-    csv.writer(file, lineterminator="\n").writerows(rows)
-    return file.getvalue()

@@ -20,9 +20,9 @@ from evals.statistics.aggregates import (
     probability_of_improvement,
 )
 from evals.statistics.differences import compare_rows
-from evals.table.data import OVERALL, Row, Table, number, percent
+from evals.table.data import OVERALL, Row, Table, csv_text, number, percent
 from evals.tuning.chosen import AXIS, BOTH, EQUAL, TUNED, is_comparison
-from evals.tuning.sheets import csv_text, read_choices
+from evals.tuning.sheets import read_choices
 from kpo.common.cli import UserError
 from kpo.config.grid import told
 

@@ -14,8 +14,8 @@ from evals.table.documents import markdown
 from kpo.config.experiment import load_experiment
 
 REPORTED = Path(__file__).parents[2] / "results" / "reported" / "table1.csv"
-FILES = ["diagnostics.csv", "differences.csv", *(f"table1.{end}" for end in ("csv", "md", "tex"))]
-FILES += ["training.csv"]
+FILES = [f"{name}.csv" for name in ("aggregates", "curves", "diagnostics", "differences", "grid")]
+FILES += ["scores.csv", "table1.csv", "table1.md", "table1.tex", "training.csv"]
 CONFIG = """
 experiment: demo
 seeds: [0, 1, 2]
@@ -86,6 +86,18 @@ def write_training(folder: Path) -> None:
     }
     (folder / "manifest.json").write_text(json.dumps(manifest))
     write_rows(folder / "metrics.jsonl", [{"step": 0, "reward": 0.5}, {"step": 1, "reward": 0.75}])
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(path.read_text().splitlines()))
+
+
+def rewarded(root: Path, run: str, rewards: list[float], **metrics: float) -> None:
+    """Give a run's training these rewards, a step each, and other metrics that stay as they are."""
+    steps = [{"step": n, "reward": reward, **metrics} for n, reward in enumerate(rewards)]
+    write_rows(root / "results/demo/runs" / run / "metrics.jsonl", steps)
+    learning = {"steps": len(steps), "still_steps": 0, "moved_weights": 1.0}
+    note_training(root, run, learning=learning)
 
 
 def note_training(root: Path, run: str, **changes: Any) -> None:

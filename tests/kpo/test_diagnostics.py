@@ -81,6 +81,17 @@ def ragged() -> TokenBatch:
     return batch_of(noise(8, 30, 0.3), mask)
 
 
+def test_the_effective_sample_size_is_that_of_the_weights(ragged: TokenBatch) -> None:
+    found = summary(GRPO, ragged)
+    z = (ragged.logprobs - ragged.old_logprobs)[ragged.mask.bool()].detach().double()
+    w = (z.exp() / z.exp().sum()).tolist()
+    assert found["ess_raw"] == found["ess_used"] == pytest.approx(1 / sum(x**2 for x in w) / len(w))
+    far = torch.zeros(1, 100, dtype=torch.float64)
+    far[0, 7] = 800.0  # whose exponential is beyond float64: one token has all the weight
+    assert summary(GRPO, batch_of(far))["ess_raw"] == pytest.approx(0.01)
+    assert summary(GRPO, batch_of(0 * far))["ess_raw"] == 1
+
+
 def test_quantiles_are_of_all_unmasked_tokens(ragged: TokenBatch) -> None:
     found = summary(KPO, ragged)
     z = (ragged.logprobs - ragged.old_logprobs)[ragged.mask].numpy()

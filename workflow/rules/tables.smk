@@ -1,4 +1,5 @@
 # The experiment's tables, and a copy of its first one under the name that stays.
+from evals.table import FILES
 
 
 rule tables:
@@ -10,10 +11,7 @@ rule tables:
         data=[] if EXPERIMENT.task else rules.data.output.record,
         reported="results/reported/table1.csv",
     output:
-        expand(f"{ROOT}/table1.{{format}}", format=FORMATS),
-        f"{ROOT}/diagnostics.csv",
-        f"{ROOT}/differences.csv",
-        f"{ROOT}/training.csv",
+        expand(f"{ROOT}/{{file}}", file=FILES),
     conda:
         "../../environment.yml"
     log:

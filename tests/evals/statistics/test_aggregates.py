@@ -6,6 +6,7 @@ from scipy import stats
 
 from evals.statistics.aggregates import (
     interquartile_mean,
+    mean_over_seeds,
     over_seeds,
     performance_profile,
     probability_of_improvement,
@@ -60,6 +61,29 @@ def test_limits_stay_where_scores_are_and_need_two_seeds() -> None:
     alone = over_seeds(np.mean, [[0.4, 0.6]])
     assert float(alone.value) == 0.5
     assert np.isnan([alone.low, alone.high]).all()
+
+
+def test_seeds_that_agree_are_so_many_trials() -> None:
+    """Of 3 yes-or-no trials that all say yes the lower limit is 0.025^(1/3)."""
+    better, worse = np.full((3, 2), 0.7), np.full((3, 2), 0.4)
+    found = over_seeds(probability_of_improvement, better, worse)
+    assert (float(found.value), float(found.high)) == (1, 1)
+    assert float(found.low) == pytest.approx(0.025 ** (1 / 3))
+    half = over_seeds(lambda x: performance_profile(x, [0.5]), np.array([[0.7, 0.4]] * 4))
+    wanted = stats.beta.ppf(0.025, 2, 3), stats.beta.ppf(0.975, 3, 2)
+    assert (half.low[0], half.high[0]) == pytest.approx(wanted)
+
+
+@pytest.mark.parametrize("values", [[3.0, 5.0, 4.5, 6.2], [0.1, 0.4]])
+def test_a_mean_over_seeds_has_students_limits(values: list[float]) -> None:
+    wanted = stats.ttest_1samp(values, 0).confidence_interval(0.95)
+    assert tuple(mean_over_seeds(values)) == pytest.approx((np.mean(values), *wanted))
+
+
+def test_one_seed_has_a_mean_and_no_limits() -> None:
+    found = mean_over_seeds([7.0])
+    assert found.value == 7
+    assert np.isnan([found.low, found.high]).all()
 
 
 @pytest.mark.slow

@@ -89,6 +89,16 @@ def test_looking_at_the_best_baseline_is_paid_for_as_looking_at_all(root: Path) 
     assert best == every
 
 
+def test_two_baselines_are_told_once_the_best_as_the_reference(root: Path) -> None:
+    change(root, UNCLIPPED, f"{UNCLIPPED} role: baseline,")
+    change(root, CLIPPED, f"{CLIPPED} role: baseline,")
+    declare(root, "{rows: all, against: best}")
+    told = [*dict.fromkeys((c.row, c.reference) for c in table_of(root).comparisons)]
+    others = ("grpo", "kpo-clipped", "kpo-unclipped")
+    assert {pair for pair in told if "gspo" in pair} == {(other, "gspo") for other in others}
+    assert len(told) == len({frozenset(pair) for pair in told}) == 6  # of four rows
+
+
 def test_rows_that_are_not_set_against_the_first_baseline_are_named(root: Path) -> None:
     assert "Not set against it" not in markdown(table_of(root))
     declare(root, "{rows: proposed, against: first}")

