@@ -84,11 +84,10 @@ def _as_decimal(term: Any) -> Any:
 
 def _with_positive_roots(*terms: Any) -> tuple[Any, ...]:
     """What stands under roots is positive, so that 1/sqrt(n) is sqrt(1/n)."""
-    powers = [part for term in terms for part in term.atoms(sympy.Pow)]
+    powers = [part for term in terms for part in term.atoms(sympy.Pow) if part.free_symbols]
     if any(term.has(sympy.Abs) or isinstance(term, sympy.MatrixBase) for term in terms):
         return terms
-    roots = [power for power in powers if power.exp.is_Rational and power.exp.q > 1]
-    if not any(root.free_symbols for root in roots):
+    if not any(power.exp.is_Rational and power.exp.q > 1 for power in powers):
         return terms
     symbols = set().union(*(term.free_symbols for term in terms))
     positive = {s: sympy.Symbol(s.name, positive=True) for s in symbols}

@@ -21,7 +21,7 @@ from tests.evals.demo import (
 
 
 def test_cells_are_the_counts_of_the_grades(root: Path) -> None:
-    assert make(root) == 0
+    make(root)
     found = records(root / "out" / "table1.csv")
     for name in SKILL:
         runs = ["base"] if name == "base" else [f"{name}-s{seed}" for seed in range(3)]
@@ -130,5 +130,5 @@ def test_rows_without_a_baseline_are_not_compared(root: Path) -> None:
     text = (root / "demo.yaml").read_text()
     lines = [line for line in text.splitlines() if not line.startswith(("  grpo", "  gspo"))]
     (root / "demo.yaml").write_text("\n".join(lines))
-    assert make(root) == 0
+    make(root)
     assert len((root / "out" / "differences.csv").read_text().splitlines()) == 1
