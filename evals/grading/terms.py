@@ -29,10 +29,7 @@ SMALL, LARGE = -3, 6
 RELATIVE = sympy.Rational(1, 10**15)  # exact numbers further apart are different
 NEGLIGIBLE = sympy.Rational(1, 10**25)  # two values below may both be an unevaluated 0
 _SMALL, _LARGE = sympy.symbols("c C", real=True)
-OBJECTS = (sympy.Basic, sympy.MatrixBase)
 _AS_WRITTEN = ConversionConfig(lowercase_symbols=False, interpret_as_mixed_fractions=False)
-
-
 # E and I are e and i to the parser; words and macros stay.
 _CAPITALS = re.compile(r"(\\(?:text|math[a-z]+)\{[^{}]*\}|\\[A-Za-z]+)|([EI])")
 
@@ -53,7 +50,7 @@ def parse(text: str) -> Any:
         )
     except Exception:  # the parser raises what it likes
         return None
-    return _with_plain_parts(parsed) if isinstance(parsed, OBJECTS) else None
+    return _with_plain_parts(parsed) if isinstance(parsed, sympy.Basic | sympy.MatrixBase) else None
 
 
 def same(gold: Any, answer: Any) -> bool:
