@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from evals.metrics import Floats, avg_scores, interval, pass_scores, variance_levels
-from evals.statistics.differences import Tests, compare_rows, holm_families
+from evals.statistics.differences import compare_rows, holm_families
 from evals.table.data import OVERALL, Cell, Comparison, Row, Table, Tally
 from evals.table.manifests import read_manifest, read_reported
 from evals.table.runs import Run, read_runs
@@ -41,7 +41,7 @@ def build_table(experiment: Experiment, results: Path) -> Table:
     rows = [_row(experiment, name, runs, still) for name in ("base", *experiment.methods)]
     references = _references(rows)
     steps = read_steps(folder / "runs", trainings)
-    benchmarks = experiment.evaluate.benchmarks
+    notes = contamination_notes(folder / "data", trainings, experiment.evaluate.benchmarks)
     return Table(
         experiment=experiment,
         rows=rows,
@@ -52,10 +52,7 @@ def build_table(experiment: Experiment, results: Path) -> Table:
         protocol=runs["base"].protocol,
         reported=read_reported(results / "reported" / "table1.csv"),
         steps=steps,
-        notes=[
-            *training_notes(trainings, steps),
-            *contamination_notes(folder / "data", trainings, benchmarks),
-        ],
+        notes=[*training_notes(trainings, steps), *notes],
     )
 
 
@@ -120,17 +117,13 @@ def _compared(
     places = {row.name: place for place, row in enumerate(rows)}
     for reference, against in references.items():
         for name in (name for name in places if name != reference):
-            for column, test, p in zip(columns, tests, adjusted, strict=True):
-                found = _tested(test, p, places[name], places[reference])
-                yield Comparison(name, reference, against, metric, column, *found)
-
-
-def _tested(
-    test: Tests, adjusted: Floats, row: int, reference: int
-) -> tuple[Cell, float, float, float]:
-    """The difference row - reference, what could be detected, p and Holm's p."""
-    n = test.pairs.index((max(row, reference), min(row, reference)))
-    sign = 1 if row > reference else -1  # `test` has the later row minus the earlier one
-    low, high = sorted(sign * float(end[n]) for end in (test.low, test.high))
-    difference = Cell(sign * float(test.mean[n]), low, high)
-    return difference, float(test.detectable[n]), float(test.p[n]), float(adjusted[n])
+            row, other = places[name], places[reference]
+            n = tests[0].pairs.index((max(row, other), min(row, other)))
+            sign = 1 if row > other else -1  # tests are of the later row minus the earlier one
+            for column, test, p_holm in zip(columns, tests, adjusted, strict=True):
+                low, high = sorted(sign * float(end[n]) for end in (test.low, test.high))
+                yield Comparison(
+                    *(name, reference, against, metric, column),
+                    Cell(sign * float(test.mean[n]), low, high),
+                    *(float(found[n]) for found in (test.detectable, test.p, p_holm)),
+                )
