@@ -63,10 +63,7 @@ def _row(experiment: Experiment, name: str, runs: Mapping[str, Run], still: Cont
     benchmarks, k = experiment.evaluate.benchmarks, experiment.evaluate.samples
     columns = (*benchmarks, OVERALL)
     correct = [np.stack([run.correct[b] for run in mine]) for b in benchmarks]
-    scores = {
-        "avg": [avg_scores(answers) for answers in correct],
-        "pass": [pass_scores(answers, k) for answers in correct],
-    }
+    scores = {"avg": [*map(avg_scores, correct)], "pass": [pass_scores(c, k) for c in correct]}
     cells = {
         (metric, column): _cell(chosen)
         for metric, blocks in scores.items()
