@@ -175,14 +175,12 @@ def interval(levels: Levels) -> tuple[Floats, Floats]:
         levels.problem_df,
     )
     h = spread.half_width(1 - CONFIDENCE)
-    flat = ~(levels.problem > ROUNDING) | (mean <= 0) | (mean >= 1)
+    flat = levels.problem <= ROUNDING
     safe = np.where(flat, 0.5, mean)
     centre, width = special.logit(safe), h / (safe * (1 - safe))
-    low, high = special.expit(centre - width), special.expit(centre + width)
-    trials_low, trials_high = trial_limits(mean, levels.effective_problems)
-    low, high = np.where(flat, trials_low, low), np.where(flat, trials_high, high)
-    unknown = np.isnan(levels.problem)
-    return np.where(unknown, np.nan, low), np.where(unknown, np.nan, high)
+    low, high = trial_limits(mean, levels.effective_problems)
+    low = np.where(flat, low, special.expit(centre - width))
+    return low, np.where(flat, high, special.expit(centre + width))
 
 
 @dataclass(frozen=True)

@@ -17,19 +17,6 @@ from kpo.common.files import atomic_folder, write_json
 MANIFESTS = ("base/manifest.json", "runs/*/manifest.json", "evals/*/manifest.json")
 
 
-def keep(experiment: Path, out: Path) -> None:
-    """Copy the tables and gather all manifests in one file. Raises FileNotFoundError."""
-    manifests = {
-        str(path.relative_to(experiment)): json.loads(path.read_text())
-        for pattern in MANIFESTS
-        for path in sorted(experiment.glob(pattern))
-    }
-    with atomic_folder(out) as folder:
-        for name in FILES:
-            shutil.copyfile(experiment / name, folder / name)
-        write_json(folder / "manifests.json", manifests)
-
-
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(
@@ -40,8 +27,16 @@ def main() -> None:
     parser.add_argument("--experiment", type=Path, required=True, help="results/<name>, read")
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     args = parser.parse_args()
+    manifests = {
+        str(path.relative_to(args.experiment)): json.loads(path.read_text())
+        for pattern in MANIFESTS
+        for path in sorted(args.experiment.glob(pattern))
+    }
     try:
-        keep(args.experiment, args.out)
+        with atomic_folder(args.out) as folder:
+            for name in FILES:
+                shutil.copyfile(args.experiment / name, folder / name)
+            write_json(folder / "manifests.json", manifests)
     except FileNotFoundError as error:
         fail(f"{error.filename}: no such file; run the experiment first")
 

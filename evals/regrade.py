@@ -4,8 +4,7 @@
 
 Side by side stand the rule that graded, the others of `evals.grading.rules` (whose verdicts the
 grades hold where they differ), and `second_rule`, which is independent of math-verify and is asked
-now. The report counts, per benchmark, what each finds correct and how often they agree, and shows
-the texts of the disagreements, for a reader to decide who is right.
+now. Who is right where they part is for a reader of the texts to decide.
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ from __future__ import annotations
 import argparse
 import csv
 import io
-import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -175,8 +173,8 @@ def disagreements_csv(opinions: Sequence[Opinion]) -> str:
 
 
 @command
-def main(argv: Sequence[str] | None = None) -> int:
-    """Command line; returns the exit code."""
+def main(argv: Sequence[str] | None = None) -> None:
+    """Command line."""
     parser = argparse.ArgumentParser(
         prog="python -m evals.regrade",
         description="Reports what all graders say of stored responses, and where they disagree.",
@@ -199,8 +197,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         write_text(arguments.csv, disagreements_csv(opinions))
     apart = sum(o.apart for o in opinions)
     print(f"{len(opinions)} regraded, {apart} disagreements, report in {arguments.out}")
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

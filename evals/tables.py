@@ -10,7 +10,6 @@ Rows are the base model and the methods, columns the benchmarks and `overall`, t
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,8 +23,8 @@ from kpo.config.experiment import load_experiment
 
 
 @command
-def main(argv: Sequence[str] | None = None) -> int:
-    """Command line; returns the exit code."""
+def main(argv: Sequence[str] | None = None) -> None:
+    """Command line."""
     parser = experiment_parser(
         "evals.tables",
         "Makes the comparison table of an experiment.",
@@ -51,8 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name, text in files.items():
         write_text(arguments.out_dir / name, text)
     print(f"{len(table.rows)} rows in {', '.join(str(arguments.out_dir / name) for name in files)}")
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -20,12 +20,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 
 SHUTDOWN_S = 60.0
 """Seconds from the failure of one process to the killing of those that do not end by themselves."""
 POLL_S = 0.1
 PR_SET_PDEATHSIG = 1  # of prctl(2)
-LIBC = ctypes.CDLL(None)
 
 Processes = Sequence[subprocess.Popen[bytes]]
 
@@ -46,11 +46,12 @@ def launch(count: int, command: Sequence[str]) -> int:
         "LOCAL_WORLD_SIZE": str(count),
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"),
     }
+    end_with_parent = partial(ctypes.CDLL(None).prctl, PR_SET_PDEATHSIG, signal.SIGTERM)
     processes = [
         subprocess.Popen(
             [sys.executable, *command],
             env={**os.environ, **shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-            preexec_fn=_end_with_parent,  # noqa: PLW1509 - one system call, no lock
+            preexec_fn=end_with_parent,  # noqa: PLW1509 - one system call, no lock
         )
         for rank in range(count)
     ]
@@ -58,10 +59,6 @@ def launch(count: int, command: Sequence[str]) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda number, _: _send(processes, number))
     return _wait(processes)
-
-
-def _end_with_parent() -> None:
-    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _wait(processes: Processes) -> int:

@@ -108,9 +108,7 @@ def _times(factor: str, cell: str) -> str:
 
 def _cases(gold: str, answer: str) -> bool | None:
     wanted, given = structure.cases(gold), structure.cases(answer)
-    if wanted is None or given is None:
-        return None
-    return _same_in_any_order(wanted, given)
+    return None if wanted is None or given is None else _same_in_any_order(wanted, given)
 
 
 def _set(gold: str, answer: str) -> bool | None:
@@ -229,10 +227,9 @@ KINDS: tuple[Callable[[str, str], bool | None], ...] = (
 def _readable(text: str) -> bool:
     """Whether all that a text is made of can be read."""
     text = ungrouped(bare(text))
-    readers = (clock, based, structure.congruence)
-    if any(read(text) is not None for read in readers) or as_set(text) is not None:
+    if clock(text) or based(text) or structure.congruence(text) or as_set(text):
         return True
-    if "\\text" in text and words(text) is not None:
+    if "\\text" in text and words(text):
         return True
     if matrix := structure.rows(text):
         return all(_readable(cell) for row in matrix[1] for cell in row)

@@ -1,8 +1,7 @@
 """Grade answers: each response's answer beside its gold, in processes that can be killed.
 
-What counts as the answer is what the prompt protocol's rule finds
-(`evals.grading.extract.EXTRACTORS`): `boxed`, the last balanced `\\boxed{...}` (or
-`\\fbox{...}`) of a response, or `boxed-or-hashes`. Whether it is the gold is said by one of
+What counts as the answer is what the prompt protocol's rule finds, one of
+`evals.grading.extract.EXTRACTORS`. Whether it is the gold is said by one of
 `evals.grading.rules.RULES`. `evals.grading.statuses` says how a grade can come about.
 
 A comparison is made once for all responses with the same gold and the same answer; whole numbers

@@ -56,16 +56,13 @@ def same_words(gold: str, answer: str) -> bool | None:
     wanted, given = words(gold), words(answer)
     if wanted is None:
         return None
-    if "\\text" not in gold and len(wanted) > 1:  # may be a product of letters
-        is_word = max(map(len, wanted.split())) > 3
-        return True if given == wanted and is_word else None
-    if len(wanted) == 1 and "\\text" in gold:
-        plain = re.sub(r"\\text\{([^{}]*)\}", r"\1", answer)
-        choice = _CHOICE.fullmatch(plain)
-        return choice is not None and choice[1] == wanted
-    if len(wanted) == 1:
-        return True if given == wanted else None
-    return given == wanted
+    if "\\text" not in gold:  # may be a product of letters
+        is_word = len(wanted) == 1 or max(map(len, wanted.split())) > 3
+        return (given == wanted and is_word) or None
+    if len(wanted) > 1:
+        return given == wanted
+    choice = _CHOICE.fullmatch(re.sub(r"\\text\{([^{}]*)\}", r"\1", answer))
+    return choice is not None and choice[1] == wanted
 
 
 def same_clock(gold: str, answer: str) -> bool | None:

@@ -86,12 +86,8 @@ def _same_number(gold: str, answer: str) -> bool:
     a, b = evaluate(gold.rstrip("\\%")), evaluate(answer.rstrip("\\%"))
     if a is None or b is None:
         return False
-    percent = gold.endswith("%") - answer.endswith("%")
-    return _close(a, b) or (percent != 0 and _close(a * 100.0**-percent, b))
-
-
-def _close(a: complex, b: complex) -> bool:
-    return abs(a - b) <= RELATIVE_TOLERANCE * min(abs(a), abs(b))
+    readings = a, a * 100.0 ** (answer.endswith("%") - gold.endswith("%"))
+    return any(abs(x - b) <= RELATIVE_TOLERANCE * min(abs(x), abs(b)) for x in readings)
 
 
 def _elements(text: str) -> tuple[str, list[str]]:

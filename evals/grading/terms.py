@@ -29,10 +29,7 @@ SMALL, LARGE = -3, 6
 RELATIVE = sympy.Rational(1, 10**15)  # exact numbers further apart are different
 NEGLIGIBLE = sympy.Rational(1, 10**25)  # two values below may both be an unevaluated 0
 _SMALL, _LARGE = sympy.symbols("c C", real=True)
-OBJECTS = (sympy.Basic, sympy.MatrixBase)
 _AS_WRITTEN = ConversionConfig(lowercase_symbols=False, interpret_as_mixed_fractions=False)
-
-
 # E and I are e and i to the parser; words and macros stay.
 _CAPITALS = re.compile(r"(\\(?:text|math[a-z]+)\{[^{}]*\}|\\[A-Za-z]+)|([EI])")
 
@@ -53,7 +50,7 @@ def parse(text: str) -> Any:
         )
     except Exception:  # the parser raises what it likes
         return None
-    return _with_plain_parts(parsed) if isinstance(parsed, OBJECTS) else None
+    return _with_plain_parts(parsed) if isinstance(parsed, sympy.Basic | sympy.MatrixBase) else None
 
 
 def same(gold: Any, answer: Any) -> bool:
@@ -84,11 +81,10 @@ def _as_decimal(term: Any) -> Any:
 
 def _with_positive_roots(*terms: Any) -> tuple[Any, ...]:
     """What stands under roots is positive, so that 1/sqrt(n) is sqrt(1/n)."""
-    powers = [part for term in terms for part in term.atoms(sympy.Pow)]
+    powers = [part for term in terms for part in term.atoms(sympy.Pow) if part.free_symbols]
     if any(term.has(sympy.Abs) or isinstance(term, sympy.MatrixBase) for term in terms):
         return terms
-    roots = [power for power in powers if power.exp.is_Rational and power.exp.q > 1]
-    if not any(root.free_symbols for root in roots):
+    if not any(power.exp.is_Rational and power.exp.q > 1 for power in powers):
         return terms
     symbols = set().union(*(term.free_symbols for term in terms))
     positive = {s: sympy.Symbol(s.name, positive=True) for s in symbols}

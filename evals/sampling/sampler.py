@@ -41,9 +41,7 @@ SEED_RULE = "sha256(seed/run/benchmark/problem) + sample"
 class Sampler:
     """Samples models with one engine, one after the other."""
 
-    def __init__(
-        self, experiment: Experiment, problems: Path | None, checked: Path | None = None
-    ) -> None:
+    def __init__(self, experiment: Experiment, problems: Path | None, checked: Path | None) -> None:
         self.experiment, self.problems = experiment, problems
         self.benchmarks = load_benchmarks(experiment, problems, checked)
         self.engine: RolloutEngine | None = None

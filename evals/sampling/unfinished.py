@@ -65,8 +65,7 @@ class UnfinishedSamples:
             self.path.unlink(missing_ok=True)
             write_json(self.owner, [inputs, protocol])
             return set()
-        content = self.path.read_bytes()
-        os.truncate(self.path, content.rfind(b"\n") + 1)
+        os.truncate(self.path, self.path.read_bytes().rfind(b"\n") + 1)
         rows = read_samples(self.path)
         counts = Counter(row.problem for row in rows)
         done = {key for key, count in counts.items() if count == samples}

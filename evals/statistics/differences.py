@@ -101,7 +101,7 @@ def _test_group(scores: Sequence[Floats], independent: int) -> dict[str, Floats]
     evenness = np.divide(total**2, squares, out=np.ones_like(total), where=squares > 0)
     spread = Spread(
         V_seed if S > 1 else np.zeros_like(own),
-        np.maximum(problem - answer, 0) if S > 1 else problem,
+        np.maximum(problem - answer, 0),
         np.maximum((S - 1) * independent * evenness, max(S - 1, 1)),
         levels.problem_df,
     )

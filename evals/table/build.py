@@ -41,7 +41,7 @@ def build_table(experiment: Experiment, results: Path) -> Table:
     still = still_runs(trainings)
     rows = [_row(experiment, name, runs, still) for name in ("base", *experiment.methods)]
     steps = read_steps(folder / "runs", trainings)
-    benchmarks = experiment.evaluate.benchmarks
+    notes = contamination_notes(folder / "data", trainings, experiment.evaluate.benchmarks)
     return Table(
         experiment=experiment,
         rows=rows,
@@ -50,10 +50,7 @@ def build_table(experiment: Experiment, results: Path) -> Table:
         protocol=runs["base"].protocol,
         reported=read_reported(results / "reported" / "table1.csv"),
         steps=steps,
-        notes=[
-            *training_notes(trainings, steps),
-            *contamination_notes(folder / "data", trainings, benchmarks),
-        ],
+        notes=[*training_notes(trainings, steps), *notes],
     )
 
 
@@ -64,10 +61,7 @@ def _row(experiment: Experiment, name: str, runs: Mapping[str, Run], still: Cont
     benchmarks, k = experiment.evaluate.benchmarks, experiment.evaluate.samples
     columns = (*benchmarks, OVERALL)
     correct = [np.stack([run.correct[b] for run in mine]) for b in benchmarks]
-    scores = {
-        "avg": [avg_scores(answers) for answers in correct],
-        "pass": [pass_scores(answers, k) for answers in correct],
-    }
+    scores = {"avg": [*map(avg_scores, correct)], "pass": [pass_scores(c, k) for c in correct]}
     cells = {
         (metric, column): _cell(chosen)
         for metric, blocks in scores.items()

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from kpo.common.cli import UserError
-
-Value = TypeVar("Value", bound=Hashable)
 
 
 def parsed(path: Path, parse: Callable[[str], Any] = json.loads) -> Any:
@@ -56,9 +54,9 @@ def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def runs_by(values: Mapping[str, Value]) -> dict[Value, list[str]]:
+def runs_by(values: Mapping[str, str | None]) -> dict[str | None, list[str]]:
     """Names of runs by what they have."""
-    found: dict[Value, list[str]] = {}
+    found: dict[str | None, list[str]] = {}
     for run, value in values.items():
         found.setdefault(value, []).append(run)
     return found

@@ -63,10 +63,8 @@ def read_runs(experiment: Experiment, folder: Path, names: Sequence[str]) -> dic
         problems = dict.fromkeys(row.problem for row in rows.values())
         keys = keys or [(*problem, j) for problem in problems for j in range(samples)]
         _check_same(path, rows.keys(), names[0], set(keys), samples)
-        parts = {
-            benchmark: [rows[key] for key in keys if key[0] == benchmark]
-            for benchmark in experiment.evaluate.benchmarks
-        }
+        benchmarks = experiment.evaluate.benchmarks
+        parts = {b: [rows[key] for key in keys if key[0] == b] for b in benchmarks}
         runs[name] = Run(
             {b: list(dict.fromkeys(row.id for row in part)) for b, part in parts.items()},
             {b: np.array([r.correct for r in p]).reshape(-1, samples) for b, p in parts.items()},

@@ -25,10 +25,6 @@ LOCKS = Path(f"/tmp/kpo-gpus-{os.getuid()}")
 POLL_S = 0.5
 
 
-class DevicesError(UserError):
-    """The GPUs that a job asks for are not there, or cannot be leased."""
-
-
 def visible() -> list[str] | None:
     """The GPUs that CUDA_VISIBLE_DEVICES names, as CUDA reads it; None where it is not set."""
     if (value := os.environ.get(VISIBLE)) is None:
@@ -51,7 +47,7 @@ def physical() -> dict[str, str]:
 def lease(gpus: int) -> dict[str, str]:
     """Wait for GPUs and take them: the environment in which they are the only ones.
 
-    The locks belong to this process and whatever inherits its open files. Raises DevicesError for
+    The locks belong to this process and whatever inherits its open files. Raises UserError for
     more GPUs than there are.
     """
     given = visible()
@@ -60,7 +56,7 @@ def lease(gpus: int) -> dict[str, str]:
     there = physical()
     names = list(there) if given is None else given
     if gpus > len(names):
-        raise DevicesError(f"the job asks for {gpus} GPUs, but {_lack(names, given)}")
+        raise UserError(f"the job asks for {gpus} GPUs, but {_lack(names, given)}")
     uuids = {name: _uuid(name, there) for name in names}
     if (taken := _try_to_take(uuids, gpus)) is None:
         sys.stderr.write(f"waiting for {gpus} of the GPUs {', '.join(names)}\n")
@@ -118,5 +114,5 @@ def _try_to_take(uuids: dict[str, str], count: int) -> list[str] | None:
 def _open(name: str) -> int:
     LOCKS.mkdir(mode=0o700, exist_ok=True)
     if LOCKS.stat().st_uid != os.getuid():
-        raise DevicesError(f"{LOCKS} belongs to another user: remove it")
+        raise UserError(f"{LOCKS} belongs to another user: remove it")
     return os.open(LOCKS / name.replace("/", "_"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

@@ -24,10 +24,6 @@ T = TypeVar("T")
 TIMEOUT_GRACE_S = 60.0
 
 
-class RanksError(UserError):
-    """The processes or devices that an experiment asks for are not there."""
-
-
 @dataclass(frozen=True)
 class Ranks:
     """This process among `size`; the default is one process alone on the CPU."""
@@ -78,9 +74,9 @@ ALONE = Ranks()
 
 
 def pick_device(gpus: int, local_rank: int = 0) -> torch.device:
-    """A GPU if the experiment asks for any, else the CPU. Raises RanksError for too few."""
+    """A GPU if the experiment asks for any, else the CPU. Raises UserError for too few."""
     if gpus > (there := torch.cuda.device_count()):
-        raise RanksError(f"the experiment asks for {gpus} GPUs, but torch sees {there}")
+        raise UserError(f"the experiment asks for {gpus} GPUs, but torch sees {there}")
     return torch.device("cuda", local_rank) if gpus else torch.device("cpu")
 
 
@@ -89,12 +85,12 @@ def join(*, gpus: int, ranks: int, stall_s: float) -> Ranks:
 
     The process group stays open until the process ends. Its own limit, 10 minutes with NCCL, is
     below the `stall_s` seconds that a rank may be waited for; here it comes after the watchdog's,
-    which knows the phase. Raises RanksError unless as many processes were started as asked for.
+    which knows the phase. Raises UserError unless as many processes were started as asked for.
     """
     size = gpus or ranks
     started = int(os.environ.get("WORLD_SIZE", "1"))
     if started != size:
-        raise RanksError(
+        raise UserError(
             f"the experiment trains with {size} processes, but there is {started}: start it with"
             f" python -m kpo.launch {size} -m kpo.train ..."
         )

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor
+from transformers import AutoModelForCausalLM
 
 from kpo.distributed.ranks import Ranks
 from kpo.model.policy import Policy, layers, save_model
@@ -73,15 +74,13 @@ def gathered_weights(model: Any) -> Iterator[tuple[str, Tensor]]:
         yield name, full(parameter)
 
 
-def whole_weights(
-    model: Any, ranks: Ranks, dtype: torch.dtype = torch.float32
-) -> dict[str, Tensor]:
+def whole_weights(model: Any, ranks: Ranks, dtype: str = "float32") -> dict[str, Tensor]:
     """All weights by name in the main rank's memory; nothing on the others. Collective."""
-    weights = {}
-    for name, weight in gathered_weights(model):
-        if ranks.is_main:
-            weights[name] = weight.to("cpu", dtype).contiguous()
-    return weights
+    return {
+        name: weight.to("cpu", getattr(torch, dtype)).contiguous()
+        for name, weight in gathered_weights(model)
+        if ranks.is_main
+    }
 
 
 def save_sharded(policy: Policy, folder: Path, ranks: Ranks, dtype: str) -> None:
@@ -89,10 +88,8 @@ def save_sharded(policy: Policy, folder: Path, ranks: Ranks, dtype: str) -> None
 
     Collective; the main rank writes.
     """
-    state = whole_weights(policy.model, ranks, getattr(torch, dtype))
+    state = whole_weights(policy.model, ranks, dtype)
     if ranks.is_main:
-        from transformers import AutoModelForCausalLM  # noqa: PLC0415 - slow to import
-
         with torch.device("meta"):  # the unsharded architecture, without weights
             model = AutoModelForCausalLM.from_config(policy.model.config, dtype=dtype)
         model.generation_config = policy.model.generation_config

@@ -265,11 +265,8 @@ def read_prompts(
     place: dict[tuple[int, ...], int] = {}
     rows = [place.setdefault(tuple(prompt), len(place)) for prompt in prompts]
     lines = [torch.tensor(prompt) for prompt in place]
-    ids, mask = (
-        pad_sequence(parts, batch_first=True, padding_side="left").to(device)
-        for parts in (lines, [torch.ones_like(line, dtype=torch.bool) for line in lines])
-    )
-    logits = decoder.prefill(ids, mask, max_new)
+    ids = pad_sequence(lines, batch_first=True, padding_value=-1, padding_side="left").to(device)
+    logits = decoder.prefill(ids.clamp(min=0), ids >= 0, max_new)
     if len(place) < len(rows):
         copies = torch.tensor(rows, device=logits.device)
         decoder.keep(copies)

@@ -23,12 +23,7 @@ CPU_ROWS = 4096
 
 @dataclass(frozen=True)
 class LogitRule:
-    """How a model's logits follow from the product u = W h: c tanh(s u / c), or s u without cap.
-
-    Attributes:
-        scale: s.
-        cap: c.
-    """
+    """How logits follow from u = W h with scale s and cap c: c tanh(s u / c), or s u without c."""
 
     scale: float = 1.0
     cap: float | None = None
@@ -61,15 +56,9 @@ PLAIN = LogitRule()
 def token_logprobs(
     hidden: Tensor, weight: Tensor, targets: Tensor, rule: LogitRule = PLAIN
 ) -> Tensor:
-    """log softmax(logits)_y of M tokens, with gradient to h and W.
+    """log softmax(logits)_y of M tokens [M] in nats, with gradient to h [M, H] and W [V, H].
 
-    Args:
-        hidden: h [M, H], of the dtype of the weight.
-        weight: W [V, H].
-        targets: y [M] int64.
-        rule: logits from W h.
-
-    Returns: [M] in nats, float32 (float64 for float64).
+    h has the dtype of W, the result at least float32; the targets y [M] are int64.
     """
     logprobs: Tensor = _TokenLogprobs.apply(hidden, weight, targets, rule)
     return logprobs

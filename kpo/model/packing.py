@@ -29,15 +29,12 @@ BUCKET_SLACK = 1.125
 
 @dataclass(frozen=True)
 class Gathered:
-    """B sequences as attention wants them, gathered from a row of N tokens.
+    """B sequences as attention wants them: F tokens gathered from a row of N, and back.
 
-    Attributes:
-        index: [F] place in the row of each gathered token.
-        restore: [N] place among the gathered of (one copy of) each token of the row.
-        shapes: of the padded buckets (sequences, length) that the gathered tokens form; the places
-            behind a sequence's end repeat its last token, which causal attention does not notice.
-        starts: [B + 1] int32, where each sequence begins among gathered tokens without padding.
-        longest: length of the longest sequence.
+    `index` [F] are the places in the row of the gathered, `restore` [N] those among the gathered of
+    (one copy of) each token of the row. `shapes` are of the padded buckets (sequences, length) that
+    they form; the places behind a sequence's end repeat its last token, which causal attention does
+    not notice. `starts` [B + 1] int32 is where each sequence begins where nothing is padded.
     """
 
     index: Tensor
@@ -51,14 +48,11 @@ class Gathered:
 class Packed:
     """B sequences x y (without the last token of y) in one row; M response tokens in all.
 
-    Attributes:
-        ids, positions: [1, N] tokens and their places in their sequences.
-        sequences: B lists of places in the row.
-        predicts: [M] place in the row whose next token is a response token.
-        targets: [M] those response tokens.
-        mask: [B, T] where the response tokens stand, row by row.
-        grouped: whether padded attention may take fewer heads of keys than of queries. On CUDA it
-            would then hold a square of scores for each head.
+    The row has tokens `ids` and their `positions` in their sequences, [1, N]; `sequences` are B
+    lists of places in it. Those that `predicts` [M] names are followed by a response token, one of
+    the `targets` [M]; in `mask` [B, T] these stand response by response. `grouped` is whether
+    padded attention may take fewer heads of keys than of queries: on CUDA it would then hold a
+    square of scores for each head.
     """
 
     ids: Tensor

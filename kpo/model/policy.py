@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -157,11 +158,9 @@ def _writable(generation: Any) -> Any:
     sampling = copy.deepcopy(generation)
     sampling.do_sample = True
     for candidate in (generation, sampling):
-        try:
+        with contextlib.suppress(ValueError):
             candidate.validate(strict=True)
-        except ValueError:
-            continue
-        return candidate
+            return candidate
     ids = ("bos_token_id", "eos_token_id", "pad_token_id")
     return type(generation)(**{name: getattr(generation, name) for name in ids})
 

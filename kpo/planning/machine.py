@@ -18,10 +18,6 @@ from kpo.config.experiment import Experiment
 from kpo.config.train import Train
 
 
-class MachineError(UserError):
-    """This machine does not have the GPUs that the experiment asks for."""
-
-
 @dataclass(frozen=True)
 class Device:
     """A GPU, or a machine without: bytes, and operations a second in large matrix products."""
@@ -47,7 +43,7 @@ class Machine:
 def machine_for(
     experiment: Experiment, config: Any, memory_gb: float | None, tflops: float | None
 ) -> Machine:
-    """This machine, or with both figures given, another. Raises MachineError for missing GPUs.
+    """This machine, or with both figures given, another. Raises UserError for missing GPUs.
 
     The figures are of the devices that train, and that evaluate where those are of the same kind.
     """
@@ -79,7 +75,7 @@ def _check_gpus(**wanted: int) -> None:
     found = torch.cuda.device_count()
     for key, gpus in wanted.items():
         if gpus > found:
-            raise MachineError(
+            raise UserError(
                 f"{key}.gpus is {gpus}, but torch sees {found}: lower it, or plan for another"
                 " machine with both --memory-gb and --device-tflops"
             )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
+from transformers import AutoModelForCausalLM
 
 from kpo.config.evaluate import Evaluate
 from kpo.config.limits import head_size
@@ -42,8 +43,6 @@ class Size(NamedTuple):
 
 def size_of(config: Any) -> Size:
     """Numbers of a model of this configuration. Raises ModelError for an unsupported one."""
-    from transformers import AutoModelForCausalLM  # noqa: PLC0415 - slow to import
-
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config)
     try:

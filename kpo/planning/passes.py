@@ -18,6 +18,7 @@ from torch.utils import flop_counter
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakIdKeyDictionary
+from transformers import AutoModelForCausalLM
 
 from kpo.model.files import ModelError
 from kpo.model.packing import ATTENTION, Packed, pack
@@ -73,8 +74,6 @@ def measure(
     responses = [[0] * response for _, response in lengths]
     packed = replace(pack(prompts, responses, torch.device("cpu")), grouped=grouped)
     _ = packed.padded  # attention's layout is made on first use, and needs data
-    from transformers import AutoModelForCausalLM  # noqa: PLC0415 - slow to import
-
     with FakeTensorMode(allow_non_fake_inputs=True):
         model = AutoModelForCausalLM.from_config(config, dtype=dtype).eval()
         model.set_attn_implementation(ATTENTION)

@@ -76,16 +76,12 @@ class RolloutEngine(Protocol):
         Between two steps of a stream the engine may be asked for something else; weights may not
         change.
         """
-        ...
 
     def sync_weights(self, policy: Policy) -> None:
         """Take over the policy's present weights, awake; collective where they are sharded."""
-        ...
 
     def sleep(self) -> None:
         """Give memory back to training; the engine samples again after the next sync."""
-        ...
 
     def describe(self) -> dict[str, Any]:
         """Name, version and settings of the engine, for manifests."""
-        ...

@@ -118,10 +118,6 @@ def make_base(experiment: Experiment, out: Path) -> None:
         del model
         load_policy(folder, longest=experiment.train.longest)
         content = sha256_path(folder)
-        manifest.finish(
-            folder / "manifest.json",
-            origin=came_from,
-            weights=weights_hash(folder),
-            parameters=parameters,
-        )
+        facts = {"origin": came_from, "weights": weights_hash(folder), "parameters": parameters}
+        manifest.finish(folder / "manifest.json", **facts)
     write_text(out.with_name(f"{out.name}.sha256"), f"{content}\n")

@@ -154,9 +154,8 @@ def compute_rewards(
 ) -> list[tuple[float, Status]]:
     """The reward, 0 or 1, of each response in group order, and its grade's status."""
     group = len(responses) // len(prompts)
-    texts = policy.tokenizer.batch_decode(
-        [response.tokens for response in responses], skip_special_tokens=True
-    )
+    tokens = [response.tokens for response in responses]
+    texts = policy.tokenizer.batch_decode(tokens, skip_special_tokens=True)
     golds = [prompt.answer for prompt in prompts for _ in range(group)]
     grades = reward(list(zip(golds, texts, strict=True)))
     return [(float(grade.correct), grade.status) for grade in grades]

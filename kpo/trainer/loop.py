@@ -68,15 +68,8 @@ class Trainer:
         self.optimizer = torch.optim.AdamW(
             weights, lr=c.lr, betas=c.betas, weight_decay=decay, fused=True
         )
-        self.updater = Updater(
-            policy=self.policy,
-            optimizer=self.optimizer,
-            objective=self.objective,
-            budget=c.max_tokens_per_microbatch,
-            clip_norm=c.clip_norm,
-            importance_cap=c.truncated_importance,
-            ranks=self.ranks,
-        )
+        limits = c.max_tokens_per_microbatch, c.clip_norm, c.truncated_importance
+        self.updater = Updater(self.policy, self.optimizer, self.objective, *limits, self.ranks)
         self.steps = c.total_steps(len(self.prompts))
         updates = self.steps * c.updates
         rise = round(c.warm_up * updates)
@@ -141,15 +134,9 @@ class Trainer:
                 lambda: compute_rewards(self.policy, mine, responses, self.reward)
             )
         with self.phase("old_logprobs"):
-            rollouts = make_rollouts(
-                self.policy,
-                prompts,
-                self.ranks.concatenate(responses),
-                self.ranks.concatenate(graded),
-                c.max_tokens_per_microbatch,
-                self.ranks,
-                self.between,
-            )
+            answers, grades = self.ranks.concatenate(responses), self.ranks.concatenate(graded)
+            how = c.max_tokens_per_microbatch, self.ranks, self.between
+            rollouts = make_rollouts(self.policy, prompts, answers, grades, *how)
             self.between()
             first = next(self.mini_batches(step, rollouts))
             rollouts = with_noise(self.updater, rollouts, first)

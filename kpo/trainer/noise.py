@@ -39,8 +39,5 @@ def with_noise(updater: Updater, rollouts: Rollouts, rows: Sequence[int]) -> Rol
 
 def noise_of(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
     """That of a run, from its steps' metrics: the mean, of the largest the largest."""
-    columns = {name: [row[name] for row in rows] for name in NOISE}
-    return {
-        name: max(values) if name == "noise_max" else sum(values) / len(values)
-        for name, values in columns.items()
-    }
+    means = {name: sum(row[name] for row in rows) / len(rows) for name in NOISE}
+    return {**means, "noise_max": max(row["noise_max"] for row in rows)}

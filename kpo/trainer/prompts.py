@@ -18,27 +18,19 @@ def load_prompts(
     """The training set's prompts, without those of more than train.max_prompt_tokens.
 
     Returns them, and the set of just their problems: its record counts the others among what was
-    dropped, its drops are those alone.
-
-    Raises DataError for a model that has no room for the experiment's sequences, or that an engine
-    cannot run, prompts that are too long where the data section refuses them, and too few problems
-    for a step.
+    dropped, its drops are those alone. Raises DataError for a model that has no room for the
+    experiment's sequences, or that an engine cannot run, prompts that are too long where the data
+    section refuses them, and too few problems for a step.
     """
     train, protocol = experiment.train, PROTOCOLS[experiment.prompt]
     if faults := faults_of(train, experiment.evaluate, policy.model.config):
         raise DataError(faults[0])
-    longest = train.max_prompt_tokens
-    encoded = {
-        problem.id: protocol.encode(policy.tokenizer, problem.problem, "training")
-        for problem in found.problems
-    }
-    drops = [
-        Drop("overlong", [name], {"tokens": len(tokens)})
-        for name, tokens in encoded.items()
-        if len(tokens) > longest
-    ]
+    longest, tokenizer = train.max_prompt_tokens, policy.tokenizer
+    encoded = {p.id: protocol.encode(tokenizer, p.problem, "training") for p in found.problems}
+    too_long = {name: len(tokens) for name, tokens in encoded.items() if len(tokens) > longest}
+    drops = [Drop("overlong", [name], {"tokens": length}) for name, length in too_long.items()]
     refuse(train.problems, experiment.data.overlong, drops)
-    kept = [problem for problem in found.problems if len(encoded[problem.id]) <= longest]
+    kept = [problem for problem in found.problems if problem.id not in too_long]
     if not kept:
         raise DataError(
             f"{train.problems}: every prompt has more than train.max_prompt_tokens ({longest})"

@@ -122,13 +122,11 @@ class Updater:
         sequences = token_lists(rollouts.prompts, rollouts.responses, rows)
         logprobs, _, mask = response_logprobs(self.policy, *sequences)
         index = torch.tensor(rows, device=logprobs.device)
-        old, sampled = (
-            values[index, : logprobs.shape[1]]
-            for values in (rollouts.old_logprobs, rollouts.sampled_logprobs)
-        )
+        place = index, slice(logprobs.shape[1])
+        old = rollouts.old_logprobs[place]
         if self.importance_cap is not None:
             # The value stays, the gradient of each token is weighted: right for every objective.
-            weight = (old - sampled).exp().clamp(max=self.importance_cap)
+            weight = (old - rollouts.sampled_logprobs[place]).exp().clamp(max=self.importance_cap)
             logprobs = logprobs.detach() + weight * (logprobs - logprobs.detach())
         return TokenBatch(
             logprobs=logprobs,

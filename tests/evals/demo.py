@@ -106,9 +106,9 @@ def note_training(root: Path, run: str, **changes: Any) -> None:
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
 
 
-def make(root: Path, out: str = "out") -> int:
+def make(root: Path, out: str = "out") -> None:
     arguments = ["--config", str(root / "demo.yaml"), "--results", str(root / "results")]
-    return tables.main([*arguments, "--out-dir", str(root / out)])
+    tables.main([*arguments, "--out-dir", str(root / out)])
 
 
 def records(path: Path) -> dict[str, dict[str, str]]:

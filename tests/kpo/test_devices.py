@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from kpo.common.cli import UserError
 from kpo.distributed import leases
 
 REPO = Path(__file__).parents[2]
@@ -202,7 +203,7 @@ def test_without_nvidia_smi_gpus_must_be_named(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("PATH", "")
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
-    with pytest.raises(leases.DevicesError, match="name them in CUDA_VISIBLE_DEVICES"):
+    with pytest.raises(UserError, match="name them in CUDA_VISIBLE_DEVICES"):
         leases.lease(1)
 
 
@@ -213,5 +214,5 @@ def test_locks_in_a_folder_of_another_user_are_refused(
     monkeypatch.setattr("os.getuid", lambda: -2)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
-    with pytest.raises(leases.DevicesError, match="belongs to another user"):
+    with pytest.raises(UserError, match="belongs to another user"):
         leases.lease(1)

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
+from kpo.common.cli import UserError
 from kpo.common.manifest import trainer_code
 from kpo.config.experiment import Experiment
 from kpo.config.train import Train
 from kpo.model.policy import save_model, weights_hash
 from kpo.trainer import run as train
-from kpo.trainer.state.checkpoint import CheckpointError
 from tests.kpo.models import tiny_policy
 
 SETTINGS: dict[str, Any] = {
@@ -120,7 +120,7 @@ def test_a_run_does_not_go_on_from_another_base(run: Run, monkeypatch: pytest.Mo
     run.interrupt(monkeypatch)
     was = weights_hash(run.base)
     run.make_base(1)
-    with pytest.raises(CheckpointError, match=rf'inputs\.base was "{was}" and is'):
+    with pytest.raises(UserError, match=rf'inputs\.base was "{was}" and is'):
         run.train()
 
 
@@ -130,7 +130,7 @@ def test_a_run_does_not_go_on_with_other_problems(
 ) -> None:
     run.interrupt(monkeypatch)
     run.write_problems("3")  # the prompts stay, the golds do not
-    with pytest.raises(CheckpointError, match=r"inputs\.data was"):
+    with pytest.raises(UserError, match=r"inputs\.data was"):
         run.train()
 
 
@@ -139,7 +139,7 @@ def test_a_run_does_not_go_on_with_an_objective_of_other_code(
 ) -> None:
     run.interrupt(monkeypatch)
     monkeypatch.setattr("kpo.config.method.code_hash", lambda module: "edited")
-    with pytest.raises(CheckpointError, match=r'method\.code was .* and is "edited"'):
+    with pytest.raises(UserError, match=r'method\.code was .* and is "edited"'):
         run.train()
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Callable
-from types import FrameType
 from typing import Any, Self, TypeVar
 
 from kpo.distributed.ranks import ALONE, Ranks
@@ -36,7 +35,7 @@ class Preemption:
     def __exit__(self, *_: object) -> None:
         signal.signal(signal.SIGTERM, self._before)
 
-    def _receive(self, number: int, frame: FrameType | None) -> None:
+    def _receive(self, *_: object) -> None:
         self._received = True
         if self._breaks:
             self._breaks = False

@@ -11,19 +11,15 @@ from kpo.model.loading import MAX_MISMATCH, MEAN_MISMATCH, excess
 from kpo.trainer.batch import Rollouts
 
 
-class LogprobMismatchError(UserError):
-    """The rollout engine does not sample from the trainer's policy."""
-
-
 def check_mismatch(step: int, rollouts: Rollouts, settings: Train) -> None:
-    """Raise LogprobMismatchError where the engine's log-probs are too far from the trainer's.
+    """Raise UserError where the engine's log-probs are too far from the trainer's.
 
     Without a bound among the settings it is that of rounding in the dtype that both compute in.
     """
     bound = settings.max_logprob_mismatch or MEAN_MISMATCH[getattr(torch, settings.dtype)]
     mismatch = rollouts.mismatch
     if excess(mismatch, bound):
-        raise LogprobMismatchError(
+        raise UserError(
             f"step {step}: the log-probs of the sampled tokens differ by"
             f" {float(mismatch.mean()):.3g} nats in the mean and"
             f" {float(mismatch.max()):.3g} at most between the rollout engine and the trainer,"

@@ -44,10 +44,6 @@ _ABSENT = object()
 """Stands for a key that is not there, as null is a value."""
 
 
-class CheckpointError(UserError):
-    """A checkpoint that cannot be gone on from; the message says what to do."""
-
-
 class Checkpoints:
     """The checkpoints of one run, the newest KEEP of them; every method is collective.
 
@@ -111,7 +107,7 @@ class Checkpoints:
         Returns its step and state. A damaged one is renamed to `*.damaged`, with a warning, and the
         one before is taken.
 
-        Raises CheckpointError for a checkpoint of other settings, of other tensors, or of another
+        Raises UserError for a checkpoint of other settings, of other tensors, or of another
         version of this code.
         """
         while (path := self.latest()) is not None:
@@ -137,14 +133,14 @@ class Checkpoints:
         return sorted(self.folder.glob("step-*[0-9]"), key=lambda path: (len(path.name), path.name))
 
     def _check(self, path: Path, content: dict[str, Any]) -> None:
-        """Raise CheckpointError unless format and settings, each named that differs, are equal."""
+        """Raise UserError unless format and settings, each named that differs, are equal."""
         if content.get("format") != FORMAT:
-            raise CheckpointError(
+            raise UserError(
                 f"{path}: this checkpoint was written by another version of this code; go on with"
                 " that version, or remove the folder to start anew"
             )
         if lines := differences(content["settings"], self.settings):
-            raise CheckpointError(
+            raise UserError(
                 f"{self.folder}: the checkpoint {path.name} is of a run with other settings:\n  "
                 + "\n  ".join(lines)
                 + "\ngo back to its settings to go on from it, or remove the folder to start anew"
@@ -192,13 +188,13 @@ def _write_tensors(folder: Path, tensors: Mapping[str, Tensor]) -> None:
 
 
 def _read_tensors(folder: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Load every rank's part in place. Raises CheckpointError unless all the tensors fit."""
+    """Load every rank's part in place. Raises UserError unless all the tensors fit."""
     reader = HuggingFaceStorageReader(str(folder))
     held: dict[str, Any] = reader.read_metadata().state_dict_metadata
     theirs = {name: f"{t.properties.dtype} {list(t.size)}" for name, t in held.items()}
     own = {name: f"{t.dtype} {list(t.shape)}" for name, t in tensors.items()}
     if lines := differences(theirs, own):
-        raise CheckpointError(f"{folder}: these are other tensors:\n  " + "\n  ".join(lines))
+        raise UserError(f"{folder}: these are other tensors:\n  " + "\n  ".join(lines))
     with warnings.catch_warnings(action="ignore"):  # one process is fine
         dcp_load(dict(tensors), storage_reader=reader)
 

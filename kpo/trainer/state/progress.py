@@ -68,7 +68,7 @@ class Progress:
     def restore(self) -> Position:
         """Where the newest checkpoint stands, or the start.
 
-        Raises CheckpointError for a checkpoint of other settings.
+        Raises UserError for a checkpoint of other settings.
         """
         found = self.checkpoints.restore(training_state(self.policy.model, self.optimizer))
         if found is None:

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from transformers import GenerationConfig
 
-from kpo.distributed.ranks import RanksError, pick_device
+from kpo.common.cli import UserError
+from kpo.distributed.ranks import pick_device
 from kpo.model.loading import load_policy
 from kpo.model.packing import ATTENTION
 from kpo.model.policy import Policy, load_tokenizer, response_logprobs, save_model, weights_hash
@@ -188,7 +189,7 @@ def test_the_hash_is_of_every_file(tmp_path: Path) -> None:
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_gpu_that_is_not_there() -> None:
     assert pick_device(0) == torch.device("cpu")
-    with pytest.raises(RanksError, match="asks for 1 GPU"):
+    with pytest.raises(UserError, match="asks for 1 GPU"):
         pick_device(1)
 
 

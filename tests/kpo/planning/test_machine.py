@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 import torch
 
-from kpo.planning.machine import Device, Machine, MachineError, machine_for, matrix_rate
+from kpo.common.cli import UserError
+from kpo.planning.machine import Device, Machine, machine_for, matrix_rate
 from tests.kpo.models import tiny_policy
 from tests.kpo.planning.planned import experiment
 
@@ -60,7 +61,7 @@ def test_gpus_that_only_the_evaluation_wants(
     monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
     settings = experiment(tmp_path, gpus=1)
     evaluate = settings.evaluate.model_copy(update={"gpus": 2})
-    with pytest.raises(MachineError, match=r"evaluate\.gpus is 2, but torch sees 1"):
+    with pytest.raises(UserError, match=r"evaluate\.gpus is 2, but torch sees 1"):
         machine_for(settings.model_copy(update={"evaluate": evaluate}), None, None, None)
 
 

@@ -15,6 +15,13 @@ from tests.kpo.planning.planned import PLENTY, plan
 # What is refused
 
 
+@pytest.fixture(autouse=True)
+def _times_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is refused or warned of for its time, which takes seconds to work out."""
+    monkeypatch.setattr(Plan, "operations", {"update": 1.0})
+    monkeypatch.setattr(Plan, "evaluation_seconds", lambda *_: 1.0)
+
+
 def faults_of(plan: Plan) -> list[str]:
     return [said for said in report(plan) if isinstance(said, Fault)]
 

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from kpo.distributed.ranks import Ranks, RanksError, join
+from kpo.common.cli import UserError
+from kpo.distributed.ranks import Ranks, join
 from kpo.distributed.sharding import full, shard
 from kpo.model.loading import load_policy
 from kpo.model.policy import response_logprobs
@@ -90,10 +91,10 @@ def test_half_precision_computes_in_half_and_keeps_float32_masters(
 
 def test_ranks_that_nothing_started(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WORLD_SIZE", raising=False)
-    with pytest.raises(RanksError, match=r"trains with 2 processes, but there is 1.*kpo.launch 2"):
+    with pytest.raises(UserError, match=r"trains with 2 processes, but there is 1.*kpo.launch 2"):
         join(gpus=0, ranks=2, stall_s=1.0)
     monkeypatch.setenv("WORLD_SIZE", "3")
-    with pytest.raises(RanksError, match="with 1 processes, but there is 3"):
+    with pytest.raises(UserError, match="with 1 processes, but there is 3"):
         join(gpus=0, ranks=1, stall_s=1.0)
 
 

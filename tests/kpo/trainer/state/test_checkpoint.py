@@ -13,9 +13,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from kpo.common.cli import UserError
 from kpo.distributed.ranks import Ranks
 from kpo.trainer.state import checkpoint
-from kpo.trainer.state.checkpoint import CheckpointError, Checkpoints, differences
+from kpo.trainer.state.checkpoint import Checkpoints, differences
 from tests.kpo.processes import SERVER, on_ranks
 from tests.kpo.trainer.checkpointed import Run
 
@@ -124,7 +125,7 @@ def test_other_settings_are_refused_by_name(tmp_path: Path) -> None:
     settings = {"train": {"lr": 0.1, "betas": (0.9, 0.99)}, "seed": 0, "gone": None}
     Checkpoints(tmp_path, settings).save(1, {}, {})
     other = {"train": {"lr": 0.2, "betas": (0.9, 0.99)}, "seed": 0, "new": [1]}
-    with pytest.raises(CheckpointError) as error:
+    with pytest.raises(UserError) as error:
         Checkpoints(tmp_path, other).restore({})
     message = str(error.value)
     assert "train.lr was 0.1 and is 0.2" in message
@@ -141,7 +142,7 @@ def test_a_checkpoint_of_another_version_is_refused(tmp_path: Path) -> None:
     trained(tmp_path, (1,))
     path = tmp_path / "step-000001" / "checkpoint.json"
     path.write_text(path.read_text().replace(f'"format": {checkpoint.FORMAT},', ""))
-    with pytest.raises(CheckpointError, match=r"step-000001: .* written by another version"):
+    with pytest.raises(UserError, match=r"step-000001: .* written by another version"):
         Run(tmp_path).restore()
     assert names(tmp_path) == ["step-000001"]
 
@@ -154,7 +155,7 @@ def test_a_value_and_a_mapping_differ() -> None:
 def test_other_tensors_are_refused_and_none_is_loaded(tmp_path: Path) -> None:
     Checkpoints(tmp_path, {}).save(1, {"a": torch.ones(2), "b": torch.ones(3)}, {})
     own = {"a": torch.zeros(2), "b": torch.zeros(3, dtype=torch.float64), "c": torch.zeros(())}
-    with pytest.raises(CheckpointError, match=r"b was .*32 \[3\].*64 \[3\](.|\n)*c was absent"):
+    with pytest.raises(UserError, match=r"b was .*32 \[3\].*64 \[3\](.|\n)*c was absent"):
         Checkpoints(tmp_path, {}).restore(own)
     assert not own["a"].any()
 
