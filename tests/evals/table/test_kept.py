@@ -60,8 +60,12 @@ def test_curves_hold_every_step_and_what_was_logged(root: Path) -> None:
     assert "ess_raw" not in found[0]  # which no run logged
 
 
-def test_a_reference_holds_all_files_and_manifests(root: Path, tmp_path: Path) -> None:
+def test_a_reference_holds_all_files_and_manifests(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     make(root, "results/demo")
-    reference.keep(root / "results/demo", tmp_path / "kept")
+    arguments = ["--experiment", str(root / "results/demo"), "--out", str(tmp_path / "kept")]
+    monkeypatch.setattr("sys.argv", ["evals.reference", *arguments])
+    reference.main()
     assert {path.name for path in (tmp_path / "kept").iterdir()} == {*FILES, "manifests.json"}
     check_recomputed(tmp_path / "kept")
