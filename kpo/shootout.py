@@ -39,7 +39,7 @@ def main() -> None:
         " as training goes",
     )
     parser.add_argument(
-        "--batches", type=int, default=32, help="mini-batches at each age (%(default)s)"
+        "--batches", type=int, default=48, help="mini-batches at each age (%(default)s)"
     )
     parser.add_argument(
         "--truth", type=int, default=32, help="rollout batches of the true gradient (%(default)s)"

@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from kpo.common.cli import UserError
 from kpo.common.seeding import derive_seed
 from kpo.estimators.figures import Products, Replicates
 from kpo.estimators.frozen import Recorder
@@ -58,10 +59,18 @@ def compare(
     size: Size,
     done: Callable[[], object] = lambda: None,
 ) -> Iterator[Row]:
-    """Rows of one training that is done, without seed and label; `done` is called for each age."""
+    """Rows of one training that is done, without seed and label; `done` is called for each part.
+
+    Parts are the truth and each set of `looked_at`. Raises UserError for a truth of 0.
+    """
     updater = recorder.updater
     parts = recorder.sampled_at(0, size.truth_steps(recorder))
     truth = truths(updater, methods.values(), parts)
+    if not any(each.any() for each in truth.values()):
+        raise UserError(
+            "the true gradient is 0, as within every group all responses earn the same: nothing can"
+            " be compared with it"
+        )
     done()
     for kind, age, rollouts in _looked_at(recorder, size):
         batches = [batch for each in rollouts for batch in _cut(recorder, each)]

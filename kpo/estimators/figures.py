@@ -29,14 +29,15 @@ class Products:
 
     @property
     def norm(self) -> float:
-        """|tau|^2."""
-        return squared_mean(self.truth)
+        """|tau|^2; NaN where nothing of it is left beside noise."""
+        norm = squared_mean(self.truth)
+        return norm if norm > 0 else np.nan
 
     @property
     def noise(self) -> float:
         """E |mean t - tau|^2 / |tau|^2, the truth's own error."""
         K = len(self.truth)
-        return float((np.trace(self.truth) / K - self.norm) / K / self.norm)
+        return float((np.trace(self.truth) / K / self.norm - 1) / K)
 
     def without_batch(self, i: int) -> Products:
         """Those of the other mini-batches."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from evals.grading.grader import Grader
-from kpo.common.cli import UserError
+from kpo.common.cli import UserError, warn
 from kpo.common.files import sha256_file, write_text
 from kpo.common.manifest import Manifest
 from kpo.common.source_code import code_hash
@@ -23,7 +23,7 @@ from kpo.distributed.sharding import needs_sharding
 from kpo.estimators.compare import Size, compare, looked_at
 from kpo.estimators.frozen import Recorder, put, weights_of
 from kpo.estimators.gradients import OnPolicy
-from kpo.estimators.table import Row, over_seeds, text
+from kpo.estimators.table import Row, doubts, over_seeds, text
 from kpo.model.policy import weights_hash
 from kpo.planning.report import duration
 from kpo.tasks.prompts import PROTOCOLS
@@ -153,9 +153,12 @@ def _rows(experiment: Experiment, recorder: Recorder, size: Size) -> list[Row]:
 
     recorder.record(after)
     with bar:
-        rows = compare(recorder, methods, size, bar.update)
+        found = compare(recorder, methods, size, bar.update)
         label = {name: method.label for name, method in experiment.methods.items()}
-        return [{"seed": recorder.seed, "label": label[row["method"]], **row} for row in rows]
+        rows = [{"seed": recorder.seed, "label": label[row["method"]], **row} for row in found]
+    for sentence in dict.fromkeys(filter(None, map(doubts, rows))):
+        warn(sentence)
+    return rows
 
 
 def forecast(recorder: Recorder, size: Size, methods: int, kinds: int) -> float:

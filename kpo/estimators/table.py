@@ -14,9 +14,11 @@ Row = dict[str, Any]
 
 PLACE = ("rollouts", "age", "method", "label")
 """What says which row it is, beside the seed."""
-COMPARED = [FIGURES.index(name) for name in ("cosine_batch", "bias", "mse_scaled")]
+COMPARED = [FIGURES.index(name) for name in ("cosine_batch", "bias", "mse", "mse_scaled")]
 """Figures whose difference to the first method's is a column too."""
 ERROR, VERSUS = "_se", "_minus_first"
+LOUD = 0.5
+"""Share of noise in the square of the truth."""
 ALL = "all"
 """In place of a seed: the mean over seeds."""
 
@@ -36,6 +38,16 @@ def _with_errors(names: Sequence[str], values: Array, errors: Array) -> Row:
     for name, value, error in zip(names, values.tolist(), errors.tolist(), strict=True):
         row |= {name: value, name + ERROR: error}
     return row
+
+
+def doubts(row: Row) -> str | None:
+    """What to say of a row whose figures are not to be relied on."""
+    place = f"seed {row['seed']}, {row['method']}"
+    if not row["truth_noise"] <= LOUD:
+        return f"{place}: the true gradient is hardly more than noise; raise --truth"
+    if row["batches"] > 1 and math.isnan(row["variance"]):
+        return f"{place}: a gradient at age {row['age']} is not finite; its cells are empty"
+    return None
 
 
 def over_seeds(rows: Sequence[Row]) -> list[Row]:

@@ -13,6 +13,8 @@ from kpo.config.policy import Architecture, PretrainedPolicy, ScratchPolicy
 from kpo.config.train import Train
 
 PROCESS_MB = 2500
+GRADIENTS = 256
+"""That a comparison of gradients holds, in float32."""
 UNKNOWN = 4_000_000_000
 """Parameters assumed of a model whose shape is stated nowhere, before it is there."""
 
@@ -30,6 +32,14 @@ def train_mb(base: str, train: Train) -> int:
     Raises FileNotFoundError before the base is made.
     """
     return _megabytes(((12 if train.gpus else 20) + 4 * train.world) * _stored(base))
+
+
+def shootout_mb(base: str, train: Train) -> int:
+    """Of a comparison of gradients on the base policy in this folder, beside what a run asks for.
+
+    Those of the truth, of up to three kinds, and of a method's mini-batches in float64.
+    """
+    return train_mb(base, train) + 800 + round(4 * GRADIENTS * _stored(base) / 1e6)
 
 
 def sample_mb(model: str) -> int:

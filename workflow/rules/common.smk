@@ -1,6 +1,6 @@
 # What several rule files share.
 
-from kpo.planning.job_memory import base_mb, sample_mb, train_mb
+from kpo.planning.job_memory import base_mb, sample_mb, shootout_mb, train_mb
 from kpo.common.source_code import code_hash
 from kpo.tasks.prompts import PROTOCOLS
 

@@ -25,7 +25,7 @@ rule shootout:
     threads: EXPERIMENT.train.threads
     resources:
         gpu=GPUS["train"],
-        mem_mb=lambda wildcards, input: train_mb(input.base, EXPERIMENT.train),
+        mem_mb=lambda wildcards, input: shootout_mb(input.base, EXPERIMENT.train),
     shell:
         "{params.lease}python -m kpo.shootout --config {params.config:q} --base {input.base}"
         " {params.problems} --out {output.table} 2> {log}"

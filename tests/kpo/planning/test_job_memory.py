@@ -9,7 +9,15 @@ import yaml
 
 from kpo.config.experiment import load_experiment
 from kpo.config.policy import PretrainedPolicy
-from kpo.planning.job_memory import PROCESS_MB, UNKNOWN, base_mb, parameters, sample_mb, train_mb
+from kpo.planning.job_memory import (
+    PROCESS_MB,
+    UNKNOWN,
+    base_mb,
+    parameters,
+    sample_mb,
+    shootout_mb,
+    train_mb,
+)
 
 CONFIGS = Path("workflow/config").resolve()
 TINY = load_experiment(CONFIGS / "tiny.yaml")
@@ -43,6 +51,7 @@ def test_a_larger_model_asks_for_more(tmp_path: Path) -> None:
     assert train_mb(large, train) > train_mb(large, train.model_copy(update={"gpus": 1}))
     two = train.model_copy(update={"gpus": 2})
     assert train_mb(large, two) == PROCESS_MB + 40_000
+    assert shootout_mb(large, train) - train_mb(large, train) > 96 * 4 * 2e9 / 1e6  # the truth's
     local = PretrainedPolicy(kind="pretrained", model=large)
     assert base_mb(local) == PROCESS_MB + 16_000
     assert base_mb(TINY.policy) < PROCESS_MB + 10
