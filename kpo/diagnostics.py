@@ -65,7 +65,7 @@ class RatioStatistics:
             quantiles = np.exp(np.quantile(values, QUANTILES))
             for level, value in zip(QUANTILES, quantiles.tolist(), strict=True):
                 result[f"ratio_{name}_q{round(100 * level):02d}"] = value
-            result[f"ess_{name}"] = _effective_share(values)
+            result[f"ess_{name}"] = effective_share(values)
         z = torch.cat(self.tokens["raw"]).double()
         result["kl_old"] = float((z.exp() - 1 - z).mean())  # estimates KL(pi_old || pi), >= 0
         for name, (switched, pairs) in self.switches.items():
@@ -86,7 +86,7 @@ class RatioStatistics:
         return TokenBatch(logprobs, old_logprobs, batch.advantages, mask)
 
 
-def _effective_share(log_ratios: npt.NDArray[np.float64]) -> float:
+def effective_share(log_ratios: npt.NDArray[np.float64]) -> float:
     """Effective sample size of ratios as a share of their number; in range whatever their size."""
     weights = np.exp(log_ratios - log_ratios.max())
     return float(weights.mean() ** 2 / (weights**2).mean())

@@ -36,7 +36,7 @@ def test_a_comparison_is_made_from_nothing_and_not_made_again(tmp_path: Path) ->
     manifest = json.loads((tmp_path / "results/shootout.manifest.json").read_text())
     assert manifest["experiment"] == "test"
     log = (tmp_path / "results/test/logs/shootout.log").read_text()
-    assert "for 1 seeds, by the first step" in log
+    assert "methods: about " in log
     assert workspace.planned("results/shootout.csv") == {}
     changed = {
         **CONFIG,

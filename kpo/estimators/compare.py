@@ -11,6 +11,7 @@ from torch import Tensor
 
 from kpo.common.cli import UserError
 from kpo.common.seeding import derive_seed
+from kpo.diagnostics import effective_share
 from kpo.estimators.figures import Products, Replicates
 from kpo.estimators.frozen import Recorder
 from kpo.estimators.gradients import OnPolicy, gradients
@@ -153,23 +154,22 @@ class Distance:
 
     Attributes:
         kl_old: estimate of KL(pi_old || pi) in nats a token.
-        ess: effective sample size of the responses' ratios, as a share of their number.
+        ess_responses: effective sample size of whole responses' ratios, as a share of their number.
     """
 
     kl_old: float
-    ess: float
+    ess_responses: float
 
     @classmethod
     def of(cls, updater: Updater, parts: Sequence[Rollouts]) -> Distance:
         """That of several rollouts."""
-        divergences, ratios = [], []
+        divergences, log_ratios = [], []
         for part in parts:
             now, mask, _ = old_logprobs(
                 updater.policy, part.prompts, part.responses, updater.budget
             )
             z = (now - part.old_logprobs).masked_fill(~mask, 0).double()
             divergences.append((z.exp() - 1 - z)[mask])
-            ratios.append(z.sum(1).exp())
-        W = torch.cat(ratios)
-        ess = W.sum().square() / W.square().sum() / len(W)
-        return cls(float(torch.cat(divergences).mean()), float(ess))
+            log_ratios.append(z.sum(1).cpu())
+        share = effective_share(torch.cat(log_ratios).numpy())
+        return cls(float(torch.cat(divergences).mean()), share)

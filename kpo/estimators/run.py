@@ -7,6 +7,7 @@ at, on responses that older weights of the same training sampled.
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from kpo.estimators.frozen import Recorder, put, weights_of
 from kpo.estimators.gradients import OnPolicy
 from kpo.estimators.table import Row, doubts, over_seeds, text
 from kpo.model.policy import weights_hash
+from kpo.objective import Objective
 from kpo.planning.report import duration
 from kpo.tasks.prompts import PROTOCOLS
 from kpo.tasks.task import grades
@@ -120,45 +122,44 @@ def run(experiment: Experiment, asked: Asked, base: Path, problems: Path | None,
                 ages=size.ages,
             )
             rows += _rows(experiment, recorder, size)
-    manifest_path = out.with_suffix(".manifest.json")
-    manifest_path.unlink(missing_ok=True)  # none ever stands beside another's table
+    path = out.with_suffix(".manifest.json")
+    path.unlink(missing_ok=True)  # none ever stands beside another's table
     write_text(out, text([*rows, *over_seeds(rows)]))
-    manifest.finish(
-        manifest_path,
-        settings=settings,
-        size=vars(size),
-        base=weights_hash(base),
-        data=trained_on.record["problems_sha256"],
-        training_set=trained_on.record,
-        engine=engine.describe(),
-        code=code,
-        table=sha256_file(out),
-    )
+    manifest.content |= {"settings": settings, "size": vars(size), "code": code}
+    manifest.content |= {"base": weights_hash(base), "training_set": trained_on.record}
+    manifest.finish(path, engine=engine.describe(), table=sha256_file(out))
 
 
 def _rows(experiment: Experiment, recorder: Recorder, size: Size) -> list[Row]:
     """Train with one seed, and compare."""
     methods = {name: method.build() for name, method in experiment.methods.items()}
+    label = {name: method.label for name, method in experiment.methods.items()}
     seeds, sets = len(experiment.seeds), len(looked_at(recorder, size.ages))
     bar = tqdm(desc=f"seed {recorder.seed}", total=recorder.steps + 1 + sets, unit="part")
 
     def after(step: int) -> None:
         bar.update()
         if step == 1 and recorder.seed == experiment.seeds[0]:
-            kinds = len(set(map(OnPolicy.of, methods.values())))
-            seconds = seeds * forecast(recorder, size, len(methods), kinds)
-            tqdm.write(
-                f"about {duration(seconds)} for {seeds} seeds, by the first step", sys.stderr
-            )
+            tqdm.write(_forecast(recorder, size, methods, seeds), sys.stderr)
 
     recorder.record(after)
     with bar:
         found = compare(recorder, methods, size, bar.update)
-        label = {name: method.label for name, method in experiment.methods.items()}
         rows = [{"seed": recorder.seed, "label": label[row["method"]], **row} for row in found]
     for sentence in dict.fromkeys(filter(None, map(doubts, rows))):
         warn(sentence)
     return rows
+
+
+def _forecast(recorder: Recorder, size: Size, methods: Mapping[str, Objective], seeds: int) -> str:
+    """What is to be done, and how long it will take, by the first step."""
+    kinds = len(set(map(OnPolicy.of, methods.values())))
+    seconds = seeds * forecast(recorder, size, len(methods), kinds)
+    return (
+        f"{seeds} x {recorder.steps} steps of training, {size.truth} rollout batches for the true"
+        f" gradient, {size.steps} at each of {len(size.ages)} ages for those of {len(methods)}"
+        f" methods: about {duration(seconds)}, by the first step"
+    )
 
 
 def forecast(recorder: Recorder, size: Size, methods: int, kinds: int) -> float:

@@ -40,7 +40,7 @@ def test_every_age_and_every_method_has_a_row(rows: list[dict[str, Any]]) -> Non
 
 def test_on_policy_nothing_parts_the_methods(rows: list[dict[str, Any]]) -> None:
     first, *others = (row for row in rows if row["age"] == 0)
-    assert first["ess"] == pytest.approx(1)
+    assert first["ess_responses"] == pytest.approx(1)
     assert first["kl_old"] == pytest.approx(0, abs=1e-9)
     for row in others[:2]:
         assert row["slope"] == pytest.approx(first["slope"], rel=1e-4)
@@ -52,7 +52,7 @@ def test_on_policy_nothing_parts_the_methods(rows: list[dict[str, Any]]) -> None
 def test_off_policy_they_part(rows: list[dict[str, Any]]) -> None:
     old = [row for row in rows if (row["rollouts"], row["age"]) == ("fresh", 4)]
     assert old[0]["kl_old"] > rows[len(METHODS)]["kl_old"] > 0
-    assert old[0]["ess"] < 1
+    assert old[0]["ess_responses"] < 1
     assert len({round(row["mse"], 6) for row in old}) == len(METHODS)
     assert old[2]["clip_fraction"] > 0.3 > old[1]["clip_fraction"] == 0
 
