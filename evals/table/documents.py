@@ -148,26 +148,31 @@ def _difference_cells(table: Table) -> Iterable[list[str]]:
     columns: dict[str, dict[str, str]] = {}
     for c in told:
         points = f"{100 * c.difference.mean:+.1f} ({c.difference.limits(1, '+')})"
-        cells = columns.setdefault(_heading(table, c), {})
-        cells[c.row] = points + f" {MARK}" * (c.verdict == NOISE)
+        for head in _headings(table, c):
+            cells = columns.setdefault(f"minus {head}", {})
+            cells[c.row] = points + f" {MARK}" * (c.verdict == NOISE)
     columns = {head: cells for head, cells in columns.items() if shown & cells.keys()}
     yield ["Method", *columns]
     for name in (name for name in roles if name in shown):
         yield [table.label(name), *(cells.get(name, UNKNOWN) for cells in columns.values())]
 
 
-def _heading(table: Table, comparison: Comparison) -> str:
-    """Of the column of a reference."""
-    reference, methods = comparison.reference, table.experiment.methods
-    family = methods[reference].family if reference in methods else None
-    points = Counter(
-        c.row
-        for c in table.compared(OVERALL)
-        if family and {*c.against} <= OWN and methods[c.reference].family == family
-    )
-    if points[comparison.row] and max(points.values()) == 1 and {*comparison.against} <= OWN:
-        return f"minus {family} at its place"
-    return f"minus {table.label(reference)}" + ", best" * (reference == table.best)
+def _headings(table: Table, comparison: Comparison) -> Iterable[str]:
+    """Columns of a reference: one of its own, or, as what not every row has, one of its grid."""
+    methods = table.experiment.methods
+
+    def grid(c: Comparison) -> str | None:
+        given = c.reference in methods and OWN & {*c.against}
+        return methods[c.reference].family if given else None
+
+    name = grid(comparison)
+    points = Counter(c.row for c in table.compared(OVERALL) if grid(c) == name)
+    alone = name is not None and max(points.values()) == 1
+    if alone:
+        yield f"{name} at its place"
+    if not alone or {*comparison.against} - OWN:
+        label = table.label(comparison.reference)
+        yield f"{label}, best" if comparison.reference == table.best else label
 
 
 def _short(value: Any) -> str:

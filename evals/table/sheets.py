@@ -16,6 +16,7 @@ from evals.table.trainings import STILL
 _STEPS: dict[str, tuple[str, Callable[[list[float]], float]]] = {
     "reward_first_%": ("reward", itemgetter(0)),
     "reward_last_%": ("reward", itemgetter(-1)),
+    "reward_last5_%": ("reward", rewards.last),
     "reward_best_%": ("reward", rewards.best),
     "reward_gap_%": ("reward", rewards.gap),
     "entropy_first": ("entropy", itemgetter(0)),

@@ -29,7 +29,7 @@ LEAST_SEEDS = 3
 """Of which limits are given."""
 THRESHOLDS = np.arange(1, 20) / 20
 _RUN: dict[str, Callable[[Steps], float | None]] = {
-    "reward_last_%": lambda steps: _of(steps, rewards.last),
+    "reward_last5_%": lambda steps: _of(steps, rewards.last),
     "reward_gap_%": lambda steps: _of(steps, rewards.gap),
     "ess_raw_%": lambda steps: _mean(steps, "ess_raw"),
     "ess_used_%": lambda steps: _mean(steps, "ess_used"),

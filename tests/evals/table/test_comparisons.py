@@ -125,3 +125,6 @@ def test_a_row_of_a_grid_is_set_against_the_grid_it_names_at_its_own_place(root:
     assert set(found) == {"KPO-clipped, clip narrow", "KPO-unclipped"}
     assert list(found["KPO-unclipped"]) == ["gspo at its place", "GRPO"]
     assert found["KPO-unclipped"]["gspo at its place"] == "—"
+    change(root, "[control, first]", "[control, best]")
+    row = differences(root)["KPO-clipped, clip narrow"]
+    assert row["gspo at its place"] == row["GS_PO & co \\| 100%, clip narrow, best"]  # both

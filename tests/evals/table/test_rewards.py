@@ -44,6 +44,7 @@ def test_collapsed_runs_are_told_wherever_runs_are(root: Path) -> None:
     make(root)
     training = {(r["name"], r["seed"]): r for r in read_csv(root / "out/training.csv")}
     assert [training["grpo", str(s)]["collapsed"] for s in range(3)] == ["yes", "no", "yes"]
+    assert training["grpo", "0"]["reward_last5_%"] == "10.00"
     assert training["grpo", "0"]["reward_best_%"] == "26.00"
     assert training["grpo", "0"]["reward_gap_%"] == "16.00"
     grid = {row["name"]: row for row in read_csv(root / "out/grid.csv")}

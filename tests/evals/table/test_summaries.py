@@ -23,10 +23,10 @@ def test_a_grid_holds_means_over_seeds_with_their_limits(root: Path) -> None:
     row, h = rows["gspo"], 4.302653 * 0.1 / np.sqrt(3)
     assert (row["clip_low"], row["train.lr"], row["seeds"]) == ("0.0003", "1e-6", "3")
     limits = [f"{100 * x:.2f}" for x in (0.6, 0.6 - h, 0.6 + h)]
-    assert [row[f"reward_last_%{end}"] for end in ("", "_low", "_high")] == limits
+    assert [row[f"reward_last5_%{end}"] for end in ("", "_low", "_high")] == limits
     assert (row["grad_norm"], row["grad_norm_low"]) == ("2", "0")  # no norm is below 0
     assert (row["ess_used_%"], row["ess_used_%_low"]) == ("99.00", "99.00")
-    assert row["kl_old"] == rows["base"]["reward_last_%"] == ""
+    assert row["kl_old"] == rows["base"]["reward_last5_%"] == ""
     table = records(root / "out/table1.csv")
     assert row["overall_avg@4_high"] == table["gspo"]["overall_avg@4_high"]
 
