@@ -14,7 +14,6 @@ _TRIM_THRESHOLD, _MMAP_MAX = -1, -4
 
 def keep_freed_memory() -> None:
     """Never return memory to the system: what the process held at its peak, it keeps."""
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        mallopt(_MMAP_MAX, 0)
-        mallopt(_TRIM_THRESHOLD, 2**31 - 1)
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", lambda *_: None)
+    mallopt(_MMAP_MAX, 0)
+    mallopt(_TRIM_THRESHOLD, 2**31 - 1)

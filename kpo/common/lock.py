@@ -13,8 +13,7 @@ from pathlib import Path
 
 from kpo.common.cli import UserError, warn
 
-_HELD: list[TextIOWrapper] = []
-"""Open until the process ends, as closing a lock file gives the lock away."""
+_HELD: list[TextIOWrapper] = []  # open until the process ends: closing one gives its lock away
 
 
 def hold(path: Path, *, wait: bool = False) -> None:

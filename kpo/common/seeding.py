@@ -28,9 +28,8 @@ def ask_for_determinism() -> None:
 
     Without it a gradient on a GPU depends on the order in which its threads happen to add: flash
     attention's backward pass, cuBLAS with several streams, sums at repeated indices. An operation
-    that has no deterministic form then raises RuntimeError. What is not torch's is not asked: NCCL,
-    which is deterministic for one set of ranks and links, and vLLM, whose samples may depend on
-    which requests it reads together.
+    without a deterministic form then raises RuntimeError. NCCL, deterministic for one set of ranks
+    and links, is not asked, nor vLLM, whose samples may depend on which requests it reads together.
     """
     import torch  # noqa: PLC0415 - seeds do without
 

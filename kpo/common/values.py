@@ -9,8 +9,7 @@ from typing import Any
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-_TENSOR = "__tensor__"
-"""The only key of what stands for a tensor."""
+_TENSOR = "__tensor__"  # the only key of what stands for a tensor
 
 
 def write_values(stem: Path, value: Any) -> None:

@@ -46,8 +46,7 @@ class PromptProtocol:
 
     def encode(self, tokenizer: Any, problem: str, phase: Phase) -> list[int]:
         """Token ids of the prompt; a tokenizer without a chat template gets the plain text."""
-        template = self.training if phase == "training" else self.evaluation
-        text = template.replace("{problem}", problem)  # problems hold braces of their own
+        text = getattr(self, phase).replace("{problem}", problem)  # which holds braces of its own
         if self._wraps(tokenizer):
             return list(_chat(tokenizer, text, return_dict=True)["input_ids"])
         ids = list(tokenizer(text)["input_ids"])

@@ -91,9 +91,8 @@ def grades(task: Task | None, pairs: Sequence[tuple[str, str]], grader: Grader) 
 
     Raises UserError where the task does not give each pair its grade.
     """
-    found = grader.grade(pairs) if task is None else task.grade(pairs, grader)
-    if task is not None and len(found) != len(pairs):
-        raise UserError(
-            f"task {task.kind}: grade gave {len(found)} grades for {len(pairs)} responses"
-        )
+    if task is None:
+        return grader.grade(pairs)
+    if (given := len(found := task.grade(pairs, grader))) != len(pairs):
+        raise UserError(f"task {task.kind}: grade gave {given} grades for {len(pairs)} responses")
     return found

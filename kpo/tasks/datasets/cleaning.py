@@ -1,8 +1,5 @@
 """Training rows that would spoil a run: repeated, contradictory, without a usable gold, or of a
 benchmark.
-
-One pass over the rows keeps the distinct problems and the ids of the others, so that a set whose
-rows repeat a hundred times takes the memory of its problems.
 """
 
 from __future__ import annotations
@@ -86,8 +83,7 @@ def clean(
     refuse(where, handling["contradictions"], drops)
     groups = [group for group in groups if group not in torn]
 
-    repeated = [group for group in groups if len(group.ids) > 1]
-    repeats = [Drop("duplicates", group.ids[1:], {"of": group.problem.id}) for group in repeated]
+    repeats = [Drop("duplicates", g.ids[1:], {"of": g.problem.id}) for g in groups if g.ids[1:]]
     refuse(where, handling["duplicates"], repeats)
 
     golds = dict.fromkeys(group.problem.answer for group in groups)  # each is looked at once
@@ -105,6 +101,7 @@ def clean(
 
 
 def _gather(problems: Iterable[Problem], overlap: Overlap | None) -> list[_Group]:
+    """The distinct problems, in order; of rows that repeat one, the ids alone are kept."""
     plain_text = cache(normalised)  # most repeated rows repeat to the letter
     groups: dict[str, _Group] = {}
     for problem in problems:

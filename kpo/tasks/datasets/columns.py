@@ -15,8 +15,7 @@ from evals.grading.extract import extract_boxed
 from kpo.tasks.datasets.reading import DataError
 from kpo.tasks.datasets.sources import Source
 
-PLAIN = Source(hub="", split="")
-"""Rows with the columns problem and answer, plain."""
+PLAIN = Source(hub="", split="")  # rows with the columns problem and answer, plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +77,6 @@ def _parsed(value: Any, start: str) -> Any:
     return value
 
 
-# Problems
-
-
 def _last_user_turn(where: str, column: str, value: Any) -> Any:
     """Of a chat, what its user said last, whatever stands before or behind; else the value."""
     value = _parsed(value, "[{")
@@ -138,9 +134,6 @@ def _spelling(token: str) -> str:
         letter = token[1:]
         return rf"(?:\\+{letter}|{re.escape(_ESCAPES.get(letter, token))})"
     return re.escape(token)
-
-
-# Golds
 
 
 def _gold(where: str, source: Source, value: Any) -> str:

@@ -42,9 +42,8 @@ def find_files(place: Path, name: str) -> list[Path]:
     for path in sorted([*place.iterdir(), *(place / name).rglob("*")]):
         stem, *shard = _SHARD.split(path.stem)
         hidden = any(part.startswith(".") for part in path.relative_to(place).parts)
-        if path.suffix.lower() not in ENDINGS or hidden or not path.is_file():
-            continue
-        if path.parent != place or stem == name:
+        named = path.suffix.lower() in ENDINGS and (path.parent != place or stem == name)
+        if named and not hidden and path.is_file():
             sets[path.parent, stem, path.suffix, *shard].append(path)
     if not sets:
         raise DataError(
@@ -52,9 +51,9 @@ def find_files(place: Path, name: str) -> list[Path]:
             f" {ENDINGS[-1]}, or a folder {name} with such files"
         )
     if len(sets) > 1:
-        named = ", ".join(str(paths[0].relative_to(place)) for paths in sets.values())
+        found = ", ".join(str(paths[0].relative_to(place)) for paths in sets.values())
         raise DataError(
-            f"{place}: more than one data set could be {name} ({named}); the file itself can be"
+            f"{place}: more than one data set could be {name} ({found}); the file itself can be"
             " named"
         )
     (((_, _, _, *shard), paths),) = sets.items()
@@ -75,10 +74,8 @@ def read_rows(path: Path) -> Iterator[Row]:
         return _parquet(path)
     if text.startswith((b"[", b"{")):
         return _json(path) if text.startswith(b"[") or _is_document(path) else _jsonl(path)
-    if path.suffix.lower() in (".csv", ".tsv"):
+    if path.suffix.lower() in (".csv", ".tsv") or not text:  # without a text there are no rows
         return _csv(path)
-    if not text:
-        return iter(())
     raise DataError(
         f"{path}: begins with {text[:20]!r}; wanted is JSONL, JSON or CSV in UTF-8, or Parquet, not"
         " compressed (a CSV's name ends in .csv)"
