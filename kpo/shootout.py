@@ -35,11 +35,11 @@ def main() -> None:
         "--ages",
         type=int,
         nargs="+",
-        help="of the weights that sample, in updates before the last; default: 0 1 4 16 64, as far"
-        " as training goes",
+        help="of the weights that sample, in updates before the last, beside 0; default: 1 4 16 64,"
+        " as far as training goes",
     )
     parser.add_argument(
-        "--batches", type=int, default=48, help="mini-batches at each age (%(default)s)"
+        "--rollouts", type=int, default=3, help="rollout batches at each age (%(default)s)"
     )
     parser.add_argument(
         "--truth", type=int, default=32, help="rollout batches of the true gradient (%(default)s)"
@@ -48,7 +48,7 @@ def main() -> None:
     experiment = load_experiment(args.config)
     for name, values, least in (
         ("ages", args.ages or [0], 0),
-        ("batches", [args.batches], 3),
+        ("rollouts", [args.rollouts], 1),
         ("truth", [args.truth], 3),
     ):
         if min(values) < least:
@@ -65,7 +65,7 @@ def main() -> None:
     hold(args.out)
     leave_on_sigterm()
     ages = tuple(args.ages) if args.ages else None
-    run(experiment, Asked(ages, args.batches, args.truth), args.base, args.problems, args.out)
+    run(experiment, Asked(ages, args.rollouts, args.truth), args.base, args.problems, args.out)
 
 
 if __name__ == "__main__":

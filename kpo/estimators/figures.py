@@ -3,7 +3,8 @@
 g_1..g_m are gradients of independent mini-batches with mean gamma, t_1..t_K those of independent
 parts of a large on-policy batch with mean tau, the truth. Every square of a mean is estimated from
 pairs of different mini-batches or parts, so that noise adds nothing to it: squared biases are
-unbiased, and can come out below 0.
+unbiased. They can come out below 0, and cosines of means above 1, by as much as their standard
+errors say.
 """
 
 from __future__ import annotations

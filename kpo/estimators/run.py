@@ -42,10 +42,10 @@ AGES = (0, 1, 4, 16, 64)
 
 @dataclass(frozen=True)
 class Asked:
-    """What the command line asks for: ages or None, mini-batches at each, size of the truth."""
+    """What the command line asks for: ages or None, rollout batches at each and for the truth."""
 
     ages: tuple[int, ...] | None
-    batches: int
+    rollouts: int
     truth: int
 
     def size(self, train: Train, prompts: int) -> Size:
@@ -58,13 +58,13 @@ class Asked:
                 f"--ages holds {max(ages)}, but must be at most {updates}, the updates of training"
                 " (train.steps x train.mini_batches x train.passes)"
             )
-        size = Size(sorted({0, *ages}), -(-self.batches // train.mini_batches), self.truth)
+        size = Size(sorted({0, *ages}), self.rollouts, self.truth)
         needed = (steps + size.steps + size.truth) * train.prompts
         if needed > prompts:
             raise UserError(
                 f"training and comparison take {needed} different prompts"
                 f" ({steps} + {size.steps} + {size.truth} rollout batches of {train.prompts}), but"
-                f" {train.problems} has {prompts}: lower train.steps, --batches or --truth"
+                f" {train.problems} has {prompts}: lower train.steps, --rollouts or --truth"
             )
         return size
 

@@ -15,7 +15,7 @@ CONFIG = "workflow/config/shootout.yaml"
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--batches", "2"], "error: --batches is 2, but must be at least 3\n"),
+        (["--rollouts", "0"], "error: --rollouts is 0, but must be at least 1\n"),
         (["--truth", "0"], "error: --truth is 0, but must be at least 3\n"),
         (["--ages", "4", "-1"], "error: --ages is -1, but must be at least 0\n"),
         ([], "error: --base {base}: no such folder\n"),

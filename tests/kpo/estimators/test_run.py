@@ -29,21 +29,21 @@ TRAIN = Train(
 
 
 def test_ages_go_as_far_as_training_does() -> None:
-    size = Asked(None, batches=9, truth=3).size(TRAIN, 1000)
+    size = Asked(None, rollouts=3, truth=3).size(TRAIN, 1000)
     assert size == Size([0, 1, 4, 16], steps=3, truth=3)  # 5 steps of 4 updates
-    assert Asked((7, 3, 7), 8, 3).size(TRAIN, 1000) == Size([0, 3, 7], steps=2, truth=3)
+    assert Asked((7, 3, 7), 2, 3).size(TRAIN, 1000) == Size([0, 3, 7], steps=2, truth=3)
 
 
 def test_an_age_before_training_is_refused() -> None:
     with pytest.raises(UserError, match="--ages holds 21, but must be at most 20, the updates"):
-        Asked((1, 21), 9, 3).size(TRAIN, 1000)
-    assert Asked((20,), 9, 3).size(TRAIN, 1000).ages == [0, 20]
+        Asked((1, 21), 3, 3).size(TRAIN, 1000)
+    assert Asked((20,), 3, 3).size(TRAIN, 1000).ages == [0, 20]
 
 
 def test_no_prompt_is_used_twice() -> None:
-    assert Asked((1,), 9, 4).size(TRAIN, 8 * 12)
+    assert Asked((1,), 3, 4).size(TRAIN, 8 * 12)
     with pytest.raises(UserError, match=r"take 96 different prompts \(5 \+ 3 \+ 4 rollout batch"):
-        Asked((1,), 9, 4).size(TRAIN, 8 * 12 - 1)
+        Asked((1,), 3, 4).size(TRAIN, 8 * 12 - 1)
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_a_comparison_from_files_to_files(tmp_path: Path, monkeypatch: pytest.Mo
     tree = changed(SCRATCH, "train/prompts", 4)
     tree = changed(tree, "train/mini_batches", 2)
     experiment = Experiment.model_validate(changed(tree, "train/max_response_tokens", 12))
-    run(experiment, Asked((1, 4), 4, 8), base, tmp_path, out)
+    run(experiment, Asked((1, 4), 2, 8), base, tmp_path, out)
     with out.open() as file:
         found = list(csv.DictReader(file))
     sets = [("fresh", "0"), ("fresh", "1"), ("fresh", "4"), ("trained_on", "4")]
@@ -114,5 +114,5 @@ def test_a_comparison_from_files_to_files(tmp_path: Path, monkeypatch: pytest.Mo
         "table.manifest.json",
     ]
     before = out.read_bytes()
-    run(experiment, Asked((1, 4), 4, 8), base, tmp_path, out)
+    run(experiment, Asked((1, 4), 2, 8), base, tmp_path, out)
     assert out.read_bytes() == before
