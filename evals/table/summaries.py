@@ -31,6 +31,7 @@ THRESHOLDS = np.arange(1, 20) / 20
 _RUN: dict[str, Callable[[Steps], float | None]] = {
     "reward_last5_%": lambda steps: _of(steps, rewards.last),
     "reward_gap_%": lambda steps: _of(steps, rewards.gap),
+    "response_tokens": lambda steps: _mean(steps, "response_tokens"),
     "ess_raw_%": lambda steps: _mean(steps, "ess_raw"),
     "ess_used_%": lambda steps: _mean(steps, "ess_used"),
     "grad_norm": lambda steps: _mean(steps, "grad_norm"),
