@@ -3,8 +3,7 @@
 g_1..g_m are gradients of independent mini-batches with mean gamma, t_1..t_K those of independent
 parts of a large on-policy batch with mean tau, the truth. Every square of a mean is estimated from
 pairs of different mini-batches or parts, so that noise adds nothing to it: squared biases are
-unbiased. They can come out below 0, and cosines of means above 1, by as much as their standard
-errors say.
+unbiased. They can come out below 0, and cosines of means above 1, as their standard errors allow.
 """
 
 from __future__ import annotations
@@ -63,6 +62,13 @@ def squared_mean(products: Array) -> float:
     return float((products.sum() - np.trace(products)) / (n * (n - 1))) if n > 1 else np.nan
 
 
+def squared_product(cross: Array) -> float:
+    """The square of gamma tau from inner products [m, K], unbiased; NaN for m or K below two."""
+    m, K = cross.shape
+    same = (cross.sum(1) ** 2).sum() + (cross.sum(0) ** 2).sum() - (cross**2).sum()
+    return float((cross.sum() ** 2 - same) / (m * (m - 1) * K * (K - 1))) if m > 1 < K else np.nan
+
+
 def figures(p: Products) -> Array:
     """The figures of FIGURES [7]; NaN for a root or quotient that noise leaves without a value.
 
@@ -85,7 +91,7 @@ def figures(p: Products) -> Array:
                 bias / norm,
                 variance / norm,
                 (bias + variance) / norm,
-                1 - along**2 / (square * norm),
+                1 - squared_product(p.cross) / (square * norm),
             ]
         )
     return np.where(np.isfinite(found), found, np.nan)

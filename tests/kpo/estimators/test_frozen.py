@@ -57,7 +57,7 @@ def logprobs(policy: object, rollouts: Rollouts) -> Tensor:
 
 def test_older_weights_sample_and_the_last_ones_are_back(tmp_path: Path) -> None:
     recorder = recorded(tmp_path, [0, 6], lr=0.05)
-    old, new = (recorder.sampled_at(age, [3, 4]) for age in (6, 0))
+    new, old = (recorder.sampled_at(age, [3, 4]) for age in (0, 6))
     assert torch.equal(flat(weights_of(recorder.policy)), flat(recorder.kept[0]))
     assert [r.prompts for r in old] == [r.prompts for r in new]
     assert old[0].responses != new[0].responses
