@@ -15,7 +15,7 @@ from kpo.diagnostics import effective_share
 from kpo.estimators.figures import Products, Replicates
 from kpo.estimators.frozen import Recorder
 from kpo.estimators.gradients import OnPolicy, gradients
-from kpo.estimators.table import Row, figures_row
+from kpo.estimators.table import Found
 from kpo.objective import Objective
 from kpo.trainer.batch import Rollouts, mini_batches, old_logprobs
 from kpo.trainer.step import Updater
@@ -59,8 +59,8 @@ def compare(
     methods: Mapping[str, Objective],
     size: Size,
     done: Callable[[], object] = lambda: None,
-) -> Iterator[Row]:
-    """Rows of one training that is done, without seed and label; `done` is called for each part.
+) -> Iterator[Found]:
+    """What is found after one training that is done; `done` is called for each part.
 
     Parts are the truth and each set of `looked_at`. Raises UserError for a truth of 0.
     """
@@ -76,20 +76,15 @@ def compare(
     for kind, age, rollouts in _looked_at(recorder, size):
         batches = [batch for each in rollouts for batch in _cut(recorder, each)]
         distance = Distance.of(updater, rollouts)
-        found = {
-            name: (Replicates.of(inner), inner, clipped)
-            for name, inner, clipped in products(updater, methods, batches, truth)
-        }
-        first, *_ = next(iter(found.values()))
-        for name, (own, inner, clipped) in found.items():
-            yield {
-                **{"rollouts": kind, "age": age, "method": name, "batches": len(batches)},
+        for name, inner, clipped in products(updater, methods, batches, truth):
+            measured = {
                 **vars(distance),
                 "clip_fraction": clipped,
                 "truth_norm": inner.norm**0.5,
                 "truth_noise": inner.noise,
-                **figures_row(own, first),
             }
+            moments = Replicates.of(inner)
+            yield Found(kind, age, name, len(batches), measured, moments)
         done()
 
 

@@ -8,6 +8,7 @@ unbiased. They can come out below 0, and cosines of means above 1, as their stan
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -69,59 +70,77 @@ def squared_product(cross: Array) -> float:
     return float((cross.sum() ** 2 - same) / (m * (m - 1) * K * (K - 1))) if m > 1 < K else np.nan
 
 
-def figures(p: Products) -> Array:
-    """The figures of FIGURES [7]; NaN for a root or quotient that noise leaves without a value.
+def moments(p: Products) -> Array:
+    """What figures follow from [5], all in units of |tau|, and unbiased beside it.
 
-    cosine of gamma and tau; cosine_batch, the mean of that of g_i and tau, 0 where g_i is; slope,
-    gamma's part along tau, in units of |tau|; and, in units of |tau|^2, bias |gamma - tau|^2,
-    variance E |g_i - gamma|^2, mse, their sum, and mse_scaled, the least of E |c g_i - tau|^2 over
-    c: what is left where, as under Adam, a gradient's length does not count.
+    gamma tau; the mean cosine of g_i and tau, 0 where g_i is; |gamma|^2; E |g_i|^2; (gamma tau)^2.
     """
     with np.errstate(all="ignore"):
-        along, square, norm = p.cross.mean(), np.trace(p.own) / len(p.own), p.norm
-        own = squared_mean(p.own)
-        lengths = np.sqrt(np.diag(p.own))
+        norm, lengths = p.norm, np.sqrt(np.diag(p.own))
         cosines = np.divide(p.cross.mean(1), lengths, out=np.zeros_like(lengths), where=lengths > 0)
-        bias, variance = own - 2 * along + norm, square - own
-        found = np.array(
+        return np.array(
             [
-                along / np.sqrt(own * norm),
+                p.cross.mean() / norm,
                 cosines.mean() / np.sqrt(norm),
-                along / norm,
-                bias / norm,
-                variance / norm,
-                (bias + variance) / norm,
-                1 - squared_product(p.cross) / (square * norm),
+                squared_mean(p.own) / norm,
+                np.trace(p.own) / len(p.own) / norm,
+                squared_product(p.cross) / norm**2,
             ]
         )
-    return np.where(np.isfinite(found), found, np.nan)
+
+
+def figures(moments: Array) -> Array:
+    """The figures of FIGURES [..., 7] from moments [..., 5]; NaN for a root of what is below 0.
+
+    cosine of gamma and tau; cosine_batch, the mean of that of g_i and tau; slope, gamma's part
+    along tau, in units of |tau|; and, in units of |tau|^2, bias |gamma - tau|^2, variance
+    E |g_i - gamma|^2, mse, their sum, and mse_scaled, the least of E |c g_i - tau|^2 over c: what
+    is left where, as under Adam, a gradient's length does not count.
+    """
+    slope, cosine_batch, own, square, product = np.moveaxis(moments, -1, 0)
+    with np.errstate(all="ignore"):
+        bias, variance = own - 2 * slope + 1, square - own
+        cosine, mse_scaled = slope / np.sqrt(own), 1 - product / square
+        found = [cosine, cosine_batch, slope, bias, variance, bias + variance, mse_scaled]
+    values = np.stack(found, -1)
+    return np.where(np.isfinite(values), values, np.nan)
 
 
 @dataclass(frozen=True)
 class Replicates:
-    """Figures of all gradients [F], and without each mini-batch [m, F] or each part [K, F]."""
+    """Values [F], and for each independent sample of n members those without each member [n, F]."""
 
     whole: Array
-    without_batch: Array
-    without_part: Array
+    without: tuple[Array, ...]
 
     @classmethod
     def of(cls, p: Products) -> Replicates:
-        """Those of `figures`; their standard errors take 3 mini-batches and 3 parts, or are NaN."""
-        batches = [figures(p.without_batch(i)) for i in range(len(p.own))]
-        parts = [figures(p.without_part(k)) for k in range(len(p.truth))]
-        return cls(figures(p), np.array(batches), np.array(parts))
+        """Moments; the samples are the mini-batches and the parts of the truth, 3 at the least."""
+        batches = [moments(p.without_batch(i)) for i in range(len(p.own))]
+        parts = [moments(p.without_part(k)) for k in range(len(p.truth))]
+        return cls(moments(p), (np.array(batches), np.array(parts)))
+
+    @classmethod
+    def mean(cls, several: Sequence[Replicates]) -> Replicates:
+        """Means of independent values, each with samples of its own."""
+        whole = np.mean([each.whole for each in several], axis=0)
+        moved = (
+            whole + (values - each.whole) / len(several)
+            for each in several
+            for values in each.without
+        )
+        return cls(whole, tuple(moved))
+
+    def map(self, function: Callable[[Array], Array]) -> Replicates:
+        """What follows from the values."""
+        return Replicates(function(self.whole), tuple(map(function, self.without)))
 
     def __sub__(self, other: Replicates) -> Replicates:
-        """Differences to the figures of another objective on the same mini-batches."""
-        return Replicates(
-            self.whole - other.whole,
-            self.without_batch - other.without_batch,
-            self.without_part - other.without_part,
-        )
+        """Differences of values that come from the same samples."""
+        pairs = zip(self.without, other.without, strict=True)
+        return Replicates(self.whole - other.whole, tuple(a - b for a, b in pairs))
 
     @property
     def errors(self) -> Array:
-        """Standard errors [F] by the jackknife over mini-batches and over parts of the truth."""
-        both = self.without_batch, self.without_part
-        return np.sqrt(sum((len(x) - 1) * x.var(0) for x in both))
+        """Standard errors [F] by the jackknife over the members of every sample."""
+        return np.sqrt(sum((len(x) - 1) * x.var(0) for x in self.without))

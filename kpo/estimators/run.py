@@ -7,7 +7,7 @@ at, on responses that older weights of the same training sampled.
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from kpo.distributed.sharding import needs_sharding
 from kpo.estimators.compare import Size, compare, looked_at
 from kpo.estimators.frozen import Recorder, put, weights_of
 from kpo.estimators.gradients import OnPolicy
-from kpo.estimators.table import Row, doubts, over_seeds, text
+from kpo.estimators.table import ALL, Found, Row, doubts, over_seeds, rows, text
 from kpo.model.policy import weights_hash
 from kpo.objective import Objective
 from kpo.planning.report import duration
@@ -103,7 +103,7 @@ def run(experiment: Experiment, asked: Asked, base: Path, problems: Path | None,
     prompts, trained_on = load_prompts(experiment, policy, training_set(experiment, problems))
     size = asked.size(train, len(prompts))
     policy, engine = prepare(train, base, policy, ranks)
-    initial, rows = weights_of(policy), list[Row]()
+    initial, found = weights_of(policy), list[list[Found]]()
     answers, limits = PROTOCOLS[experiment.prompt].answers, experiment.grading.model_dump()
     with Grader(workers=GRADING_WORKERS, answers=answers, ready=1, **limits) as grader:
         for seed in experiment.seeds:
@@ -121,19 +121,18 @@ def run(experiment: Experiment, asked: Asked, base: Path, problems: Path | None,
                 ranks=ranks,
                 ages=size.ages,
             )
-            rows += _rows(experiment, recorder, size)
+            found.append(_found(experiment, recorder, size))
     path = out.with_suffix(".manifest.json")
     path.unlink(missing_ok=True)  # none ever stands beside another's table
-    write_text(out, text([*rows, *over_seeds(rows)]))
+    write_text(out, text(_rows(experiment, found)))
     manifest.content |= {"settings": settings, "size": vars(size), "code": code}
     manifest.content |= {"base": weights_hash(base), "training_set": trained_on.record}
     manifest.finish(path, engine=engine.describe(), table=sha256_file(out))
 
 
-def _rows(experiment: Experiment, recorder: Recorder, size: Size) -> list[Row]:
+def _found(experiment: Experiment, recorder: Recorder, size: Size) -> list[Found]:
     """Train with one seed, and compare."""
     methods = {name: method.build() for name, method in experiment.methods.items()}
-    label = {name: method.label for name, method in experiment.methods.items()}
     seeds, sets = len(experiment.seeds), len(looked_at(recorder, size.ages))
     bar = tqdm(desc=f"seed {recorder.seed}", total=recorder.steps + 1 + sets, unit="part")
 
@@ -144,11 +143,18 @@ def _rows(experiment: Experiment, recorder: Recorder, size: Size) -> list[Row]:
 
     recorder.record(after)
     with bar:
-        found = compare(recorder, methods, size, bar.update)
-        rows = [{"seed": recorder.seed, "label": label[row["method"]], **row} for row in found]
-    for sentence in dict.fromkeys(filter(None, map(doubts, rows))):
+        return list(compare(recorder, methods, size, bar.update))
+
+
+def _rows(experiment: Experiment, found: Sequence[Sequence[Found]]) -> list[Row]:
+    """The rows of every seed, then those of their means; says which are in doubt."""
+    labels = {name: method.label for name, method in experiment.methods.items()}
+    seeds: list[int | str] = [*experiment.seeds, ALL]
+    by_seed = zip(seeds, [*found, over_seeds(found)], strict=True)
+    made = [row for seed, own in by_seed for row in rows(seed, labels, own)]
+    for sentence in dict.fromkeys(filter(None, map(doubts, made))):
         warn(sentence)
-    return rows
+    return made
 
 
 def _forecast(recorder: Recorder, size: Size, methods: Mapping[str, Objective], seeds: int) -> str:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from kpo.estimators.figures import FIGURES, Array, Replicates
+from kpo.estimators.figures import FIGURES, Array, Replicates, figures
 
 Row = dict[str, Any]
 
-PLACE = ("rollouts", "age", "method", "label")
-"""What says which row it is, beside the seed."""
 COMPARED = [FIGURES.index(name) for name in ("cosine_batch", "bias", "mse", "mse_scaled")]
 """Figures whose difference to the first method's is a column too."""
 ERROR, VERSUS = "_se", "_minus_first"
@@ -23,14 +22,29 @@ ALL = "all"
 """In place of a seed: the mean over seeds."""
 
 
-def figures_row(own: Replicates, first: Replicates) -> Row:
-    """A method's figures, and their differences to the first method's, with standard errors."""
-    difference = own - first
-    versus = [FIGURES[i] + VERSUS for i in COMPARED]
-    return {
-        **_with_errors(FIGURES, own.whole, own.errors),
-        **_with_errors(versus, difference.whole[COMPARED], difference.errors[COMPARED]),
-    }
+@dataclass(frozen=True)
+class Found:
+    """A method at one age: its place, what was counted and measured there, and its moments."""
+
+    rollouts: str
+    age: int
+    method: str
+    batches: int
+    measured: Mapping[str, float]
+    moments: Replicates
+
+    def row(self, seed: int | str, label: str, first: Replicates) -> Row:
+        """Its row, with differences to the moments of the first method at the same place."""
+        own = self.moments.map(figures)
+        difference = own - first.map(figures)
+        versus = [FIGURES[i] + VERSUS for i in COMPARED]
+        return {
+            **{"seed": seed, "rollouts": self.rollouts, "age": self.age},
+            **{"method": self.method, "label": label, "batches": self.batches},
+            **self.measured,
+            **_with_errors(FIGURES, own.whole, own.errors),
+            **_with_errors(versus, difference.whole[COMPARED], difference.errors[COMPARED]),
+        }
 
 
 def _with_errors(names: Sequence[str], values: Array, errors: Array) -> Row:
@@ -38,6 +52,39 @@ def _with_errors(names: Sequence[str], values: Array, errors: Array) -> Row:
     for name, value, error in zip(names, values.tolist(), errors.tolist(), strict=True):
         row |= {name: value, name + ERROR: error}
     return row
+
+
+def rows(seed: int | str, labels: Mapping[str, str], found: Iterable[Found]) -> list[Row]:
+    """The rows of one seed; at each place the first method comes first."""
+    firsts: dict[tuple[str, int], Replicates] = {}
+    return [
+        each.row(
+            seed,
+            labels[each.method],
+            firsts.setdefault((each.rollouts, each.age), each.moments),
+        )
+        for each in found
+    ]
+
+
+def over_seeds(found: Iterable[Sequence[Found]]) -> list[Found]:
+    """The means over seeds, each of which has the same places in the same order.
+
+    Standard errors are those at the seeds' own weights: seeds are no sample of more.
+    """
+    return [_mean(same) for same in zip(*found, strict=True)]
+
+
+def _mean(same: Sequence[Found]) -> Found:
+    measured = {
+        key: sum(each.measured[key] for each in same) / len(same) for key in same[0].measured
+    }
+    return replace(
+        same[0],
+        batches=sum(each.batches for each in same),
+        measured=measured,
+        moments=Replicates.mean([each.moments for each in same]),
+    )
 
 
 def doubts(row: Row) -> str | None:
@@ -48,27 +95,6 @@ def doubts(row: Row) -> str | None:
     if row["batches"] > 1 and math.isnan(row["variance"]):
         return f"{place}: a gradient at age {row['age']} is not finite; its cells are empty"
     return None
-
-
-def over_seeds(rows: Sequence[Row]) -> list[Row]:
-    """The mean rows of several seeds; standard errors stay those at the seeds' own weights."""
-    places: dict[tuple[Any, ...], list[Row]] = {}
-    for row in rows:
-        places.setdefault(tuple(row[key] for key in PLACE), []).append(row)
-    return [_mean(same) for same in places.values()]
-
-
-def _mean(rows: Sequence[Row]) -> Row:
-    n, mean = len(rows), {**rows[0], "seed": ALL}
-    for key in rows[0].keys() - {"seed", *PLACE}:
-        values = [row[key] for row in rows]
-        if key == "batches":
-            mean[key] = sum(values)
-        elif key.endswith(ERROR):
-            mean[key] = math.hypot(*values) / n
-        else:
-            mean[key] = sum(values) / n
-    return mean
 
 
 def text(rows: Sequence[Mapping[str, Any]]) -> str:

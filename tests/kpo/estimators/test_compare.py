@@ -9,6 +9,7 @@ import pytest
 from kpo.estimators import compare as module
 from kpo.estimators.compare import Size, compare, looked_at
 from kpo.estimators.frozen import Recorder
+from kpo.estimators.table import rows as rows_of
 from kpo.registry import make_objective
 from tests.kpo.estimators.recorded import recorded
 
@@ -18,6 +19,7 @@ METHODS = {
     "gspo": make_objective("gspo"),
     "dr-grpo": make_objective("dr_grpo", length=12),
 }
+LABELS = {name: name for name in METHODS}
 SIZE = Size(ages=[0, 1, 4], steps=2, truth=8)
 
 
@@ -28,7 +30,7 @@ def recorder(tmp_path_factory: pytest.TempPathFactory) -> Recorder:
 
 @pytest.fixture(scope="module")
 def rows(recorder: Recorder) -> list[dict[str, Any]]:
-    return list(compare(recorder, METHODS, SIZE))
+    return rows_of(0, LABELS, compare(recorder, METHODS, SIZE))
 
 
 def test_every_age_and_every_method_has_a_row(rows: list[dict[str, Any]]) -> None:
@@ -72,6 +74,6 @@ def test_what_is_held_at_once_changes_nothing(
     recorder: Recorder, rows: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "HELD_BYTES", 1)
-    again = list(compare(recorder, METHODS, SIZE))
+    again = rows_of(0, LABELS, compare(recorder, METHODS, SIZE))
     for row, other in zip(rows, again, strict=True):
         assert row == pytest.approx(other, rel=1e-3, abs=1e-3, nan_ok=True)

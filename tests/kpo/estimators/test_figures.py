@@ -11,6 +11,7 @@ from kpo.estimators.figures import (
     Products,
     Replicates,
     figures,
+    moments,
     squared_mean,
     squared_product,
 )
@@ -30,12 +31,20 @@ def drawn(rng: np.random.Generator, m: int = M, k: int = K) -> tuple[Array, Arra
     return own, TAU + TRUTH_SPREAD * rng.standard_normal((k, len(TAU)))
 
 
+def found_in(p: Products) -> Array:
+    return figures(moments(p))
+
+
+def replicates(p: Products) -> Replicates:
+    return Replicates.of(p).map(figures)
+
+
 def named(values: Array) -> dict[str, float]:
     return dict(zip(FIGURES, values.tolist(), strict=True))
 
 
 def test_without_noise_they_are_those_of_the_two_vectors() -> None:
-    found = named(figures(products(np.tile(GAMMA, (M, 1)), np.tile(TAU, (K, 1)))))
+    found = named(found_in(products(np.tile(GAMMA, (M, 1)), np.tile(TAU, (K, 1)))))
     cosine = GAMMA @ TAU / np.linalg.norm(GAMMA) / np.linalg.norm(TAU)
     bias = ((GAMMA - TAU) ** 2).sum() / (TAU @ TAU)
     assert found == pytest.approx(
@@ -55,7 +64,7 @@ def test_without_noise_they_are_those_of_the_two_vectors() -> None:
 def test_errors_of_one_mini_batch_are_those_of_the_definition() -> None:
     """Means over the mini-batches at hand, to a truth without noise."""
     own, _ = drawn(np.random.default_rng(0))
-    found, norm = named(figures(products(own, np.tile(TAU, (K, 1))))), TAU @ TAU
+    found, norm = named(found_in(products(own, np.tile(TAU, (K, 1))))), TAU @ TAU
     assert found["mse"] == pytest.approx(((own - TAU) ** 2).sum(1).mean() / norm, 1e-12)
     assert found["variance"] == pytest.approx(own.var(0, ddof=1).sum() / norm, 1e-12)
     cosines = own @ TAU / np.linalg.norm(own, axis=1) / np.linalg.norm(TAU)
@@ -67,7 +76,7 @@ def test_the_best_scale_leaves_what_is_told() -> None:
     scales = np.linspace(-1, 2, 3001)
     square, along = (GAMMA**2 + SPREAD**2).sum(), GAMMA @ TAU
     least = (scales**2 * square - 2 * scales * along + TAU @ TAU).min() / (TAU @ TAU)
-    found = named(figures(products(own, np.tile(TAU, (K, 1)))))
+    found = named(found_in(products(own, np.tile(TAU, (K, 1)))))
     assert found["mse_scaled"] == pytest.approx(least, rel=0.02)
     assert least < 0.95 * found["mse"]
 
@@ -105,33 +114,49 @@ def test_standard_errors_are_the_spread_of_what_is_found() -> None:
     rng = np.random.default_rng(3)
     found, errors = [], []
     for _ in range(300):
-        replicates = Replicates.of(products(*drawn(rng, 40, 20)))
-        found.append(replicates.whole)
-        errors.append(replicates.errors)
+        made = replicates(products(*drawn(rng, 40, 20)))
+        found.append(made.whole)
+        errors.append(made.errors)
     spread, told = np.std(found, axis=0), np.mean(errors, axis=0)
     assert named(told) == pytest.approx(named(spread), rel=0.15)
 
 
 def test_the_truths_noise_is_part_of_standard_errors() -> None:
     own, true = drawn(np.random.default_rng(4), 40)
-    sure = Replicates.of(products(own, np.tile(true.mean(0), (K, 1))))
-    unsure = Replicates.of(products(own, true))
+    sure = replicates(products(own, np.tile(true.mean(0), (K, 1))))
+    unsure = replicates(products(own, true))
     assert (unsure.errors > sure.errors).all()
 
 
 def test_a_difference_is_surer_than_its_parts_where_mini_batches_are_shared() -> None:
     own, true = drawn(np.random.default_rng(5))
-    one, other = (Replicates.of(products(x, true)) for x in (own, 0.9 * own + 0.01))
+    one, other = (replicates(products(x, true)) for x in (own, 0.9 * own + 0.01))
     difference = one - other
     at = FIGURES.index("cosine_batch")
     assert difference.errors[at] < one.errors[at] / 5
     assert not (one - one).errors.any()
 
 
+def test_the_mean_of_several_weighs_all_alike_and_is_surer() -> None:
+    rng = np.random.default_rng(9)
+    found, errors = [], []
+    for _ in range(200):
+        several = [Replicates.of(products(*drawn(rng, 30, 10))) for _ in range(3)]
+        mean = Replicates.mean(several).map(figures)
+        found.append(mean.whole)
+        errors.append(mean.errors)
+    alone = several[0].map(figures)
+    assert Replicates.mean(several[:1]).map(figures).errors == pytest.approx(alone.errors)
+    at = FIGURES.index("slope")
+    assert found[-1][at] == pytest.approx(np.mean([each.whole[0] for each in several]))
+    spread, told = np.std(found, axis=0), np.mean(errors, axis=0)
+    assert named(told) == pytest.approx(named(spread), rel=0.15)
+
+
 def test_a_gradient_of_zero_has_no_direction() -> None:
     own, _ = drawn(np.random.default_rng(6))
     own[:2] = 0
-    found = named(figures(products(own, np.tile(TAU, (K, 1)))))
+    found = named(found_in(products(own, np.tile(TAU, (K, 1)))))
     rest = own[2:] @ TAU / np.linalg.norm(own[2:], axis=1) / np.linalg.norm(TAU)
     assert found["cosine_batch"] == pytest.approx(rest.sum() / M, 1e-12)
 
@@ -139,6 +164,6 @@ def test_a_gradient_of_zero_has_no_direction() -> None:
 def test_too_few_mini_batches_leave_figures_without_a_value() -> None:
     assert np.isnan(squared_mean(np.ones((1, 1))))
     own, true = drawn(np.random.default_rng(7), m=2)
-    replicates = Replicates.of(products(own, true))
-    assert np.isfinite(replicates.whole).all()
-    assert np.isnan(named(replicates.errors)["bias"])
+    made = replicates(products(own, true))
+    assert np.isfinite(made.whole).all()
+    assert np.isnan(named(made.errors)["bias"])
