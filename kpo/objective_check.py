@@ -29,7 +29,7 @@ LOGGED = {
     *FAILURES,
     *NOISE,
 }
-LOGGED_PREFIXES = ("ratio_", "switch_")
+LOGGED_PREFIXES = ("ratio_", "ess_", "switch_")
 """Names in metrics.jsonl that are the trainer's own."""
 
 PROBES = ((3, 5, 4, 8, 2, 6), (5,), (1,))
