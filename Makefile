@@ -1,6 +1,7 @@
 # Every target sets up what it needs: .venv, from the CPU lock unless LOCK=gpu.
 #   make table1                            the default experiment
 #   make table1 CONFIG=workflow/config/tiny-offpolicy.yaml
+#   make science ARGS="memory clip"        some of the experiments that make up the evidence
 #   make test ARGS="tests/kpo -k kalman"   some of the tests
 #   make env LOCK=gpu                      the environment for experiments that use GPUs
 PYTHON ?= python3.11
@@ -19,13 +20,16 @@ SNAKEMAKE = $(BIN)/snakemake --cores all results/table1.csv $(if $(CONFIG),--con
 BENCHES := $(basename $(notdir $(wildcard tests/bench/bench_*.py)))
 
 .DEFAULT_GOAL := help
-.PHONY: help table1 report test mutants bench lint env clean-env
+.PHONY: help table1 science report test mutants bench lint env clean-env
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' Makefile
 
 table1: $(READY) ## train, evaluate and tabulate: results/table1.csv
 	$(SNAKEMAKE)
+
+science: $(READY) ## every experiment of the suite, in hours (ARGS=--dry-run: says how many)
+	$(BIN)/python -m evals.science $(ARGS)
 
 report: table1 ## the workflow's own report: results/report.html
 	$(SNAKEMAKE) --report results/report.html

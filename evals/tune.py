@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
-from evals.tuning.chosen import chosen_experiment
+from evals.tuning.chosen import SEEDS, chosen_experiment
 from evals.tuning.sheets import surface_csv
 from evals.tuning.surface import cost_of, families_of, read_surface
 from kpo.common.cli import command
@@ -43,7 +43,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--surface", type=Path, required=True, help="CSV file to write")
     parser.add_argument("--out", type=Path, required=True, help="experiment file to write")
     parser.add_argument(
-        "--seeds", type=int, default=8, help="number of fresh seeds in it (%(default)s)"
+        "--seeds", type=int, default=SEEDS, help="number of fresh seeds in it (%(default)s)"
     )
     parser.add_argument(
         "--samples", type=int, default=16, help="its evaluate.samples (%(default)s)"

@@ -132,6 +132,21 @@ def tables(args: Args, config: dict[str, Any]) -> str:
     return "all"
 
 
+def tune(args: Args, config: dict[str, Any]) -> str:
+    """The chosen experiment has the same rows, each at equal and at chosen settings alike."""
+    write(Path(args.surface), (Path(args.results) / config["experiment"] / TABLES[0]).read_text())
+    for name, method in config["methods"].items():
+        method |= {"family": name, "at": {"settings": "both"}}
+    Path(args.out).write_text(yaml.safe_dump({**config, "experiment": "tuned", "seeds": [7]}))
+    return "all"
+
+
+def tuned(args: Args, config: dict[str, Any]) -> str:
+    table = Path(args.results) / config["experiment"] / TABLES[0]
+    write(Path(args.out), [table.read_text(), Path(args.surface).read_text()])
+    return "all"
+
+
 MODULES: dict[str, Callable[[Args, dict[str, Any]], str]] = {
     "kpo.tasks.generate": problems,
     "evals.benchmarks": benchmarks,
@@ -141,9 +156,11 @@ MODULES: dict[str, Callable[[Args, dict[str, Any]], str]] = {
     "evals.sample": sample,
     "evals.grade": grade,
     "evals.tables": tables,
+    "evals.tune": tune,
+    "evals.tuned": tuned,
 }
 FILES = ["config", "out", "out-dir", "base", "problems", "model", "samples", "results"]
-FILES += ["queue", "checked"]
+FILES += ["queue", "checked", "surface"]
 VALUES = ["method", "seed", "run", "timeout-s", "memory-mb", "answers", "rule", "workers"]
 
 

@@ -7,7 +7,7 @@ values `equal`, the experiment's own train section and the objective's own defau
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import count, islice
 from typing import Any
 
@@ -22,6 +22,8 @@ from kpo.registry import make_objective, settings_of
 
 AXIS = "settings"
 EQUAL, TUNED, BOTH = "equal", "tuned", "both"
+SEEDS = 8
+"""Fresh ones, unless another number is asked for."""
 
 
 def is_comparison(experiment: Experiment) -> bool:
@@ -52,6 +54,11 @@ def chosen_experiment(
         f"# Chosen at an edge of the grid: {'; '.join(edges) or 'none'}.\n"
         f"{yaml.safe_dump(content, sort_keys=False)}"
     )
+
+
+def most_runs(families: Iterable[str | None]) -> int:
+    """Runs of the experiment that follows from a tuning of these families, at most."""
+    return 2 * SEEDS * len({family for family in families if family})
 
 
 def name_of(experiment: Experiment) -> str:
