@@ -42,11 +42,16 @@ SECONDS = Path("workflow/seconds.csv")
 
 @dataclass(frozen=True)
 class Stage:
-    """An experiment and what is asked of it; `chosen_by` is the one that writes its file."""
+    """An experiment and what is asked of it.
+
+    `chosen_by` is the one that writes its file; `job` the one that makes the target, beside the
+    base policy's, where the experiment has no runs.
+    """
 
     name: str
     target: str = ""
     chosen_by: str = ""
+    job: str = ""
 
     @property
     def config(self) -> Path:
@@ -67,6 +72,7 @@ STAGES = (
     *map(Stage, ("reuse", "staleness")),
     Stage("tuning", target="results/tuning.csv"),
     Stage("tuned", target="results/tuned.csv", chosen_by="tuning"),
+    Stage("shootout", target="results/shootout.csv", job="shootout"),
     *map(Stage, ("tiny-long", "memory-long", "tiny-sorting")),
 )
 
@@ -93,6 +99,8 @@ def plan(
         else:
             experiment = load_experiment(stage.config)
             runs, jobs = len(experiment.runs), jobs_left(experiment, RESULTS)
+            if stage.job:
+                runs, jobs = 0, {} if Path(stage.target).exists() else {"base": 1, stage.job: 1}
         found.append(Left(stage, runs, jobs, wall_seconds(jobs, stage.name, seconds, cores)))
     return found
 

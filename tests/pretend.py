@@ -19,11 +19,11 @@ from typing import Any
 
 import yaml
 
+from evals.table import FILES as TABLES
+
 Args = argparse.Namespace
 OPERATIONAL = ("threads", "checkpoint_every", "stall_s", "gpu_memory")
 JOBS = "PRETEND_JOBS"
-TABLES = [f"table1.{end}" for end in ("csv", "md", "tex")]
-TABLES += [f"{name}.csv" for name in ("diagnostics", "differences", "training")]
 
 
 def write(path: Path, made_from: Any) -> None:

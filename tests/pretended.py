@@ -53,7 +53,7 @@ class Pretended(Workspace):
         """Put `tests.pretend` in the place of python."""
         python = self.folder / "bin" / "python"
         python.parent.mkdir(exist_ok=True)
-        program = f'exec "{sys.executable}" "{REPO / "tests/pretend.py"}" "$@"'
+        program = f'exec "{sys.executable}" -P "{REPO / "tests/pretend.py"}" "$@"'
         python.write_text(f"#!/bin/sh\n{program}\n")
         python.chmod(0o755)
         self.environment["PATH"] = f"{python.parent}:{Path(sys.executable).parent}:/usr/bin:/bin"

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from evals.metrics import Floats
 from evals.statistics.differences import LEVEL
 from evals.table.rewards import collapsed, rewards
@@ -89,6 +91,11 @@ class Row:
     cells: Mapping[tuple[str, str], Cell]
     tallies: Mapping[str, Tally]
     still: tuple[int, ...]
+
+    @property
+    def by_benchmark(self) -> Floats:
+        """avg@k [seeds, benchmarks]."""
+        return np.stack([scores.mean(axis=-1) for scores in self.scores["avg"]], axis=-1)
 
     @property
     def settings_text(self) -> str:

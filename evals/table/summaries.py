@@ -22,7 +22,7 @@ from evals.statistics.aggregates import (
     probability_of_improvement,
 )
 from evals.table import rewards
-from evals.table.data import OVERALL, Row, Table, number, percent
+from evals.table.data import OVERALL, Table, number, percent
 
 Steps = Sequence[Mapping[str, float]]
 LEAST_SEEDS = 3
@@ -64,7 +64,7 @@ def grid_rows(table: Table) -> Iterable[list[str]]:
 def aggregate_rows(table: Table) -> Iterable[list[str]]:
     """Interquartile mean, probability of improvement over references, performance profile; in %."""
     yield ["method", "name", "statistic", "reference", "threshold", "value", "low", "high"]
-    scores = {row.name: _by_benchmark(row) for row in table.rows if row.seeds}
+    scores = {row.name: row.by_benchmark for row in table.rows if row.seeds}
     for name, own in scores.items():
         told = [table.label(name), name]
         found = over_seeds(interquartile_mean, own)
@@ -87,11 +87,6 @@ def _of(steps: Steps, statistic: Callable[[Sequence[float]], float]) -> float | 
 def _mean(steps: Steps, metric: str) -> float | None:
     values = [float(step[metric]) for step in steps if metric in step]
     return fmean(values) if values else None
-
-
-def _by_benchmark(row: Row) -> Floats:
-    """Mean scores [seeds, benchmarks]."""
-    return np.stack([scores.mean(axis=-1) for scores in row.scores["avg"]], axis=-1)
 
 
 def _of_seeds(found: Estimate, scores: Floats) -> list[str]:

@@ -47,6 +47,7 @@ def chosen_experiment(
     content["methods"] = {
         family: _row(experiment, family, rows) for family, rows in families_of(points).items()
     }
+    content["compare"] = _compared(content["methods"])
     make_experiment(content, content["experiment"])
     edges = [f"{p.family} ({', '.join(p.edges)})" for p in points if p.chosen and p.edges]
     return (
@@ -91,6 +92,28 @@ def _row(experiment: Experiment, family: str, points: Sequence[Point]) -> dict[s
         **shared,
         "grid": {AXIS: {BOTH: tuned} if equal == tuned else {EQUAL: equal, TUNED: tuned}},
     }
+
+
+def _compared(rows: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Methods with the first baseline, both at equal or both at their own settings; and the two."""
+    at = {family: row["grid"][AXIS].keys() for family, row in rows.items()}
+
+    def named(family: str, side: str) -> str:
+        return f"{family}-{side if side in at[family] else BOTH}"
+
+    found = [
+        {"rows": [named(family, TUNED)], "against": [named(family, EQUAL)]}
+        for family in rows
+        if BOTH not in at[family]
+    ]
+    first = next((family for family, row in rows.items() if row["role"] == "baseline"), None)
+    others = [family for family in rows if family != first]
+    if first is not None and others:
+        found += [
+            {"rows": [named(family, side) for family in others], "against": [named(first, side)]}
+            for side in (EQUAL, TUNED)
+        ]
+    return found
 
 
 def _varied(rows: Sequence[Mapping[str, Any]]) -> list[str]:

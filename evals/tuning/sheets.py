@@ -21,14 +21,16 @@ def surface_csv(points: Sequence[Point]) -> str:
         [
             *(point.family, point.name, *(point.at.get(axis, "") for axis in axes)),
             *(point.settings, " ".join(map(str, point.seeds))),
-            *map(percent, (point.score.mean, point.score.low, point.score.high)),
+            *map(percent, (point.score.mean, point.score.low, point.score.high, point.collapsed)),
             *((YES, "; ".join(point.edges)) if point.chosen else (NO, "")),
             *(str(point.cost.runs), str(point.cost.tokens), f"{point.cost.seconds:.0f}"),
         ]
         for point in points
     )
-    header = ["family", "name", *axes, "settings", "seeds", "avg", "low", "high", "chosen"]
-    return csv_text([[*header, "at_edge", "runs", "tokens", "seconds"], *rows])
+    header = ["family", "name", *axes, "settings", "seeds", "avg", "low", "high"]
+    return csv_text(
+        [[*header, "collapsed", "chosen", "at_edge", "runs", "tokens", "seconds"], *rows]
+    )
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,7 @@
 """Methods side by side: at equal learning rate and default settings, and at those chosen for each.
 
-The last checkpoint counts; `best_minus_last` is by how much the training reward of a run's best
-step is above that of its last, the mean over runs. A step's reward is of one rollout batch, so some
-of it is noise. Shares are in %, differences in points.
+The last checkpoint counts; `reward_gap` is by how much the training reward was higher at its best
+(`evals.table.rewards`), the mean over runs. Shares are in %, differences in points.
 """
 
 from __future__ import annotations
@@ -11,9 +10,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from statistics import fmean
 
-import numpy as np
-
-from evals.metrics import Floats
 from evals.statistics.aggregates import (
     interquartile_mean,
     over_seeds,
@@ -21,6 +17,7 @@ from evals.statistics.aggregates import (
 )
 from evals.statistics.differences import compare_rows
 from evals.table.data import OVERALL, Row, Table, csv_text, number, percent
+from evals.table.rewards import gap, rewards
 from evals.tuning.chosen import AXIS, BOTH, EQUAL, TUNED, is_comparison
 from evals.tuning.sheets import read_choices
 from kpo.common.cli import UserError
@@ -83,29 +80,22 @@ def _families(table: Table) -> dict[str, Sides]:
 def _columns(k: int, first: str | None) -> list[str]:
     limited = [f"avg@{k}", f"iqm@{k}", *([f"p_over_{first}"] if first else [])]
     spread = [f"{name}{end}" for name in limited for end in ("", "_low", "_high")]
-    return ["lr", "settings", *spread, "best_minus_last"]
+    return ["lr", "settings", *spread, "reward_gap", "collapsed"]
 
 
 def _side(table: Table, row: Row, first: Row | None) -> list[str]:
     """The cells of `_columns`."""
-    cell, scores = row.cells["avg", OVERALL], _by_benchmark(row)
+    cell, scores = row.cells["avg", OVERALL], row.by_benchmark
     figures = [cell.mean, cell.low, cell.high, *map(float, over_seeds(interquartile_mean, scores))]
     if first is not None:
-        figures += map(float, over_seeds(probability_of_improvement, scores, _by_benchmark(first)))
-    lr = number(table.experiment.train_of(row.name).lr)
-    return [lr, row.settings_text, *map(percent, figures), percent(_best_minus_last(table, row))]
-
-
-def _by_benchmark(row: Row) -> Floats:
-    """Mean scores [seeds, benchmarks]."""
-    return np.stack([scores.mean(axis=-1) for scores in row.scores["avg"]], axis=-1)
-
-
-def _best_minus_last(table: Table, row: Row) -> float:
-    rewards = [
-        [step["reward"] for step in table.steps[f"{row.name}-s{seed}"]] for seed in row.seeds
+        figures += map(float, over_seeds(probability_of_improvement, scores, first.by_benchmark))
+    runs = [rewards(table.steps[f"{row.name}-s{seed}"]) for seed in row.seeds]
+    figures += [fmean(map(gap, runs)), len(table.collapsed(row)) / len(runs)]
+    return [
+        number(table.experiment.train_of(row.name).lr),
+        row.settings_text,
+        *map(percent, figures),
     ]
-    return fmean(max(run) - run[-1] for run in rewards)
 
 
 def _difference(sides: Sides) -> tuple[float, float, float]:

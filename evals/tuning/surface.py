@@ -39,6 +39,7 @@ class Point:
     Attributes:
         settings: of objective and training, for readers.
         score: avg@k overall with its limits.
+        collapsed: share of its runs, as `evals.table.rewards` defines it.
         edges: axes at whose end the point lies, and which end.
         chosen: whether it is its family's best.
     """
@@ -50,6 +51,7 @@ class Point:
     settings: str
     seeds: tuple[int, ...]
     score: Cell
+    collapsed: float
     cost: Cost
     edges: tuple[str, ...] = ()
     chosen: bool = False
@@ -124,6 +126,7 @@ def _point(table: Table, row: Row, folder: Path) -> Point:
         row.settings_text,
         row.seeds,
         row.cells["avg", OVERALL],
+        len(table.collapsed(row)) / len(runs),
         Cost(
             len(runs),
             round(tokens * train.prompts * train.group),

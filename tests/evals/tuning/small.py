@@ -108,15 +108,17 @@ def evaluated(folder: Path, made: Experiment, right: int) -> None:
 
 
 def trained(folder: Path, made: Experiment, row: str) -> None:
-    """A run of two steps with rewards .75 and .5, and 10 and 12 tokens a response."""
+    """A run of ten steps, 11 tokens a response; that of an even seed collapses from .8 to .2."""
+    lost = int(folder.name.rpartition("-s")[2]) % 2 == 0
+    rewards = [0.8] * 5 + [0.2] * 5 if lost else [0.5] * 10
     manifest = {
         "base": "base",
         "weights": folder.name,
         "settings": {"train": made.train_of(row).model_dump(mode="json")},
-        "learning": {"steps": 2, "still_steps": 0, "moved_weights": 1.0},
+        "learning": {"steps": 10, "still_steps": 0, "moved_weights": 1.0},
         "wall_time_s": 10.0,
     }
-    steps = [{"reward": 0.75, "response_tokens": 10.0}, {"reward": 0.5, "response_tokens": 12.0}]
+    steps = [{"reward": reward, "response_tokens": 11.0} for reward in rewards]
     folder.mkdir(parents=True)
     (folder / "manifest.json").write_text(json.dumps(manifest))
     (folder / "metrics.jsonl").write_text("".join(json.dumps(step) + "\n" for step in steps))

@@ -47,7 +47,8 @@ def test_the_surface_file_holds_every_point(tmp_path: Path) -> None:
     grpo = best["grpo"]
     assert (grpo["train.lr"], grpo["clip"], grpo["seeds"]) == ("0.0004", "paper", "100 101")
     assert (grpo["avg"], grpo["at_edge"]) == ("80.00", "train.lr highest")
-    assert (grpo["runs"], grpo["tokens"], grpo["seconds"]) == ("2", "352", "23")
+    assert (grpo["collapsed"], best["reinforce"]["collapsed"]) == ("50.00", "50.00")
+    assert (grpo["runs"], grpo["tokens"], grpo["seconds"]) == ("2", "1760", "23")
     assert (best["reinforce"]["clip"], best["reinforce"]["at_edge"]) == ("", "")
 
 
@@ -65,9 +66,20 @@ def test_the_chosen_experiment_is_whole(tmp_path: Path) -> None:
     assert made.methods["grpo-equal"].settings == grpo.settings  # the objective's defaults
     assert made.methods["reinforce-both"].label == "Ratio 1, settings both"
     assert len(made.methods) == 3
+    ratio, equal, own = "reinforce-both", "grpo-equal", "grpo-tuned"
+    assert [*made.compared] == [(own, equal), (ratio, equal), (ratio, own)]
     text = (tmp_path / "tuned.yaml").read_text()
     assert "extends" not in text
     assert "edge of the grid: grpo (train.lr highest)" in text
+
+
+def test_equal_settings_are_the_defaults_and_not_the_choice(tmp_path: Path) -> None:
+    finish(tmp_path, experiment(tmp_path), {"grpo-0.0002-wide": 8})
+    methods = choose(tmp_path).methods
+    assert methods["grpo-tuned"].settings == {"clip_low": 0.4, "clip_high": 0.4}
+    assert methods["grpo-equal"].settings == {"clip_low": 0.2, "clip_high": 0.2}
+    assert methods["grpo-equal"].train == methods["grpo-tuned"].train == {"lr": 2e-4}
+    assert methods["reinforce-tuned"].train == {"lr": 1e-4}  # all alike: the smallest
 
 
 def test_seeds_are_not_those_of_the_tuning(tmp_path: Path) -> None:
@@ -102,11 +114,11 @@ def test_methods_side_by_side(tmp_path: Path) -> None:
     assert (grpo["tuned_minus_equal"], ratio["tuned_minus_equal"]) == ("20.00", "0.00")
     assert grpo["tuned_p_over_grpo"] == "50.00"
     assert (ratio["equal_p_over_grpo"], ratio["tuned_p_over_grpo"]) == ("100.00", "0.00")
-    assert grpo["tuned_best_minus_last"] == "25.00"
+    assert (grpo["tuned_reward_gap"], grpo["tuned_collapsed"]) == ("30.00", "50.00")
     assert (grpo["at_edge"], ratio["at_edge"]) == ("train.lr highest", "")
     assert [grpo[f"tuning_{what}"] for what in ("runs", "tokens", "seconds")] == [
         "18",
-        "3168",
+        "15840",
         "207",
     ]
     assert float(grpo["tuned_avg@2_low"]) < 80 < float(grpo["tuned_avg@2_high"])

@@ -47,7 +47,7 @@ def test_what_the_choice_took(tmp_path: Path) -> None:
     families = families_of(surface(tmp_path, {}))
     cost = cost_of(families["reinforce"])
     assert cost.runs == 3 * 2
-    assert cost.tokens == 6 * (10 + 12) * 4 * 2  # prompts x responses
+    assert cost.tokens == 6 * 10 * 11 * 4 * 2  # steps, tokens, prompts x responses
     assert cost.seconds == 6 * (10 + 1.5)
 
 
