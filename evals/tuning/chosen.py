@@ -8,7 +8,7 @@ values `equal`, the experiment's own train section and the objective's own defau
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import count, islice
+from itertools import count, islice, product
 from typing import Any
 
 import yaml
@@ -95,24 +95,29 @@ def _row(experiment: Experiment, family: str, points: Sequence[Point]) -> dict[s
 
 
 def _compared(rows: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Methods with the first baseline, both at equal or both at their own settings; and the two."""
-    at = {family: row["grid"][AXIS].keys() for family, row in rows.items()}
+    """The pairs of rows that are tested, declared before any of them is trained.
 
-    def named(family: str, side: str) -> str:
-        return f"{family}-{side if side in at[family] else BOTH}"
+    A method tuned with the same at equal settings; and, both at equal or both at their own, every
+    method with the first baseline, a proposed one with all others.
+    """
+    at = {family: row["grid"][AXIS].keys() for family, row in rows.items()}
+    role = {family: row["role"] for family, row in rows.items()}
+
+    def named(families: Iterable[str], side: str) -> list[str]:
+        return [f"{family}-{side if side in at[family] else BOTH}" for family in families]
 
     found = [
-        {"rows": [named(family, TUNED)], "against": [named(family, EQUAL)]}
+        {"rows": named([family], TUNED), "against": named([family], EQUAL)}
         for family in rows
         if BOTH not in at[family]
     ]
-    first = next((family for family, row in rows.items() if row["role"] == "baseline"), None)
-    others = [family for family in rows if family != first]
-    if first is not None and others:
-        found += [
-            {"rows": [named(family, side) for family in others], "against": [named(first, side)]}
-            for side in (EQUAL, TUNED)
-        ]
+    first = [family for family in rows if role[family] == "baseline"][:1]
+    for side, (place, family) in product((EQUAL, TUNED), enumerate(rows)):
+        before = [*rows][:place]
+        others = [other for other in rows if role[other] != "proposed" or other in before]
+        against = others if role[family] == "proposed" else [f for f in first if f != family]
+        if against:
+            found.append({"rows": named([family], side), "against": named(against, side)})
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 
 from evals import tune, tuned
 from kpo.config.experiment import Experiment, load_experiment
-from tests.evals.tuning.small import CONFIG, GRPO, RATIO, experiment, finish
+from tests.evals.tuning.small import CONFIG, GRPO, LR, RATIO, experiment, finish
 
 RIGHT = {"grpo-0.0004-paper": 8, RATIO[1]: 7}
 
@@ -20,15 +21,15 @@ def rows(path: Path) -> list[dict[str, str]]:
     return [*csv.DictReader(path.read_text().splitlines())]
 
 
-def choose(root: Path, *arguments: str) -> Experiment:
+def choose(root: Path, *arguments: str, config: Mapping[str, Any] = CONFIG) -> Experiment:
     """Run the tuning's command; the experiment that it wrote."""
-    made = experiment(root)
+    made = experiment(root, config)
     results = root / "results"
     if not results.is_dir():
         finish(root, made, RIGHT)
     files = ["--surface", str(results / "tuning.csv"), "--out", str(root / "tuned.yaml")]
-    config = ["--config", str(root / "tuning.yaml"), "--results", str(results)]
-    tune.main([*config, *files, "--samples", "2", "--engine", "transformers", *arguments])
+    told = ["--config", str(root / "tuning.yaml"), "--results", str(results)]
+    tune.main([*told, *files, "--samples", "2", "--engine", "transformers", *arguments])
     return load_experiment(root / "tuned.yaml")
 
 
@@ -80,6 +81,34 @@ def test_equal_settings_are_the_defaults_and_not_the_choice(tmp_path: Path) -> N
     assert methods["grpo-equal"].settings == {"clip_low": 0.2, "clip_high": 0.2}
     assert methods["grpo-equal"].train == methods["grpo-tuned"].train == {"lr": 2e-4}
     assert methods["reinforce-tuned"].train == {"lr": 1e-4}  # all alike: the smallest
+
+
+def test_a_proposed_method_is_compared_with_every_other(tmp_path: Path) -> None:
+    lr = {"grid": {"train.lr": [LR["low"], LR["equal"]]}}
+    kpo = {"objective": "kpo", "q": 1e-6, **lr}
+    added = {
+        "known": {"label": "Known", **kpo},
+        "token": {"label": "Token", "objective": "token_clipped", **lr},
+        "diffuse": {"label": "Diffuse", "start": "diffuse", **kpo},
+    }
+    config = {**CONFIG, "methods": {**CONFIG["methods"], **added}}
+    right = {f"{family}-0.0002": 7 for family in ("reinforce", "token", "diffuse")}
+    finish(tmp_path, experiment(tmp_path, config), {**right, "grpo-0.0004-wide": 7})
+    pairs = choose(tmp_path, config=config).compared
+    assert [pair for pair in pairs if "diffuse" in pair[0]] == [
+        ("diffuse-both", "grpo-equal"),
+        ("diffuse-both", "reinforce-both"),
+        ("diffuse-both", "known-equal"),
+        ("diffuse-both", "token-both"),
+        ("diffuse-both", "grpo-tuned"),
+        ("diffuse-both", "known-tuned"),
+    ]
+    assert [reference for row, reference in pairs if row == "token-both"] == [
+        "grpo-equal",
+        "grpo-tuned",
+    ]
+    assert ("known-tuned", "known-equal") in pairs
+    assert not any(row.startswith("known") and "diffuse" in other for row, other in pairs)
 
 
 def test_seeds_are_not_those_of_the_tuning(tmp_path: Path) -> None:
