@@ -22,7 +22,7 @@ def test_ranks_on_the_cpu_share_its_memory(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("settings", "cores", "at_once"),
-    [({}, 2, 2), ({}, 64, 7), ({"threads": 2}, 5, 2), ({"threads": 2, "ranks": 2}, 3, 1)],
+    [({}, 2, 2), ({}, 64, 8), ({"threads": 2}, 5, 2), ({"threads": 2, "ranks": 2}, 3, 1)],
 )
 def test_as_many_runs_at_once_as_there_are_cores_for(
     tmp_path: Path,
@@ -34,7 +34,7 @@ def test_as_many_runs_at_once_as_there_are_cores_for(
     monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(cores)))
     monkeypatch.setattr("kpo.planning.machine.matrix_rate", lambda *_: 1e12)
     found = machine_for(experiment(tmp_path, **settings), None, None, None)
-    assert found.at_once == at_once  # of mini.yaml's 7
+    assert found.at_once == at_once  # of mini.yaml's 8
 
 
 def test_the_evaluation_has_a_rate_of_its_own(

@@ -185,8 +185,8 @@ def test_models_on_the_disk_are_as_large_as_written(tmp_path: Path, dtype: str) 
     policy = tiny_policy()
     save_model(policy.model.to(getattr(torch, dtype)), policy.tokenizer, tmp_path)
     written = (tmp_path / "model.safetensors").stat().st_size
-    found = plan_of(policy.model.config, dtype=dtype)  # of mini.yaml's 7 runs
-    assert found.models_disk == pytest.approx(8 * written, rel=0.05)
+    found = plan_of(policy.model.config, dtype=dtype)  # of mini.yaml's 8 runs
+    assert found.models_disk == pytest.approx(9 * written, rel=0.05)
 
 
 def test_checkpoints_hold_weights_and_moments_three_times() -> None:

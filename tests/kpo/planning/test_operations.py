@@ -12,6 +12,7 @@ from transformers import Qwen3Config, Qwen3ForCausalLM
 from kpo.model.packing import pack
 from kpo.model.policy import Policy, recompute
 from kpo.planning.machine import Device
+from kpo.planning.report import report
 from kpo.tasks.tokenizer import character_tokenizer
 from tests.kpo.models import tiny_policy
 from tests.kpo.planning.planned import PLENTY, plan, plan_of
@@ -96,3 +97,24 @@ def test_an_evaluation_grows_with_problems_samples_and_lengths(tmp_path: Path) -
     assert found(samples=16, max_response_tokens=184) > 1.5 * usual
     one, two = (found(engine="vllm", gpus=n) for n in (1, 2))
     assert two == pytest.approx(one / 2)
+
+
+def test_passes_repeat_the_update_alone(tmp_path: Path) -> None:
+    once, thrice = plan(tmp_path), plan(tmp_path, passes=3)
+    assert thrice.operations == {**once.operations, "update": 3 * once.operations["update"]}
+    assert any("on each of 1 ranks, 3 times" in line for line in report(thrice))
+
+
+def test_runs_take_the_time_of_their_own_rows(tmp_path: Path) -> None:
+    one = plan(tmp_path)
+    first, *others = one.experiment.methods
+    seeds, a_run = len(one.experiment.seeds), one.training_seconds(256) / len(one.experiment.runs)
+    row = one.experiment.methods[first].model_copy(update={"train": {"steps": 7, "passes": 2}})
+    methods = {**one.experiment.methods, first: row}
+    changed = replace(one, experiment=one.experiment.model_copy(update={"methods": methods}))
+    own = 7 * (sum(one.seconds.values()) + one.seconds["update"])
+    expected = seeds * (own + len(others) * a_run)
+    assert changed.training_seconds(256) == pytest.approx(expected)
+    said = "\n".join(report(changed))
+    assert f"1 of {len(methods)} rows are trained otherwise, in 2 ways together" in said
+    assert "trained otherwise" not in "\n".join(report(one))
