@@ -86,6 +86,12 @@ def settings_of(objective: Any) -> dict[str, Any]:
     return asdict(objective)
 
 
+def usual_words(name: str) -> dict[str, Any]:
+    """Settings of an objective whose default is a word or nothing, with that default."""
+    made = fields(OBJECTIVES[name]) if name in OBJECTIVES else ()
+    return {f.name: f.default for f in made if f.default is None or isinstance(f.default, str)}
+
+
 def setting_names() -> list[str]:
     """The settings of all objectives, in the order of the registry."""
     return list(dict.fromkeys(f.name for made in OBJECTIVES.values() for f in fields(made)))

@@ -19,7 +19,7 @@ from kpo.config.experiment import Experiment
 from kpo.config.grid import TRAIN
 from kpo.config.train import Train
 from kpo.objective import Role
-from kpo.registry import setting_names
+from kpo.registry import setting_names, usual_words
 
 NOISE = "inside the noise"
 OVERALL = "overall"
@@ -99,7 +99,11 @@ class Row:
 
     @property
     def settings_text(self) -> str:
-        """The settings for readers; a filter by q and by memory in tokens, a clip by both sides."""
+        """The settings for readers; a filter by q and by memory in tokens, a clip by both sides.
+
+        Words that are an objective's default, and what is off where nothing is said, are left out.
+        """
+        usual = usual_words(self.objective)
         left = dict(self.settings)
         parts = []
         if left.get("q") is not None and left.get("memory") is not None:
@@ -111,6 +115,7 @@ class Row:
         parts += [
             f"{name.removeprefix(TRAIN)} {number(value, 3) or 'none'}"
             for name, value in left.items()
+            if name not in usual or usual[name] != value
         ]
         return ", ".join(parts) or UNKNOWN
 

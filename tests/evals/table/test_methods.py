@@ -55,7 +55,7 @@ def test_any_setting_of_an_objective_is_text_and_column(root: Path) -> None:
     table = table_of(root)
     cells = cells_of(markdown(table))
     assert cells["GRPO"][2] == "clip 0.2 / 0.2, tau 0.125, form long"
-    assert cells["Other"][2] == "clip 0.0003 / 0.0004, tau 0.5, form none"
+    assert cells["Other"][2] == "clip 0.0003 / 0.0004, tau 0.5"
     assert "tau 0.125, form long" in latex(table)
     rows = {r["name"]: r for r in csv.DictReader(csv_files(table)["table1.csv"].splitlines())}
     names = list(rows["grpo"])
