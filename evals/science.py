@@ -16,8 +16,9 @@ import platform
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from evals.tuning.chosen import most_runs
@@ -75,6 +76,8 @@ STAGES = (
     Stage("shootout", target="results/shootout.csv", job="shootout"),
     *map(Stage, ("tiny-long", "memory-long", "tiny-sorting")),
 )
+COLLAPSE = ("arms", "clip", "memory", "memory-long")
+"""Experiments of the stale regime, in which runs collapse."""
 
 
 @dataclass(frozen=True)
@@ -137,6 +140,21 @@ def measured(stages: Sequence[Stage]) -> list[Measured]:
     return [*{**there, **own}.values()]
 
 
+def figures(names: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
+    """Calls that draw each grid, once it is there, and what the stale ones say of collapse."""
+    command, drawn = [sys.executable, "-m", "evals.figure"], []
+    for name in names:
+        grid = RESULTS / name / "grid.csv"
+        if grid.is_file():
+            drawn.append(str(grid))
+            out = str(grid.with_suffix(".png"))
+            yield f"the figure of {name}", [*command, "grid", "--grid", str(grid), "--out", out]
+    stale = [grid for grid in drawn if Path(grid).parent.name in COLLAPSE]
+    if stale:
+        out = str(RESULTS / "collapse.png")
+        yield "the figure of collapse", [*command, "collapse", "--grid", *stale, "--out", out]
+
+
 def _run(call: Sequence[str]) -> int:
     """Run to the end; what asks this process to stop asks the child, which ends its jobs first."""
     with subprocess.Popen(call) as child:
@@ -190,9 +208,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(f"measured on {'; '.join(dict.fromkeys(m.machine for m in means))}", flush=True)
     if arguments.dry_run:
         return 0
-    for stage in stages:
-        if code := _run(stage.command(arguments.cores)):
-            warn(f"{stage.name} ended with exit code {code}; start again to go on from there")
+    calls = {stage.name: stage.command(arguments.cores) for stage in stages}
+    for name, call in chain(calls.items(), figures([stage.name for stage in stages])):
+        if code := _run(call):
+            warn(f"{name} ended with exit code {code}; start again to go on from there")
             return code
     return 0
 

@@ -155,3 +155,24 @@ def test_what_ran_here_becomes_the_file_of_seconds(folder: Path) -> None:
     changed = [row for row in after if row not in before]
     assert [(row.experiment, row.job, row.seconds) for row in changed] == [("clip", "base", 77.5)]
     assert len(after) == len(before)
+
+
+def test_grids_are_drawn_once_they_are_there(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The calls that draw are made of what the calls before have written."""
+    made: list[Sequence[str]] = []
+
+    def run(call: Sequence[str]) -> int:
+        made.append(call)
+        if "snakemake" in call:
+            grid = folder / "results" / Path(call[-1]).stem / "grid.csv"
+            grid.parent.mkdir(parents=True)
+            grid.write_text("")
+        return 0
+
+    monkeypatch.setattr(science, "_run", run)
+    assert science.main(["reuse", "memory"]) == 0
+    drawn = [call[3:] for call in made if "evals.figure" in call]
+    assert drawn == [
+        ["grid", "--grid", f"results/{name}/grid.csv", "--out", f"results/{name}/grid.png"]
+        for name in ("memory", "reuse")
+    ] + [["collapse", "--grid", "results/memory/grid.csv", "--out", "results/collapse.png"]]
