@@ -34,8 +34,12 @@ def test_the_example_baseline_works_as_written() -> None:
 def test_the_table_is_that_of_the_reference_run() -> None:
     reference = (REPO / "results/reference/tiny/table1.md").read_text()
     table = [line for line in reference.split("\n## ")[0].splitlines() if line.startswith("|")]
-    assert len(table) == 10  # header, rule, base and seven methods
+    assert len(table) == 11  # header, rule, base and eight methods
     assert "\n".join(table) in README
+    differences = reference.split("## Differences")[1].split("\n## ")[0].splitlines()
+    grid = [line for line in differences if line.startswith("|")]
+    assert len(grid) == 6  # header, rule and KPO's four rows
+    assert "\n".join(grid) in README
 
 
 def test_every_config_that_is_described_exists() -> None:
