@@ -77,7 +77,9 @@ STAGES = (
     *map(Stage, ("tiny-long", "memory-long", "tiny-sorting")),
 )
 COLLAPSE = ("arms", "clip", "memory", "memory-long")
-"""Experiments of the stale regime, in which runs collapse."""
+"""Grids of the stale regime, in which runs collapse."""
+GRIDS = (*COLLAPSE, "arms-calm", "reuse", "staleness")
+"""Experiments whose rows are drawn."""
 
 
 @dataclass(frozen=True)
@@ -145,7 +147,7 @@ def figures(names: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
     command, drawn = [sys.executable, "-m", "evals.figure"], []
     for name in names:
         grid = RESULTS / name / "grid.csv"
-        if grid.is_file():
+        if name in GRIDS and grid.is_file():
             drawn.append(str(grid))
             out = str(grid.with_suffix(".png"))
             yield f"the figure of {name}", [*command, "grid", "--grid", str(grid), "--out", out]

@@ -56,7 +56,7 @@ def test_a_tuning_and_what_it_chose(tmp_path: Path) -> None:
     (best,) = (row for row in surface if row["chosen"] == "yes")
     assert (sides["name"], sides["at_edge"]) == ("grpo", best["at_edge"])
     assert float(sides["tuned_lr"]) == float(best["train.lr"])
-    assert float(sides["equal_lr"]) == 1.5e-4
+    assert float(sides["equal_lr"]) == 2e-4
 
 
 @pytest.fixture

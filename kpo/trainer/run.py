@@ -93,8 +93,9 @@ def run(
     }
     policy, engine = prepare(train, base, policy, ranks)
     limits = experiment.grading.model_dump()
+    ready = int(experiment.task is None)  # a task's golds are mostly numbers, graded without one
     with (
-        Grader(workers=GRADING_WORKERS, answers=protocol.answers, ready=1, **limits) as grader,
+        Grader(workers=GRADING_WORKERS, answers=protocol.answers, ready=ready, **limits) as grader,
         RunLog(partial if ranks.is_main else None) as log,
     ):
         Trainer(

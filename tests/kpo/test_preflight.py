@@ -153,7 +153,7 @@ def test_the_evaluation_counts(tmp_path: Path) -> None:
     found: Plan = plan(tmp_path)
     seconds = found.evaluation_seconds(1e12)
     a_run = 2 * sum(found.seconds.values())
-    hours = 7 * a_run + 8 * seconds  # 7 runs, and the base policy
+    hours = 8 * a_run + 9 * seconds  # 8 runs, and the base policy
     assert f"together: at most {duration(hours)}" in text(found)
 
 
@@ -161,7 +161,7 @@ def test_the_evaluation_counts(tmp_path: Path) -> None:
 def test_what_is_not_known_of_the_evaluation_is_said(tmp_path: Path) -> None:
     found = plan(tmp_path)
     unknown = text(replace(found, benchmarks={"aime24": 30, "mine": None}))
-    assert "8 models on 30 problems" in unknown
+    assert "9 models on 30 problems" in unknown
     assert "  not counted, as their sizes are not known here: mine" in unknown
     elsewhere = replace(found, machine=replace(found.machine, evaluation=None))
     assert "  on another kind of device than training: its memory and time are" in text(elsewhere)

@@ -87,16 +87,27 @@ def copied(target: Path) -> None:
         copy.write_bytes(path.read_bytes())
 
 
+OF_TINY = {
+    method.objective for method in load_experiment("workflow/config/tiny.yaml").methods.values()
+}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "old", "new", "retrained", "trainer"),
     [
         ("baselines/gspo.py", "mean, self.clip_low", "2 * mean, self.clip_low", {"gspo"}, False),
         ("kpo/kalman.py", "_CHUNK = 64", "_CHUNK = 32", {"kpo"}, False),
-        ("kpo/objective.py", ".clamp(min=1)", ".clamp(min=2)", set(OBJECTIVES), True),
+        ("kpo/objective.py", ".clamp(min=1)", ".clamp(min=2)", OF_TINY, True),
         ("kpo/trainer/step.py", "import torch\n", "import torch\nX = 1\n", set(), True),
         ("evals/grading/equivalence.py", "import re\n", "import re\nX = 1\n", set(), True),
-        ("evals/tables.py", "import argparse\n", "import argparse\nX = 1\n", set(), False),
+        (
+            "evals/tables.py",
+            "from pathlib import Path\n",
+            "from pathlib import Path\nX = 1\n",
+            set(),
+            False,
+        ),
     ],
 )
 def test_an_edit_is_seen_by_the_methods_that_use_it_and_by_the_trainer(
