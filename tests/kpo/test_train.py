@@ -183,7 +183,7 @@ def test_rewards_are_by_the_grading_of_the_settings_and_a_worker_is_kept_ready(
         grading = {"rule": "math_verify", "timeout_s": 3.0, "memory_mb": 777}
         run.train({**SETTINGS, "prompt": "official", "train": length, "grading": grading})
     asked.pop("workers")
-    assert asked == {**grading, "answers": "boxed-or-hashes", "ready": 1}
+    assert asked == {**grading, "answers": "boxed-or-hashes", "ready": 0}
 
 
 def test_scoring_in_float32_beside_a_sampler_in_half(run: Run) -> None:
