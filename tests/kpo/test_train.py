@@ -168,7 +168,7 @@ def test_deterministic_kernels_are_asked_for_before_ranks_meet(
     assert done == [*(["asked"] if deterministic else []), 77.0]
 
 
-def test_rewards_are_by_the_grading_of_the_settings_and_a_worker_is_kept_ready(
+def test_rewards_are_by_the_grading_of_the_settings_and_of_a_task_no_worker_waits(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: dict[str, Any] = {}
