@@ -58,7 +58,8 @@ def test_the_chosen_experiment_is_whole(tmp_path: Path) -> None:
     old = load_experiment(tmp_path / "tuning.yaml")
     assert (made.experiment, made.seeds) == ("tuned", [0, 1, 2])
     assert made.task is not None
-    assert made.task.model_dump() == {**old.task.model_dump(), "held_out": "test"}  # type: ignore[union-attr]
+    assert old.task is not None
+    assert made.task.model_dump() == {**old.task.model_dump(), "held_out": "test"}
     assert (made.train, made.policy, made.prompt) == (old.train, old.policy, old.prompt)
     grpo = made.methods["grpo-tuned"]
     assert grpo.train == {"lr": 4e-4}

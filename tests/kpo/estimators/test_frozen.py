@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from kpo.estimators.frozen import put, weights_of
+from kpo.model.policy import Policy
 from kpo.trainer.batch import Rollouts, old_logprobs
 from tests.kpo.estimators.recorded import recorded
 from tests.kpo.models import tiny_policy
@@ -51,8 +52,8 @@ def test_rollouts_are_known_by_the_age_of_what_sampled_them(
             assert torch.equal(logprobs(recorder.policy, rollouts), rollouts.old_logprobs)
 
 
-def logprobs(policy: object, rollouts: Rollouts) -> Tensor:
-    return old_logprobs(policy, rollouts.prompts, rollouts.responses, 240)[0]  # type: ignore[arg-type]
+def logprobs(policy: Policy, rollouts: Rollouts) -> Tensor:
+    return old_logprobs(policy, rollouts.prompts, rollouts.responses, 240)[0]
 
 
 def test_older_weights_sample_and_the_last_ones_are_back(tmp_path: Path) -> None:
