@@ -11,33 +11,18 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from kpo.objective import (
-    Bound,
-    ObjectiveOutput,
-    ShareBound,
-    TokenBatch,
-    clipped_surrogate,
-    mean_over,
-    token_log_ratio,
-)
+from baselines.grpo import GRPO
 
 
 @dataclass(frozen=True, kw_only=True)
-class DrGRPO:
+class DrGRPO(GRPO):
     """Raw token ratios, clipped; `length` [tokens]: the paper's is the longest response allowed."""
 
     divides_by_std: ClassVar[bool] = False
 
     length: Annotated[int, Field(ge=1)]
-    clip_low: ShareBound = 0.2
-    clip_high: Bound = 0.2
 
     @property
     def mean_over(self) -> int:
         """Tokens that a response counts as."""
         return self.length
-
-    def __call__(self, batch: TokenBatch) -> ObjectiveOutput:
-        """Loss of the batch."""
-        z = token_log_ratio(batch)
-        return clipped_surrogate(batch, z, self.clip_low, self.clip_high, mean_over(self))

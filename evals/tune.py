@@ -10,7 +10,6 @@ methods at equal settings and at their own side by side.
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
@@ -58,8 +57,8 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 @command
-def main(argv: Sequence[str] | None = None) -> int:
-    """Command line; returns the exit code."""
+def main(argv: Sequence[str] | None = None) -> None:
+    """Command line."""
     arguments = _arguments(argv)
     experiment = load_experiment(arguments.config)
     points = read_surface(experiment, arguments.results)
@@ -77,8 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         edge = f", at the edge: {', '.join(best.edges)}" if best.edges else ""
         cost = cost_of(rows)
         print(f"{family}: {best.settings}, of {len(rows)} points, {cost.seconds:.0f} s{edge}")
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

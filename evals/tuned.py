@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -39,14 +38,13 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 @command
-def main(argv: Sequence[str] | None = None) -> int:
-    """Command line; returns the exit code."""
+def main(argv: Sequence[str] | None = None) -> None:
+    """Command line."""
     arguments = _arguments(argv)
     table = build_table(load_experiment(arguments.config), arguments.results)
     write_text(arguments.out, sides_csv(table, arguments.surface))
     print(arguments.out)
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

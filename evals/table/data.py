@@ -98,6 +98,11 @@ class Row:
         return np.stack([scores.mean(axis=-1) for scores in self.scores["avg"]], axis=-1)
 
     @property
+    def runs(self) -> dict[int, str]:
+        """Names of its runs by seed."""
+        return {seed: f"{self.name}-s{seed}" for seed in self.seeds}
+
+    @property
     def settings_text(self) -> str:
         """The settings for readers; a filter by q and by memory in tokens, a clip by both sides.
 
@@ -189,8 +194,11 @@ class Table:
 
     def collapsed(self, row: Row) -> list[int]:
         """Seeds whose runs collapsed: see `evals.table.rewards`."""
-        runs = {seed: self.steps[f"{row.name}-s{seed}"] for seed in row.seeds}
-        return [seed for seed, steps in runs.items() if collapsed(rewards(steps))]
+        return [seed for seed, run in row.runs.items() if collapsed(rewards(self.steps[run]))]
+
+    def collapsed_share(self, row: Row) -> float | None:
+        """Of a row's runs; None for the base model, which has none."""
+        return len(self.collapsed(row)) / len(row.seeds) if row.seeds else None
 
     @property
     def first(self) -> str | None:

@@ -22,7 +22,7 @@ CURVES = (
 
 def score_rows(table: Table) -> Iterable[list[str]]:
     """A line a problem: of its `answers` answers how many are right, by evaluated model."""
-    runs = (f"{row.name}-s{seed}" for row in table.rows for seed in row.seeds)
+    runs = (run for row in table.rows for run in row.runs.values())
     yield ["benchmark", "problem", "answers", "base", *runs]
     for place, (benchmark, problems) in enumerate(table.problems.items()):
         blocks = [row.scores["avg"][place] for row in table.rows]
@@ -37,7 +37,7 @@ def curve_rows(table: Table) -> Iterable[list[str]]:
     metrics = [metric for metric in CURVES if metric in logged]
     yield ["name", "seed", "step", *metrics]
     for row in table.rows:
-        for seed in row.seeds:
-            for step, values in enumerate(table.steps[f"{row.name}-s{seed}"]):
+        for seed, run in row.runs.items():
+            for step, values in enumerate(table.steps[run]):
                 cells = (number(values.get(metric), 5) for metric in metrics)
                 yield [row.name, str(seed), str(step), *cells]

@@ -83,9 +83,10 @@ def _diagnostic_rows(table: Table) -> Iterable[list[str]]:
 def _training_rows(table: Table) -> Iterable[list[str]]:
     yield ["method", "name", "role", "seed", "steps", "collapsed", *_STEPS]
     for row in table.rows:
-        for seed in row.seeds:
-            steps = table.steps[f"{row.name}-s{seed}"]
-            cells = ["yes" if seed in table.collapsed(row) else "no"]
+        collapsed = table.collapsed(row)
+        for seed, run in row.runs.items():
+            steps = table.steps[run]
+            cells = ["yes" if seed in collapsed else "no"]
             for column, (metric, taken) in _STEPS.items():
                 values = [float(step[metric]) for step in steps if metric in step]
                 value = taken(values) if values else None

@@ -49,11 +49,10 @@ def grid_rows(table: Table) -> Iterable[list[str]]:
     yield ["method", "name", "family", *keys, "seeds", "collapsed_%", *limited, *evaluated]
     for row in table.rows:
         method = table.experiment.methods.get(row.name)
-        runs = [table.steps[f"{row.name}-s{seed}"] for seed in row.seeds]
+        runs = [table.steps[run] for run in row.runs.values()]
         cells = [row.label, row.name, (method and method.family) or ""]
         cells += [number(row.settings.get(key)) for key in keys]
-        lost = len(table.collapsed(row)) / len(runs) if runs else None
-        cells += [str(len(runs)), percent(lost)]
+        cells += [str(len(runs)), percent(table.collapsed_share(row))]
         for column, taken in _RUN.items():
             values = [value for run in runs if (value := taken(run)) is not None]
             cells += _over_runs(values, share=column.endswith("%"))

@@ -89,12 +89,11 @@ def _side(table: Table, row: Row, first: Row | None) -> list[str]:
     figures = [cell.mean, cell.low, cell.high, *map(float, over_seeds(interquartile_mean, scores))]
     if first is not None:
         figures += map(float, over_seeds(probability_of_improvement, scores, first.by_benchmark))
-    runs = [rewards(table.steps[f"{row.name}-s{seed}"]) for seed in row.seeds]
-    figures += [fmean(map(gap, runs)), len(table.collapsed(row)) / len(runs)]
+    runs = [rewards(table.steps[run]) for run in row.runs.values()]
     return [
         number(table.experiment.train_of(row.name).lr),
         row.settings_text,
-        *map(percent, figures),
+        *map(percent, (*figures, fmean(map(gap, runs)), table.collapsed_share(row))),
     ]
 
 

@@ -51,7 +51,7 @@ class Point:
     settings: str
     seeds: tuple[int, ...]
     score: Cell
-    collapsed: float
+    collapsed: float | None
     cost: Cost
     edges: tuple[str, ...] = ()
     chosen: bool = False
@@ -111,7 +111,7 @@ def _check_whole(experiment: Experiment, folder: Path) -> None:
 
 def _point(table: Table, row: Row, folder: Path) -> Point:
     method, train = table.experiment.methods[row.name], table.experiment.train_of(row.name)
-    runs = [f"{row.name}-s{seed}" for seed in row.seeds]
+    runs = row.runs.values()
     tokens = sum(step["response_tokens"] for run in runs for step in table.steps[run])
     manifests = [
         read_manifest(folder / part / run / "manifest.json")
@@ -126,7 +126,7 @@ def _point(table: Table, row: Row, folder: Path) -> Point:
         row.settings_text,
         row.seeds,
         row.cells["avg", OVERALL],
-        len(table.collapsed(row)) / len(runs),
+        table.collapsed_share(row),
         Cost(
             len(runs),
             round(tokens * train.prompts * train.group),

@@ -13,7 +13,6 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from evals.grading.grader import Grader
 from kpo.common.cli import UserError, warn
 from kpo.common.files import sha256_file, write_text
 from kpo.common.manifest import Manifest
@@ -28,11 +27,10 @@ from kpo.estimators.table import ALL, Found, Row, doubts, over_seeds, rows, text
 from kpo.model.policy import weights_hash
 from kpo.objective import Objective
 from kpo.planning.report import duration
-from kpo.tasks.prompts import PROTOCOLS
 from kpo.tasks.task import grades
 from kpo.trainer.log import RunLog
 from kpo.trainer.prompts import load_prompts
-from kpo.trainer.run import GRADING_WORKERS, load, prepare, start
+from kpo.trainer.run import grader_of, load, prepare, start
 from kpo.trainer.state.checkpoint import Checkpoints
 from kpo.trainer.training_set import training_set
 
@@ -104,8 +102,7 @@ def run(experiment: Experiment, asked: Asked, base: Path, problems: Path | None,
     size = asked.size(train, len(prompts))
     policy, engine = prepare(train, base, policy, ranks)
     initial, found = weights_of(policy), list[list[Found]]()
-    answers, limits = PROTOCOLS[experiment.prompt].answers, experiment.grading.model_dump()
-    with Grader(workers=GRADING_WORKERS, answers=answers, ready=1, **limits) as grader:
+    with grader_of(experiment) as grader:
         for seed in experiment.seeds:
             put(policy, initial)
             recorder = Recorder(

@@ -5,7 +5,6 @@ All of it is for the longest step, in which every prompt and response is as long
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any
@@ -58,14 +57,11 @@ class Plan:
     @cached_property
     def rows(self) -> dict[Train, tuple[Plan, int]]:
         """A plan for each way in which rows are trained, and how many runs are."""
-        ways = Counter(self.experiment.train_of(name) for name in self.experiment.methods)
-        return {
-            train: (
-                replace(self, experiment=self.experiment.model_copy(update={"train": train})),
-                count * len(self.experiment.seeds),
-            )
-            for train, count in ways.items()
-        }
+        found: dict[Train, tuple[Plan, int]] = {}
+        for one in map(self.experiment.only, self.experiment.methods):
+            plan, runs = found.get(one.train, (replace(self, experiment=one), 0))
+            found[one.train] = plan, runs + len(one.runs)
+        return found
 
     @property
     def responses(self) -> int:

@@ -66,6 +66,13 @@ def prepare(train: Train, base: Path, policy: Policy, ranks: Ranks) -> tuple[Pol
     return policy, engine
 
 
+def grader_of(experiment: Experiment) -> Grader:
+    """What says whether responses are right; a task's numbers need no worker that waits."""
+    answers, limits = PROTOCOLS[experiment.prompt].answers, experiment.grading.model_dump()
+    ready = int(experiment.task is None)
+    return Grader(workers=GRADING_WORKERS, answers=answers, ready=ready, **limits)
+
+
 def run(
     experiment: Experiment, method: str, seed: int, base: Path, problems: Path | None, out: Path
 ) -> None:
@@ -92,10 +99,8 @@ def run(
         "prompt": protocol.identity(policy.tokenizer, [prompt.tokens for prompt in prompts]),
     }
     policy, engine = prepare(train, base, policy, ranks)
-    limits = experiment.grading.model_dump()
-    ready = int(experiment.task is None)  # a task's golds are mostly numbers, graded without one
     with (
-        Grader(workers=GRADING_WORKERS, answers=protocol.answers, ready=ready, **limits) as grader,
+        grader_of(experiment) as grader,
         RunLog(partial if ranks.is_main else None) as log,
     ):
         Trainer(
