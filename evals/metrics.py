@@ -110,9 +110,13 @@ def _checked(correct: npt.ArrayLike) -> npt.NDArray[np.bool_]:
 
 @dataclass(frozen=True)
 class Levels:
-    """Variance of a mean by level (see above); every array is [...]. One seed: seed is 0."""
+    """Variance of a mean by level (see above); every array is [...]. One seed: seed is 0.
+
+    by_seed: the mean of each seed [..., seeds].
+    """
 
     mean: Floats
+    by_seed: Floats
     seed: Floats
     problem: Floats
     answer: Floats
@@ -142,6 +146,7 @@ def variance_levels(scores: Sequence[Floats]) -> Levels:
             answer += weight**2 * _of_mean(x - a - b, (S - 1) * (P - 1))
     return Levels(
         mean=mean,
+        by_seed=by_seed,
         seed=_of_mean((by_seed - mean[..., None])[..., None], S - 1) if S > 1 else 0 * mean,
         problem=problem,
         answer=answer,

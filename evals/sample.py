@@ -58,7 +58,11 @@ def main() -> None:
         " experiment file, the model and the problems; writes samples.jsonl, a line a response, and"
         " manifest.json beside it.",
     )
-    parser.add_argument("--run", required=True, help="base, or <method>-s<seed>; enters the seeds")
+    parser.add_argument(
+        "--run",
+        required=True,
+        help="base, or <method>-s<seed>; the seed enters those of the samples",
+    )
     parser.add_argument("--model", type=Path, required=True, help="Hugging Face folder, read")
     parser.add_argument(
         "--problems", type=Path, help="folder of JSONL problems; else as configured"

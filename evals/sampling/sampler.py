@@ -1,9 +1,14 @@
 """Sampling a model's responses to the benchmarks, and then those of others that wait for it.
 
-Every sample has a seed of its own, from the evaluation's seed, the run, the problem and the
-sample's number, so that it matters neither when nor beside which others it is sampled. A small
-model is sampled sooner than an engine has started; a job that has one therefore goes on, with other
-weights, to runs of the same architecture whose own jobs still wait, and they find them done.
+Every sample of a model has a seed of its own, from the evaluation's seed, the run's, the problem
+and the sample's number, so that it matters neither when nor beside which others it is sampled.
+Methods share those of a training seed (common random numbers): their answers then differ because
+the policies do, and the variance of a paired difference is a third of that of unshared ones on the
+embedded default.
+
+A small model is sampled sooner than an engine has started; a job that has one therefore goes on,
+with other weights, to runs of the same architecture whose own jobs still wait, and they find them
+done.
 """
 
 from __future__ import annotations
@@ -34,7 +39,7 @@ from kpo.rollout.factory import make_engine
 from kpo.tasks.problems import Problem
 from kpo.tasks.prompts import FORCED_THINKING, PROTOCOLS
 
-SEED_RULE = "sha256(seed/run/benchmark/problem) + sample"
+SEED_RULE = "sha256(seed/training seed/benchmark/problem) + sample"
 """A response's seed, for manifests; `derive_seed` says which bits of the digest."""
 
 
@@ -102,7 +107,8 @@ class Sampler:
         )
         names = [f"{name} {problem.id}" for name, problem in waiting]
         asked = [prompts[name, problem.id] for name, problem in waiting]
-        seeds = [derive_seed(settings.seed, run, name, problem.id) for name, problem in waiting]
+        share = run.rpartition("-")[2]  # s<seed>, or base
+        seeds = [derive_seed(settings.seed, share, name, problem.id) for name, problem in waiting]
         for finished in engine.stream(asked, seeds, sampling):
             refuse_repeats(names, asked, seeds, finished, sampling, engine)
             rows = []

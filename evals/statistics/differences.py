@@ -1,8 +1,9 @@
 """Which rows of a table differ: paired tests, Holm's correction, detectable differences.
 
-Two rows are paired problem by problem, and seed by seed (runs of one seed share base and data
-order); a row of one seed (the base model) is set against every seed of the other. The differences
-d_{sp} have the levels of `evals.metrics`, and the interval of a mean difference is
+Two rows are paired problem by problem, and seed by seed (runs of one seed share base, data order
+and the randomness of samples); a row of one seed (the base model) is set against every seed of the
+other. The differences d_{sp} have the levels of `evals.metrics`, and the interval of a mean
+difference is
 
     V_1 = V_seed, V_2 = max(V_p - V_e, 0), t = mean / sqrt(V_1 + V_2)
 
@@ -14,10 +15,17 @@ So the seed variance is borrowed from the whole column, over all pairs of traine
 whose own is larger keeps its own:
 
     V_seed  = max(V_own, mean over pairs of V_own, V_e)
-    nu_seed = (S - 1) (M - 1) (sum V_own)^2 / (n sum V_own^2)      M rows, n pairs; at least S - 1
+    nu_seed = nu_rows (sum V_own)^2 / (n sum V_own^2)              n pairs; at least S - 1
+    nu_rows = (S - 1) (S - 2 x) / ((S - 1) x - 1)                  at most (S - 1) (M - 1), M rows
+    x       = tr(G G) / tr(G)^2                                    G [S, S]: products of the seeds'
+                                                                   deviations, summed over pairs
 
-nu_seed is Satterthwaite's for a sum of variances: where one row is noisier than the others it falls
-towards S - 1. (With the base model: over its pairs with the M trained rows, (S - 1) M in front.)
+The second factor of nu_seed is Satterthwaite's for a sum of variances: where one row is noisier
+than the others it takes nu_seed towards S - 1. So does nu_rows where rows stray together with their
+seeds, which share much: it is (S - 1) (tr Sigma)^2 / tr(Sigma^2), Sigma being the pairs'
+covariance, both parts estimated without bias (Bai and Saranadasa, Statistica Sinica 6, 1996). Two
+seeds do not tell how rows stray together, so there nu_rows is 1. (With the base model: over its
+pairs with the M trained rows, at most (S - 1) M.)
 
 Holm (Scand. J. Stat. 6, 1979) corrects within two families for each metric, the overall column and
 all benchmarks together, over the pairs that the experiment file declares (`kpo.config.compare`) and
@@ -26,7 +34,7 @@ baseline it is not known which that will be, so all baselines are declared: the 
 hold for all these pairs at once, and so for those that are looked at, however they are picked. Of
 simulated tables without any true difference (10,000 each; the default's pairs of six rows) 1 % show
 one where the seeds of all rows are alike, 4 % where those of one row are four times as far apart,
-and 6 % at twelve times.
+5 % at twelve times, and 4 % where rows stray together, all of them or in two groups.
 """
 
 from __future__ import annotations
@@ -99,10 +107,11 @@ def _test_group(scores: Sequence[Floats], independent: int) -> dict[str, Floats]
     V_seed = np.where(V_seed > ROUNDING, V_seed, 1 / (S * levels.effective_problems) ** 2)
     total, squares = own.sum(-1, keepdims=True), pairs * (own**2).sum(-1, keepdims=True)
     evenness = np.divide(total**2, squares, out=np.ones_like(total), where=squares > 0)
+    nu_rows = _rows_df(levels.by_seed, (S - 1) * independent)
     spread = Spread(
         V_seed if S > 1 else np.zeros_like(own),
         np.maximum(problem - answer, 0),
-        np.maximum((S - 1) * independent * evenness, max(S - 1, 1)),
+        np.maximum(nu_rows * evenness, max(S - 1, 1)),
         levels.problem_df,
     )
     h = spread.half_width(LEVEL)
@@ -111,6 +120,24 @@ def _test_group(scores: Sequence[Floats], independent: int) -> dict[str, Floats]
         found["p"] = spread.p_value(mean)
         found["detectable"] = h + spread.half_width(2 * (1 - POWER))  # that of a one-sided test
     return found
+
+
+def _rows_df(by_seed: Floats, most: int) -> Floats:
+    """nu_rows [..., 1] of pairs' means by seed [..., pairs, S], at most `most`.
+
+    Where nothing deviates with the seed, nothing does together.
+    """
+    S = by_seed.shape[-1]
+    deviations = by_seed - by_seed.mean(-1, keepdims=True)
+    G = np.swapaxes(deviations, -1, -2) @ deviations
+    square, squares = np.trace(G, axis1=-2, axis2=-1) ** 2, (G**2).sum((-2, -1))
+    x = np.divide(squares, square, out=np.zeros_like(square), where=square > ROUNDING**2)
+    if S < 3:
+        nu = np.where(x > 0, 1, most)
+    else:
+        above = (S - 1) * x - 1
+        nu = np.divide((S - 1) * (S - 2 * x), above, out=np.full_like(x, np.inf), where=above > 0)
+    return np.asarray(np.minimum(nu, most)[..., None], dtype=np.float64)
 
 
 def holm(p: npt.ArrayLike) -> Floats:

@@ -67,7 +67,7 @@ def test_the_manifest_says_under_which_protocol(run: Run, out: Path) -> None:
     assert protocol["prompt"]["prompts_sha256"] == sha256_json(asked)
     sampling = protocol["sampling"]
     assert sampling == {
-        "seed_rule": "sha256(seed/run/benchmark/problem) + sample",
+        "seed_rule": "sha256(seed/training seed/benchmark/problem) + sample",
         "samples": SAMPLES,
         "temperature": 1.0,
         "top_p": 1.0,
@@ -100,13 +100,22 @@ def test_another_protocol_is_recorded(run: Run, out: Path, change: dict[str, Any
     assert protocols[0] != protocols[1]
 
 
-def test_every_run_problem_and_sample_has_a_seed_of_its_own(run: Run) -> None:
+def test_every_training_seed_problem_and_sample_has_a_seed_of_its_own(run: Run) -> None:
     seeds = [
         seed
-        for arguments in ({"name": "base"}, {"name": "grpo-s0"}, {"name": "base", "seed": 1})
+        for arguments in (
+            {"name": "base"},
+            {"name": "grpo-s0"},
+            {"name": "grpo-s1"},
+            {"name": "base", "seed": 1},
+        )
         for _, seed in run(**arguments)[0].asked
     ]
-    assert len(set(seeds)) == len(seeds) == 3 * len(NAMES) * SAMPLES
+    assert len(set(seeds)) == len(seeds) == 4 * len(NAMES) * SAMPLES
+
+
+def test_methods_share_the_seeds_of_a_training_seed(run: Run) -> None:
+    assert run(name="kpo-clipped-s1")[0].asked == run(name="grpo-s1")[0].asked
 
 
 def test_seeds_do_not_depend_on_what_else_is_sampled(run: Run) -> None:

@@ -80,7 +80,7 @@ def test_an_interval_where_all_benchmarks_are_alike() -> None:
 
 
 @pytest.mark.parametrize("sizes", SIZES)
-@pytest.mark.parametrize(("seeds", "rows"), [(2, 3), (3, 2), (3, 4)])
+@pytest.mark.parametrize(("seeds", "rows"), [(2, 3), (3, 2), (3, 4), (6, 4)])
 def test_differences_of_trained_rows(seeds: int, rows: int, sizes: tuple[int, ...]) -> None:
     scores = [tables(seeds, sizes, row) for row in range(rows)]
     scores[-1] = [block + 0.3 * np.arange(seeds)[:, None] for block in scores[-1]]  # a loud one
@@ -89,21 +89,21 @@ def test_differences_of_trained_rows(seeds: int, rows: int, sizes: tuple[int, ..
         levels([a - b for a, b in zip(scores[i], scores[j], strict=True)]) for i, j in found.pairs
     ]
     own = [V_s for _, V_s, *_ in by_pair]
-    evenness = sum(own) ** 2 / (len(own) * sum(V**2 for V in own))
-    nu_seed = max((seeds - 1) * (rows - 1) * evenness, seeds - 1)
+    by_seed = [by_seeds(scores[i]) - by_seeds(scores[j]) for i, j in found.pairs]
+    nu_seed = nu_of(own, by_seed, (seeds - 1) * (rows - 1))
     for n, (mean, V_own, V_p, V_e, df) in enumerate(by_pair):
         check(found, n, mean, max(V_own, sum(own) / len(own), V_e), max(V_p - V_e, 0), nu_seed, df)
 
 
-@pytest.mark.parametrize("seeds", [2, 3])
+@pytest.mark.parametrize("seeds", [2, 3, 6])
 def test_differences_to_a_row_of_one_seed(seeds: int) -> None:
     scores = [tables(1, (6,), 9), *(tables(seeds, (6,), row) for row in range(2))]
     found = compare_rows(scores)
     members = [n for n, pair in enumerate(found.pairs) if 0 in pair]
     by_pair = [levels([scores[found.pairs[n][0]][0] - scores[0][0]]) for n in members]
     own = [V_s for _, V_s, *_ in by_pair]
-    evenness = sum(own) ** 2 / (2 * sum(V**2 for V in own))
-    nu_seed = max((seeds - 1) * 2 * evenness, seeds - 1)
+    by_seed = [by_seeds(scores[i]) - by_seeds(scores[0]) for i in (1, 2)]
+    nu_seed = nu_of(own, by_seed, (seeds - 1) * 2)
     for n, (mean, V_own, V_p, V_e, df) in zip(members, by_pair, strict=True):
         check(found, n, mean, max(V_own, sum(own) / 2, V_e), max(V_p - V_e, 0), nu_seed, df)
 
@@ -116,6 +116,24 @@ def test_differences_of_rows_of_one_seed() -> None:
     h = float(stats.t.isf(0.025, df)) * math.sqrt(V_p)
     assert [found.low[0], found.high[0]] == pytest.approx([mean - h, mean + h])
     assert np.isnan([found.p[0], found.detectable[0]]).all()
+
+
+def by_seeds(blocks: Sequence[Floats]) -> Floats:
+    return np.mean([block.mean(axis=1) for block in blocks], axis=0)
+
+
+def nu_of(own: Sequence[float], by_seed: Sequence[Floats], most: float) -> float:
+    """Degrees of freedom of a pooled seed variance, from the pairs' covariance [pairs, pairs]."""
+    n = len(by_seed[0]) - 1
+    evenness = sum(own) ** 2 / (len(own) * sum(V**2 for V in own))
+    if n == 1:
+        return max(evenness, 1)
+    covariance = np.atleast_2d(np.cov(by_seed))
+    square, squares = float(np.trace(covariance)) ** 2, float(np.trace(covariance @ covariance))
+    # Unbiased for normal deviations, but for a factor that both have.
+    truth = n * ((n + 1) * square - 2 * squares), n * (n * squares - square)
+    rows = n * truth[0] / truth[1] if truth[1] > 1e-12 else math.inf
+    return max(min(rows, most) * evenness, n)
 
 
 def check(
