@@ -18,12 +18,17 @@ def vllm_build() -> Literal["cpu", "gpu"] | None:
     return None
 
 
+def torch_build() -> Literal["cpu", "gpu"]:
+    """Of the installed torch."""
+    import torch  # noqa: PLC0415 - takes longer than many a job that asks for no GPU
+
+    return "cpu" if torch.version.cuda is None else "gpu"
+
+
 def check_builds(experiment: Experiment) -> None:
     """Raise UserError where training or evaluation asks for what this environment cannot do."""
-    import torch  # noqa: PLC0415 - not by what only reads arguments
-
     for key, settings in (("train", experiment.train), ("evaluate", experiment.evaluate)):
-        if settings.gpus and torch.version.cuda is None:
+        if settings.gpus and torch_build() == "cpu":
             raise UserError(
                 f"{key}.gpus is {settings.gpus}, but torch here is the CPU build: set up the"
                 " environment from the GPU lock (make env LOCK=gpu)"

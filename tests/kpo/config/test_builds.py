@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
@@ -93,3 +95,12 @@ def test_the_first_job_says_so(
     assert ended.value.code == 2
     assert "error: evaluate.gpus is 0" in capsys.readouterr().err
     assert not (tmp_path / "base").exists()
+
+
+def test_who_asks_for_no_gpu_does_not_wait_for_torch() -> None:
+    code = (
+        "import sys; from kpo.config.builds import check_builds;"
+        " from kpo.config.experiment import load_experiment;"
+        f" check_builds(load_experiment({str(TINY)!r})); sys.exit('torch' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
