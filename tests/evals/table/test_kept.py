@@ -1,7 +1,9 @@
 """What is kept of an experiment: enough to work its table out again."""
 
+import json
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 import pytest
 
@@ -64,8 +66,36 @@ def test_a_reference_holds_all_files_and_manifests(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make(root, "results/demo")
+    (root / "results/demo/base").mkdir()
+    (root / "results/demo/base/manifest.json").write_text('{"weights": "1"}')
     arguments = ["--experiment", str(root / "results/demo"), "--out", str(tmp_path / "kept")]
     monkeypatch.setattr("sys.argv", ["evals.reference", *arguments])
     reference.main()
     assert {path.name for path in (tmp_path / "kept").iterdir()} == {*FILES, "manifests.json"}
     check_recomputed(tmp_path / "kept")
+    kept = json.loads((tmp_path / "kept/manifests.json").read_text())
+    assert kept["base"] == {"weights": "1"}
+    for kind in reference.KINDS:
+        for path in (root / "results/demo" / kind).glob("*/manifest.json"):
+            own = kept[kind]["own"][path.parent.name]
+            assert laid_over(kept[kind]["shared"], own) == json.loads(path.read_text())
+
+
+def laid_over(shared: Any, own: Any) -> Any:
+    if not isinstance(shared, dict):
+        return own
+    keys = {**shared, **own}
+    return {
+        key: laid_over(shared[key], own[key]) if key in shared and key in own else keys[key]
+        for key in keys
+    }
+
+
+def test_manifests_are_split_into_what_is_shared_and_what_is_not() -> None:
+    one: dict[str, Any] = {"a": 1, "in": {"x": 1, "y": 2}, "only": None, "kind": {"z": 0}}
+    two: dict[str, Any] = {"a": 1, "in": {"x": 1, "y": 3}, "kind": 5}
+    shared, own = reference.split([one, two])
+    assert shared == {"a": 1, "in": {"x": 1}}
+    assert own == [{"in": {"y": 2}, "only": None, "kind": {"z": 0}}, {"in": {"y": 3}, "kind": 5}]
+    assert reference.split([one]) == (one, [{}])
+    assert reference.split([]) == ({}, [])
