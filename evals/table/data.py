@@ -15,6 +15,7 @@ import numpy as np
 from evals.metrics import Floats
 from evals.statistics.differences import LEVEL
 from evals.table.rewards import collapsed, rewards
+from kpo.common.text import number
 from kpo.config.experiment import Experiment
 from kpo.config.grid import TRAIN
 from kpo.config.train import Train
@@ -37,13 +38,6 @@ Tally = Counter[str]
 def percent(share: float | None, digits: int = 2) -> str:
     """A share in %, empty where unknown."""
     return "" if share is None or math.isnan(share) else f"{100 * share:z.{digits}f}"
-
-
-def number(value: Any, digits: int = 6) -> str:
-    """A setting or measurement; empty where there is none. 1e-6, not 1e-06."""
-    if value is None:
-        return ""
-    return f"{value:.{digits}g}".replace("e-0", "e-") if isinstance(value, float) else str(value)
 
 
 def csv_text(rows: Iterable[Sequence[str]]) -> str:

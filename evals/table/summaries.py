@@ -22,7 +22,8 @@ from evals.statistics.aggregates import (
     probability_of_improvement,
 )
 from evals.table import rewards
-from evals.table.data import OVERALL, Table, number, percent
+from evals.table.data import OVERALL, Table, percent
+from kpo.common.text import number
 
 Steps = Sequence[Mapping[str, float]]
 LEAST_SEEDS = 3

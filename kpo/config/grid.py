@@ -18,6 +18,7 @@ from collections.abc import Iterator, Mapping
 from itertools import product
 from typing import Any
 
+from kpo.common.text import number
 from kpo.config.file import merge
 
 TRAIN = "train."
@@ -86,6 +87,4 @@ def _keys(settings: Mapping[str, Any]) -> set[str]:
 
 
 def _text(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:g}".replace("e-0", "e-")
-    return "none" if value is None else str(value).lower()
+    return "none" if value is None else number(value).lower()
