@@ -50,7 +50,9 @@ def read_runs(experiment: Experiment, folder: Path, names: Sequence[str]) -> dic
     check_alike(protocols, "runs of different protocols")
     hashes = {name: manifest.get("responses_sha256") for name, manifest in manifests.items()}
     for content, alike in runs_by(hashes).items():
-        if content is not None and len(alike) > 1:
+        # Two methods share the randomness of a training seed: close policies may answer alike.
+        seeds = {name.rpartition("-s")[2] for name in alike}
+        if content is not None and len(seeds) > 1:
             raise UserError(
                 f"runs {' and '.join(alike)} hold the same responses to the letter: one was"
                 " copied, or both were sampled from one model with one seed."

@@ -5,25 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-import torch
 from torch import Tensor
 
-from kpo.model.policy import Policy
 from kpo.trainer.batch import Rollouts
+from kpo.trainer.laboratory import put, weights_of
 from kpo.trainer.loop import Trainer
 from kpo.trainer.state.progress import Position
-
-
-def weights_of(policy: Policy) -> list[Tensor]:
-    """A copy of all weights."""
-    return [weight.detach().clone() for weight in policy.model.parameters()]
-
-
-@torch.no_grad()
-def put(policy: Policy, weights: Sequence[Tensor]) -> None:
-    """Give a policy the weights of such a copy."""
-    for own, weight in zip(policy.model.parameters(), weights, strict=True):
-        own.copy_(weight)
 
 
 @dataclass

@@ -19,20 +19,14 @@ from kpo.common.manifest import Manifest
 from kpo.common.source_code import code_hash
 from kpo.config.experiment import Experiment
 from kpo.config.train import Train
-from kpo.distributed.sharding import needs_sharding
 from kpo.estimators.compare import Size, compare, looked_at
-from kpo.estimators.frozen import Recorder, put, weights_of
+from kpo.estimators.frozen import Recorder
 from kpo.estimators.gradients import OnPolicy
 from kpo.estimators.table import ALL, Found, Row, doubts, over_seeds, rows, text
 from kpo.model.policy import weights_hash
 from kpo.objective import Objective
 from kpo.planning.report import duration
-from kpo.tasks.task import grades
-from kpo.trainer.log import RunLog
-from kpo.trainer.prompts import load_prompts
-from kpo.trainer.run import grader_of, load, prepare, start
-from kpo.trainer.state.checkpoint import Checkpoints
-from kpo.trainer.training_set import training_set
+from kpo.trainer.laboratory import check_alone, laboratory
 
 AGES = (0, 1, 4, 16, 64)
 """Looked at where nothing else is asked for, as far as training goes."""
@@ -70,13 +64,7 @@ class Asked:
 def check(experiment: Experiment) -> None:
     """Raise UserError for an experiment whose estimators cannot be compared."""
     first, *others = experiment.methods
-    train = experiment.train_of(first)
-    if needs_sharding(train.world, train.scoring):
-        raise UserError(
-            f"train asks for {train.world} processes that compute in {train.scoring}, but gradients"
-            " are compared by one process in float32: lower train.gpus or train.ranks to 1, and set"
-            " train.scoring_dtype to float32"
-        )
+    check_alone(experiment, first, "gradients are compared")
     for name in others:
         if experiment.methods[name].train:
             raise UserError(
@@ -87,7 +75,6 @@ def check(experiment: Experiment) -> None:
 def run(experiment: Experiment, asked: Asked, base: Path, problems: Path | None, out: Path) -> None:
     """Compare the methods of an experiment at each of its seeds; write the CSV and its manifest."""
     first = next(iter(experiment.methods))
-    train = experiment.train_of(first)
     settings = {
         "methods": {name: experiment.section("train", name) for name in experiment.methods},
         "seeds": experiment.seeds,
@@ -96,35 +83,18 @@ def run(experiment: Experiment, asked: Asked, base: Path, problems: Path | None,
     code = code_hash(
         __name__, "evals.grading.worker", without={"kpo.registry", "kpo.tasks.registry"}
     )
-    ranks = start(train)
-    policy = load(train, base, ranks)
-    prompts, trained_on = load_prompts(experiment, policy, training_set(experiment, problems))
-    size = asked.size(train, len(prompts))
-    policy, engine = prepare(train, base, policy, ranks)
-    initial, found = weights_of(policy), list[list[Found]]()
-    with grader_of(experiment) as grader:
+    found = list[list[Found]]()
+    with laboratory(experiment, first, base, problems, out) as lab:
+        size = asked.size(experiment.train_of(first), len(lab.prompts))
         for seed in experiment.seeds:
-            put(policy, initial)
-            recorder = Recorder(
-                policy=policy,
-                objective=experiment.methods[first].build(),
-                engine=engine,
-                reward=lambda pairs: grades(experiment.task, pairs, grader),
-                prompts=prompts,
-                config=train,
-                seed=seed,
-                log=RunLog(None),
-                checkpoints=Checkpoints(out.parent / "unused", settings),  # a failure lies beside
-                ranks=ranks,
-                ages=size.ages,
-            )
+            recorder = lab.trainer(Recorder, seed, ages=size.ages)
             found.append(_found(experiment, recorder, size))
     path = out.with_suffix(".manifest.json")
     path.unlink(missing_ok=True)  # none ever stands beside another's table
     write_text(out, text(_rows(experiment, found)))
     manifest.content |= {"settings": settings, "size": vars(size), "code": code}
-    manifest.content |= {"base": weights_hash(base), "training_set": trained_on.record}
-    manifest.finish(path, engine=engine.describe(), table=sha256_file(out))
+    manifest.content |= {"base": weights_hash(base), "training_set": lab.trained_on.record}
+    manifest.finish(path, engine=lab.engine.describe(), table=sha256_file(out))
 
 
 def _found(experiment: Experiment, recorder: Recorder, size: Size) -> list[Found]:

@@ -40,9 +40,9 @@ def trained(**changes: Any) -> Spoil:
     return lambda run: note_training(run.parents[3], run.name, **changes)
 
 
-def copy_responses(run: Path) -> None:
-    """The manifests of this run and of its neighbour name the same responses."""
-    for folder in (run, run.with_name("gspo-s0")):
+def copy_responses(run: Path, other: str = "gspo-s0") -> None:
+    """The manifests of this run and of another name the same responses."""
+    for folder in (run, run.with_name(other)):
         manifest = json.loads((folder / "manifest.json").read_text())
         manifest["responses_sha256"] = "abc"
         (folder / "manifest.json").write_text(json.dumps(manifest))
@@ -132,6 +132,11 @@ SPOILED: dict[str, tuple[Spoil, str]] = {
 def test_other_versions_of_what_computes_nothing_are_no_matter(root: Path) -> None:
     versions = {"python": "3.11", "torch": "2", "transformers": "5", "math-verify": "1"}
     trained(packages={**versions, "snakemake": "10"})(root / "results/demo/evals/gspo-s1")
+    make(root)
+
+
+def test_two_methods_may_answer_alike_where_they_share_a_seed(root: Path) -> None:
+    copy_responses(root / "results/demo/evals/gspo-s1", "grpo-s1")
     make(root)
 
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from kpo.estimators.frozen import put, weights_of
 from kpo.model.policy import Policy
 from kpo.trainer.batch import Rollouts, old_logprobs
+from kpo.trainer.laboratory import put, weights_of
 from tests.kpo.estimators.recorded import recorded
 from tests.kpo.models import tiny_policy
 from tests.kpo.trainer.runs import tiny_trainer
