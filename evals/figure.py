@@ -12,6 +12,7 @@ from pathlib import Path
 
 from kpo.common.cli import UserError, command
 from kpo.common.files import write_text
+from kpo.common.text import csv_text
 
 
 @command
@@ -37,7 +38,6 @@ def main() -> None:
     args = parser.parse_args()
     from evals.figures.collapse import arm_rows, misjudged, read_arms  # noqa: PLC0415
     from evals.figures.drawing import draw_collapse, draw_grid  # noqa: PLC0415
-    from evals.table.data import csv_text  # noqa: PLC0415
 
     if args.figure == "grid":
         draw_grid(args.grid, args.column, args.out)

@@ -74,6 +74,7 @@ STAGES = (
     Stage("tuning", target="results/tuning.csv"),
     Stage("tuned", target="results/tuned.csv", chosen_by="tuning"),
     Stage("shootout", target="results/shootout.csv", job="shootout"),
+    Stage("structure", target="results/structure.csv", job="structure"),
     *map(Stage, ("tiny-long", "memory-long", "tiny-sorting")),
 )
 COLLAPSE = ("arms", "clip", "memory", "memory-long")

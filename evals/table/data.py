@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -38,13 +36,6 @@ Tally = Counter[str]
 def percent(share: float | None, digits: int = 2) -> str:
     """A share in %, empty where unknown."""
     return "" if share is None or math.isnan(share) else f"{100 * share:z.{digits}f}"
-
-
-def csv_text(rows: Iterable[Sequence[str]]) -> str:
-    """Rows as the text of a CSV file."""
-    file = io.StringIO()
-    csv.writer(file, lineterminator="\n").writerows(rows)
-    return file.getvalue()
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from statistics import fmean
 
 from evals.grading.statuses import FAILURES
 from evals.table import kept, rewards, summaries
-from evals.table.data import Table, csv_text, percent
+from evals.table.data import Table, percent
 from evals.table.trainings import STILL
-from kpo.common.text import number
+from kpo.common.text import csv_text, number
 
 _STEPS: dict[str, tuple[str, Callable[[list[float]], float]]] = {
     "reward_first_%": ("reward", itemgetter(0)),

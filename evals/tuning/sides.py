@@ -16,12 +16,12 @@ from evals.statistics.aggregates import (
     probability_of_improvement,
 )
 from evals.statistics.differences import compare_rows
-from evals.table.data import OVERALL, Row, Table, csv_text, percent
+from evals.table.data import OVERALL, Row, Table, percent
 from evals.table.rewards import gap, rewards
 from evals.tuning.chosen import AXIS, BOTH, EQUAL, TUNED, is_comparison
 from evals.tuning.sheets import read_choices
 from kpo.common.cli import UserError
-from kpo.common.text import number
+from kpo.common.text import csv_text, number
 from kpo.config.grid import told
 
 SIDES = (EQUAL, TUNED)

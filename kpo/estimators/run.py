@@ -17,12 +17,13 @@ from kpo.common.cli import UserError, warn
 from kpo.common.files import sha256_file, write_text
 from kpo.common.manifest import Manifest
 from kpo.common.source_code import code_hash
+from kpo.common.text import records_text
 from kpo.config.experiment import Experiment
 from kpo.config.train import Train
 from kpo.estimators.compare import Size, compare, looked_at
 from kpo.estimators.frozen import Recorder
 from kpo.estimators.gradients import OnPolicy
-from kpo.estimators.table import ALL, Found, Row, doubts, over_seeds, rows, text
+from kpo.estimators.table import ALL, Found, Row, doubts, over_seeds, rows
 from kpo.model.policy import weights_hash
 from kpo.objective import Objective
 from kpo.planning.report import duration
@@ -91,7 +92,7 @@ def run(experiment: Experiment, asked: Asked, base: Path, problems: Path | None,
             found.append(_found(experiment, recorder, size))
     path = out.with_suffix(".manifest.json")
     path.unlink(missing_ok=True)  # none ever stands beside another's table
-    write_text(out, text(_rows(experiment, found)))
+    write_text(out, records_text(_rows(experiment, found)))
     manifest.content |= {"settings": settings, "size": vars(size), "code": code}
     manifest.content |= {"base": weights_hash(base), "training_set": lab.trained_on.record}
     manifest.finish(path, engine=lab.engine.describe(), table=sha256_file(out))

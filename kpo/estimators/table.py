@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -95,18 +93,3 @@ def doubts(row: Row) -> str | None:
     if row["batches"] > 1 and math.isnan(row["variance"]):
         return f"{place}: a gradient at age {row['age']} is not finite; its cells are empty"
     return None
-
-
-def text(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Rows as CSV; a cell is empty where noise leaves a figure without a value."""
-    file = io.StringIO()
-    writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({key: _cell(value) for key, value in row.items()} for row in rows)
-    return file.getvalue()
-
-
-def _cell(value: Any) -> str:
-    if not isinstance(value, float):
-        return str(value)
-    return f"{value:.5g}" if math.isfinite(value) else ""

@@ -15,9 +15,9 @@ from statistics import fmean
 from kpo.common.cli import UserError
 from kpo.config.experiment import Experiment
 
-ALONE = ("base", "tables", "shootout")
+ALONE = ("base", "tables", "shootout", "structure")
 """Kinds of jobs that nothing else of their experiment can run beside."""
-KINDS = ("base", "train", "sample", "grade", "tables", "shootout")
+KINDS = ("base", "train", "sample", "grade", "tables", "shootout", "structure")
 COLUMNS = ("experiment", "job", "seconds", "jobs", "machine")
 Seconds = Mapping[tuple[str, str], float]
 """Of one job, the mean, by experiment and kind."""

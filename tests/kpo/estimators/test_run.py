@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +13,12 @@ from kpo.common.cli import UserError
 from kpo.common.files import sha256_file
 from kpo.config.experiment import Experiment
 from kpo.config.train import Train
-from kpo.estimators import run as module
 from kpo.estimators.compare import Size
 from kpo.estimators.run import Asked, check, forecast, run
-from kpo.model.policy import save_model, weights_hash
+from kpo.model.policy import weights_hash
 from tests.kpo.config.experiments import SCRATCH, changed
 from tests.kpo.estimators.recorded import recorded
-from tests.kpo.models import tiny_policy
-from tests.kpo.trainer.runs import reward
+from tests.kpo.random_base import letter_experiment
 
 TRAIN = Train(
     problems="train", steps=5, prompts=8, max_prompt_tokens=1, max_response_tokens=1, lr=1
@@ -79,19 +76,8 @@ def test_the_forecast_counts_what_will_be_done(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_comparison_from_files_to_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a random model, whose reward is a letter in the response."""
-    policy, base, out = tiny_policy(seed=3), tmp_path / "base", tmp_path / "out/table.csv"
-    save_model(policy.model, policy.tokenizer, base)
-    rows = ({"id": str(i), "problem": f"{i}+1=?", "answer": "e"} for i in range(64))
-    (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-
-    def letters(task: object, pairs: Sequence[tuple[str, str]], grader: object) -> Any:
-        return reward(pairs)
-
-    monkeypatch.setattr(module, "grades", letters)
-    tree = changed(SCRATCH, "train/prompts", 4)
-    tree = changed(tree, "train/mini_batches", 2)
-    tree = changed(tree, "train/max_response_tokens", 12)
+    tree = letter_experiment(tmp_path, monkeypatch)
+    base, out = tmp_path / "base", tmp_path / "out/table.csv"
 
     def made(seeds: list[int]) -> list[dict[str, str]]:
         experiment = Experiment.model_validate({**tree, "seeds": seeds})

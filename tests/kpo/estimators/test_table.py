@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from kpo.common.text import records_text
 from kpo.estimators.figures import Replicates
-from kpo.estimators.table import Found, doubts, over_seeds, rows, text
+from kpo.estimators.table import Found, doubts, over_seeds, rows
 
 LABELS = {"a": "A", "b": "B"}
 
@@ -66,7 +67,7 @@ def row(seed: int, method: str, **values: Any) -> dict[str, Any]:
 
 
 def test_cells_without_a_value_are_empty() -> None:
-    (read,) = csv.DictReader(io.StringIO(text([row(0, "a", variance=math.nan, mse=1 / 3)])))
+    (read,) = csv.DictReader(io.StringIO(records_text([row(0, "a", variance=math.nan, mse=1 / 3)])))
     assert (read["variance"], read["mse"]) == ("", "0.33333")
     assert (read["seed"], read["label"], read["batches"]) == ("0", "A", "8")
 

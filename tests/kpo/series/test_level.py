@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from kpo.structure.level import GRID, LevelLikelihood
-from kpo.structure.ragged import Floats, Ragged
+from kpo.series.level import GRID, LevelLikelihood
+from kpo.series.ragged import Floats, Ragged
 
 
 def ragged(responses: list[Floats]) -> Ragged:

@@ -8,13 +8,13 @@
     low_frequency    share of the power at periods of 16 tokens or more, means left out
     acf_1 .. acf_64  autocorrelation of the deviations from each response's own mean
     q, gain          Q / V of a random walk plus noise by maximum likelihood, and what it explains
-                     better than white noise does, nats (see `kpo.structure.level`)
+                     better than white noise does, nats (see `kpo.series.level`)
     mean_spread      standard deviation of responses' means over what white noise of the same
                      spread would give
 
 White noise has a switch of 2 p (1 - p), p being `positive`; what else it gives depends on lengths,
 so that the measures stand beside those of shuffled tokens and of random signs
-(`kpo.structure.ragged`).
+(`kpo.series.ragged`).
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ import numpy as np
 import torch
 
 from kpo.kalman import kalman_filter
-from kpo.structure.level import LevelLikelihood
-from kpo.structure.ragged import Floats, Integers, Ragged
+from kpo.series.level import LevelLikelihood
+from kpo.series.ragged import Floats, Integers, Ragged
 
 PAPER_Q = 1e-6
 LAGS = 64

@@ -1,4 +1,4 @@
-"""The comparison of estimators as a target of the workflow, from nothing."""
+"""Studies of trainings as targets of the workflow, from nothing."""
 
 from __future__ import annotations
 
@@ -44,3 +44,16 @@ def test_a_comparison_is_made_from_nothing_and_not_made_again(tmp_path: Path) ->
     }
     workspace.write(changed)
     assert workspace.planned("results/shootout.csv") == {"shootout": 1, "shootout_here": 1}
+
+
+@pytest.mark.slow
+def test_structure_is_measured_from_nothing_and_not_again(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path, CONFIG)
+    run = workspace.snakemake("results/structure.csv")
+    assert run.returncode == 0, run.stdout
+    with (tmp_path / "results/structure.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert {row["use"] for row in rows} == {"first"}
+    assert {row["what"] for row in rows} == {"measured", "shuffled", "random signs", "paper"}
+    assert (tmp_path / "results/structure.manifest.json").is_file()
+    assert workspace.planned("results/structure.csv") == {}

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from kpo.structure.ragged import Floats, Ragged
+from kpo.series.ragged import Floats, Ragged
 
 GRID = np.concatenate([[0.0], 10.0 ** np.linspace(-8, 2, 41)])
 """q's that are tried: white noise, and four a decade."""

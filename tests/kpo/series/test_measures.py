@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from kpo.kalman import kalman_filter_reference
-from kpo.structure.measures import LAGS, PAPER_Q, Structure
-from kpo.structure.ragged import Floats, Ragged, random_signs, shuffled
+from kpo.series.measures import LAGS, PAPER_Q, Structure
+from kpo.series.ragged import Floats, Ragged, random_signs, shuffled
 
 
 def ragged(responses: list[Floats]) -> Ragged:

@@ -1,0 +1,71 @@
+"""Structure in an experiment's log-ratios, from the base policy to its table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from kpo.common.files import sha256_file, write_text
+from kpo.common.manifest import Manifest
+from kpo.common.seeding import derive_seed
+from kpo.common.source_code import code_hash
+from kpo.common.text import records_text
+from kpo.config.experiment import Experiment
+from kpo.model.policy import weights_hash
+from kpo.series.record import STAGES, USES, Listening, ListeningTrainer
+from kpo.series.table import Measured
+from kpo.trainer.laboratory import Laboratory, check_alone, laboratory
+
+
+def check(experiment: Experiment) -> None:
+    """Raise UserError for an experiment whose log-ratios cannot be listened to."""
+    for method in experiment.methods:
+        check_alone(experiment, method, "log-ratios are looked at")
+
+
+def run(experiment: Experiment, base: Path, problems: Path | None, out: Path) -> None:
+    """Train every method with every seed, and write the measures of its log-ratios."""
+    settings = {
+        "methods": {name: experiment.section("train", name) for name in experiment.methods},
+        "seeds": experiment.seeds,
+    }
+    manifest = Manifest(experiment.experiment, settings)
+    code = code_hash(
+        __name__, "evals.grading.worker", without={"kpo.registry", "kpo.tasks.registry"}
+    )
+    rows: list[dict[str, Any]] = []
+    for method in experiment.methods:
+        with laboratory(experiment, method, base, problems, out) as lab:
+            rows += _rows(lab)
+    path = out.with_suffix(".manifest.json")
+    path.unlink(missing_ok=True)  # none ever stands beside another's table
+    write_text(out, records_text(rows))
+    manifest.content |= {"settings": settings, "code": code, "base": weights_hash(base)}
+    manifest.content |= {"training_set": lab.trained_on.record}
+    manifest.finish(path, engine=lab.engine.describe(), table=sha256_file(out))
+
+
+def _rows(lab: Laboratory) -> list[dict[str, Any]]:
+    """Train with every seed; the rows of all seeds' log-ratios together, by stage and use."""
+    experiment, method = lab.experiment, lab.experiment.methods[lab.method]
+    places = [(stage, use) for stage in STAGES for use in USES]
+    found = {place: Measured(derive_seed("structure", *place)) for place in places}
+    for seed in experiment.seeds:
+        objective = Listening(method.build())
+        trainer = lab.trainer(
+            ListeningTrainer,
+            seed,
+            objective,
+            heard=lambda stage, use, z: found[stage, use].add(z),
+        )
+        for _ in tqdm(trainer.record(), f"{lab.method} {seed}", trainer.steps, unit="step"):
+            pass
+    place = {"experiment": experiment.experiment, "method": method.label}
+    return [
+        row
+        for (stage, use), measured in found.items()
+        if measured
+        for row in measured.rows(**place, stage=stage, use=use)
+    ]

@@ -1,0 +1,90 @@
+"""What is heard of a training: the log-ratios of its updates, by stage and use."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from kpo.objective import TokenBatch, divides_by_std, mean_over, role_of
+from kpo.registry import make_objective
+from kpo.series.ragged import Ragged
+from kpo.series.record import Listening, ListeningTrainer
+from kpo.trainer.loop import Trainer
+from tests.kpo.trainer.runs import tiny_trainer
+
+Heard = list[tuple[str, str, Ragged]]
+
+
+def listened(folder: Path, **settings: Any) -> tuple[Heard, ListeningTrainer]:
+    """A training of 3 steps of 2 updates a pass, and all that was heard."""
+    trainer = tiny_trainer(folder, **{"warm_up": 0.0, **settings})
+    heard: Heard = []
+    parts = {f.name: getattr(trainer, f.name) for f in fields(Trainer)}
+    parts["objective"] = Listening(trainer.objective)
+    listening = ListeningTrainer(**parts, heard=lambda *place_and_z: heard.append(place_and_z))
+    assert list(listening.record()) == [1, 2, 3]
+    return heard, listening
+
+
+def test_first_use_and_later_passes_are_kept_apart(tmp_path: Path) -> None:
+    heard, _ = listened(tmp_path, passes=2)
+    assert list(dict.fromkeys(stage for stage, *_ in heard)) == ["begin", "middle", "end"]
+    for stage in ("begin", "middle", "end"):
+        first = sum(len(z.values) for at, use, z in heard if (at, use) == (stage, "first"))
+        later = sum(len(z.values) for at, use, z in heard if (at, use) == (stage, "later"))
+        assert 0 < first < later  # without the first mini-batch of the first pass, and with it
+    assert all(z.values.any() for *_, z in heard)
+
+
+def test_of_one_pass_nothing_is_later_and_of_stale_rollouts_nothing_is_on_policy(
+    tmp_path: Path,
+) -> None:
+    heard, _ = listened(tmp_path / "fresh")
+    stale, _ = listened(tmp_path / "stale", staleness=1)
+    assert {use for _, use, _ in [*heard, *stale]} == {"first"}
+    tokens = sum(len(z.values) for *_, z in heard), sum(len(z.values) for *_, z in stale)
+    assert tokens[1] > 1.5 * tokens[0]
+
+
+def test_listening_changes_nothing(tmp_path: Path) -> None:
+    _, listening = listened(tmp_path / "a", passes=2)
+    plain = tiny_trainer(tmp_path / "b", warm_up=0.0, passes=2)
+    plain.train()
+    pairs = zip(listening.policy.model.parameters(), plain.policy.model.parameters(), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)
+
+
+def batch(gradient: bool = True) -> TokenBatch:
+    logprobs = torch.tensor([[-1.0, -2.0, -3.0], [-1.0, 7.0, 7.0]], requires_grad=gradient)
+    mask = torch.tensor([[1, 1, 1], [1, 0, 0]])
+    return TokenBatch(logprobs, torch.full((2, 3), -1.5), torch.tensor([1.0, -1.0]), mask)
+
+
+def test_only_batches_with_a_gradient_are_heard() -> None:
+    heard: list[Ragged] = []
+    objective = Listening(make_objective("grpo"), heard.append)
+    loss = objective(batch()).loss
+    objective(batch(gradient=False))
+    assert loss == make_objective("grpo")(batch()).loss
+    (z,) = heard
+    assert z.values.tolist() == [0.5, -0.5, -1.5, 0.5]
+    assert z.lengths.tolist() == [3, 1]
+    assert z.values.dtype == np.float64
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"), [("dapo", {}), ("kpo", {"q": 1e-6}), ("dr_grpo", {"length": 7})]
+)
+def test_a_listening_objective_declares_what_the_objective_does(
+    name: str, settings: dict[str, Any]
+) -> None:
+    objective = make_objective(name, **settings)
+    listening = Listening(objective)
+    assert mean_over(listening) == mean_over(objective)
+    assert role_of(listening) == role_of(objective)
+    assert divides_by_std(listening) == divides_by_std(objective)
