@@ -100,7 +100,8 @@ def test_partition_and_account_take_nothing_of_the_profile_away(cluster: Cluster
 def test_every_rule_has_a_time_and_its_memory() -> None:
     rules = "".join(path.read_text() for path in (REPO / "workflow/rules").glob("*.smk"))
     given = yaml.safe_load((PROFILE / "config.yaml").read_text())["set-resources"]
-    bodies = re.split(r"^ *rule (\w+):", rules, flags=re.MULTILINE)[1:]
+    heads = r"^ *(?:rule|use rule \w+ as) (\w+)(?::| with:)"
+    bodies = re.split(heads, rules, flags=re.MULTILINE)[1:]
     for name, body in zip(bodies[::2], bodies[1::2], strict=True):
         assert any(entry.startswith(f"{name}:runtime=") for entry in given), name
         in_profile = any(entry.startswith(f"{name}:mem_mb=") for entry in given)
