@@ -14,6 +14,9 @@ from kpo.common.cli import UserError, command
 from kpo.common.files import write_text
 from kpo.common.text import csv_text
 
+MOST_NAMES = 16
+"""Of more arms in a figure only the exceptions are named; all stand in the CSV beside it."""
+
 
 @command
 def main() -> None:
@@ -46,7 +49,7 @@ def main() -> None:
     if not arms:
         raise UserError(f"{', '.join(map(str, args.grid))}: no trained rows")
     width, wrong = misjudged(arms)
-    draw_collapse(arms, width, args.out)
+    draw_collapse(arms, width, args.out, named=arms if len(arms) <= MOST_NAMES else wrong)
     write_text(args.out.with_suffix(".csv"), csv_text(arm_rows(arms)))
     names = ", ".join(f"{arm.experiment}/{arm.name}" for arm in wrong) or "none"
     print(

@@ -103,7 +103,7 @@ def misjudged(arms: Sequence[Arm]) -> tuple[float, list[Arm]]:
     """The width that best parts arms of which most runs collapse from the others, and its errors.
 
     A width such that all wider arms should collapse and no other; the fewest errors, the narrowest
-    of several such widths.
+    of several such widths; in the middle, on a log scale, between the arms that it parts.
     """
     widths = sorted({0.0, *(arm.width for arm in arms)})
     wrong = {
@@ -111,4 +111,5 @@ def misjudged(arms: Sequence[Arm]) -> tuple[float, list[Arm]]:
         for width in widths
     }
     best = min(widths, key=lambda width: len(wrong[width]))
-    return best, wrong[best]
+    above = min((width for width in widths if width > best), default=best)
+    return best if math.isinf(above) else math.sqrt(best * above), wrong[best]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from kpo.common.cli import UserError
 mpl.use("Agg")
 mpl.rcParams.update({"font.size": 9, "svg.hashsalt": "kpo", "axes.spines.top": False})
 mpl.rcParams.update({"axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.3})
+APART, NEAR = 1.25, 1.3
+"""Factors between symbols side by side, and within which they are taken for one place."""
 KINDS = {"": ("no filter", "s"), "known": ("start known", "o")}
 KINDS |= {"steady": ("start steady", "^"), "diffuse": ("start diffuse", "D")}
 
@@ -35,30 +38,56 @@ def drawn(out: Path, width: float, height: float, rows: int = 1) -> Iterator[lis
     figure.savefig(out, dpi=150, metadata=stamp)
 
 
-def draw_collapse(arms: Sequence[Arm], threshold: float, out: Path) -> None:
-    """Reward and share of collapsed runs over the width of the clip that a drift meets."""
+def draw_collapse(
+    arms: Sequence[Arm], threshold: float, out: Path, *, named: Collection[Arm]
+) -> None:
+    """Reward and share of collapsed runs over the width of the clip that a drift meets.
+
+    Arms of one width stand side by side; those of `named` with their names.
+    """
     finite = [arm.width for arm in arms if math.isfinite(arm.width)]
     beyond = 10 ** (math.ceil(math.log10(max(finite))) + 1)  # where "no clip" stands
-    with drawn(out, 7.0, 5.5, rows=2) as (above, below):
-        for n, arm in enumerate(arms):
+    with drawn(out, 7.0, 6.0, rows=2) as (above, below):
+        for arm, x in zip(
+            arms, _side_by_side([min(arm.width, beyond) for arm in arms]), strict=True
+        ):
             label, marker = KINDS[arm.start]
-            x = min(arm.width, beyond)
             errors = [[arm.reward - arm.low], [arm.high - arm.reward]]
             style: dict[str, Any] = {"marker": marker, "color": "black", "markerfacecolor": "white"}
-            seen = any(KINDS[other.start][0] == label for other in arms[:n])
-            above.errorbar(x, arm.reward, errors, **style, capsize=2, label=None if seen else label)
-            above.annotate(
-                arm.name, (x, arm.reward), (4, 4), textcoords="offset points", fontsize=6
-            )
+            above.errorbar(x, arm.reward, errors, **style, elinewidth=0.7, capsize=2, label=label)
+            if arm in named:
+                above.annotate(
+                    arm.name,
+                    (x, arm.high),
+                    (0, 3),
+                    textcoords="offset points",
+                    rotation=90,
+                    ha="center",
+                    fontsize=6,
+                )
             below.plot(x, arm.collapsed, **style)
         below.set_xscale("log")
         below.set_xlabel(f"upper clip / mean pass share ({beyond:.0e}: no clip)")
         below.set_ylabel("collapsed runs [%]")
         above.set_ylabel("reward, last 5 steps [%]")
+        above.margins(y=0.2)
         for axes in (above, below):
             if threshold > 0:
                 axes.axvline(threshold, color="black", linestyle=":")
-        above.legend(loc="lower left")
+        handles, labels = above.get_legend_handles_labels()
+        once = dict(zip(labels, handles, strict=True))
+        above.legend(once.values(), once.keys(), loc="lower left")
+
+
+def _side_by_side(widths: Sequence[float]) -> list[float]:
+    """Values that are nearly equal apart from each other, on a log scale."""
+    groups = [round(math.log(width) / math.log(NEAR)) for width in widths]
+    seen, of = Counter[int](), Counter(groups)
+    places = []
+    for width, group in zip(widths, groups, strict=True):
+        places.append(width * APART ** (seen[group] - (of[group] - 1) / 2))
+        seen[group] += 1
+    return places
 
 
 def draw_grid(grid: Path, column: str, out: Path) -> None:
