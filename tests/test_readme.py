@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +41,24 @@ def test_the_table_is_that_of_the_reference_run() -> None:
     grid = [line for line in differences if line.startswith("|")]
     assert len(grid) == 6  # header, rule and KPO's four rows
     assert "\n".join(grid) in README
+
+
+TRIPLE = re.compile(r"([+-]?\d+\.\d) \(([+-]?\d+\.\d) to ([+-]?\d+\.\d)\)")
+FINDINGS = README.split("## What we found")[1].split("\n## ")[0].replace("\n  ", " ").split("\n- ")
+
+
+@pytest.mark.parametrize("finding", [text for text in FINDINGS if TRIPLE.search(text)])
+def test_what_was_found_stands_in_the_file_that_is_named(finding: str) -> None:
+    """A difference and its limits, in points; either of the two rows may be named first."""
+    files = re.findall(r"`(results/reference/[\w./-]+/differences\.csv)`", finding)
+    rows = [row for path in files for row in csv.DictReader((REPO / path).open())]
+    known = set()
+    for row in rows:
+        if row["benchmark"] == "overall" and row["metric"].startswith("avg"):
+            numbers = (float(row[name]) for name in ("difference", "low", "high"))
+            known.add(frozenset(f"{abs(number):.1f}" for number in numbers))
+    for found in TRIPLE.findall(finding):
+        assert frozenset(number.lstrip("+-") for number in found) in known, found
 
 
 def test_every_config_that_is_described_exists() -> None:
