@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from evals.figures.collapse import misjudged, read_arms
 from kpo import objective
 from kpo.objective import TokenBatch
 from tests.configs import CONFIGS
@@ -59,6 +60,15 @@ def test_what_was_found_stands_in_the_file_that_is_named(finding: str) -> None:
             known.add(frozenset(f"{abs(number):.1f}" for number in numbers))
     for found in TRIPLE.findall(finding):
         assert frozenset(number.lstrip("+-") for number in found) in known, found
+
+
+def test_collapse_is_parted_as_it_says() -> None:
+    (grids,) = re.findall(r"evals\.figure collapse --grid ([^`]+) --out", README)
+    arms = [arm for path in grids.split() for arm in read_arms(REPO / path)]
+    width, exceptions = misjudged(arms)
+    assert not exceptions
+    said = f"Of the {len(arms)} arms of two grids most runs collapse where the clip that a drift"
+    assert f"{said} meets is wider than {width:.2f}" in " ".join(README.split())
 
 
 def test_every_config_that_is_described_exists() -> None:
