@@ -19,8 +19,8 @@ def read(name: str) -> Experiment:
 @pytest.mark.parametrize(
     ("name", "rows", "seeds"),
     [
-        ("arms", 11, 5),
-        ("arms-calm", 11, 5),
+        ("arms", 12, 5),
+        ("arms-calm", 12, 5),
         ("memory", 1 + 2 * 5, 5),
         ("memory-long", 1 + 2 * 5, 5),
         ("clip", 4 * 4, 5),

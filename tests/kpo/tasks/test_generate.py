@@ -89,7 +89,7 @@ def test_the_command_writes_every_set(
         monkeypatch.delitem(sys.modules, module)
     runpy.run_module(module, run_name="__main__")
     files = {path.stem: len(rows(path)) for path in tmp_path.iterdir()}
-    assert files == {"train": 4096, "easy": 64, "medium": 64, "hard": 64}
+    assert files == {"train": 4096, "easy": 48, "medium": 48, "hard": 48}
 
 
 @pytest.mark.parametrize(
