@@ -10,27 +10,20 @@ the policy gradient of a large batch of fresh responses: cosine, bias, variance,
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from kpo.common.cli import UserError, command
-from kpo.common.lock import hold
-from kpo.config.builds import check_builds
-from kpo.config.cli import experiment_parser
+from kpo.config.cli import check_base, study_parser
 from kpo.config.experiment import load_experiment
 
 
 @command
 def main() -> None:
     """Command line."""
-    parser = experiment_parser(
+    parser = study_parser(
         "kpo.shootout",
         "Compare the methods of an experiment as estimators of the policy gradient. Reads the"
         " experiment file, the base policy and the problems; writes a CSV with a row for each seed,"
         " age and method, and OUT.manifest.json beside it.",
     )
-    parser.add_argument("--base", type=Path, required=True, help="folder of the base policy, read")
-    parser.add_argument("--problems", type=Path, help="as for kpo.train")
-    parser.add_argument("--out", type=Path, required=True, help="CSV file to write")
     parser.add_argument(
         "--ages",
         type=int,
@@ -53,17 +46,12 @@ def main() -> None:
     ):
         if min(values) < least:
             raise UserError(f"--{name} is {min(values)}, but must be at least {least}")
-    if not args.base.is_dir():
-        raise UserError(f"--base {args.base}: no such folder")
+    check_base(args.base)
     from kpo.estimators.run import Asked, check, run  # noqa: PLC0415
-    from kpo.objective_check import check_methods  # noqa: PLC0415
-    from kpo.trainer.guards.preemption import leave_on_sigterm  # noqa: PLC0415
+    from kpo.trainer.laboratory import begin  # noqa: PLC0415
 
     check(experiment)
-    check_methods({name: method.build() for name, method in experiment.methods.items()})
-    check_builds(experiment)
-    hold(args.out)
-    leave_on_sigterm()
+    begin(experiment, args.out)
     ages = tuple(args.ages) if args.ages else None
     run(experiment, Asked(ages, args.rollouts, args.truth), args.base, args.problems, args.out)
 

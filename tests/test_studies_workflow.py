@@ -21,13 +21,18 @@ CONFIG = {
 }
 
 
+def made(workspace: Workspace, table: Path) -> list[dict[str, str]]:
+    """The rows of a table, once it is made."""
+    run = workspace.snakemake(f"results/{table.name}")
+    assert run.returncode == 0, run.stdout
+    with table.open() as file:
+        return list(csv.DictReader(file))
+
+
 @pytest.mark.slow
 def test_a_comparison_is_made_from_nothing_and_not_made_again(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path, CONFIG)
-    run = workspace.snakemake("results/shootout.csv")
-    assert run.returncode == 0, run.stdout
-    with (tmp_path / "results/shootout.csv").open() as file:
-        rows = list(csv.DictReader(file))
+    rows = made(workspace, tmp_path / "results/shootout.csv")
     assert {(row["rollouts"], row["age"]) for row in rows} == {
         *(("fresh", age) for age in ("0", "1", "4")),
         ("trained_on", "4"),
@@ -49,10 +54,7 @@ def test_a_comparison_is_made_from_nothing_and_not_made_again(tmp_path: Path) ->
 @pytest.mark.slow
 def test_structure_is_measured_from_nothing_and_not_again(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path, CONFIG)
-    run = workspace.snakemake("results/structure.csv")
-    assert run.returncode == 0, run.stdout
-    with (tmp_path / "results/structure.csv").open() as file:
-        rows = list(csv.DictReader(file))
+    rows = made(workspace, tmp_path / "results/structure.csv")
     assert {row["use"] for row in rows} == {"first"}
     assert {row["what"] for row in rows} == {"measured", "shuffled", "random signs", "paper"}
     assert (tmp_path / "results/structure.manifest.json").is_file()

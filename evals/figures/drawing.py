@@ -48,9 +48,8 @@ def draw_collapse(
     finite = [arm.width for arm in arms if math.isfinite(arm.width)]
     beyond = 10 ** (math.ceil(math.log10(max(finite))) + 1)  # where "no clip" stands
     with drawn(out, 7.0, 6.0, rows=2) as (above, below):
-        for arm, x in zip(
-            arms, _side_by_side([min(arm.width, beyond) for arm in arms]), strict=True
-        ):
+        places = _side_by_side([min(arm.width, beyond) for arm in arms])
+        for arm, x in zip(arms, places, strict=True):
             label, marker = KINDS[arm.start]
             errors = [[arm.reward - arm.low], [arm.high - arm.reward]]
             style: dict[str, Any] = {"marker": marker, "color": "black", "markerfacecolor": "white"}

@@ -30,7 +30,7 @@ from kpo.common.files import sha256_file, sha256_json
 from kpo.common.lock import lent
 from kpo.common.manifest import Manifest
 from kpo.common.seeding import derive_seed
-from kpo.config.experiment import Experiment
+from kpo.config.experiment import Experiment, run_parts
 from kpo.distributed.ranks import pick_device
 from kpo.model.loading import load_policy
 from kpo.model.policy import load_tokenizer, weights_hash
@@ -107,8 +107,8 @@ class Sampler:
         )
         names = [f"{name} {problem.id}" for name, problem in waiting]
         asked = [prompts[name, problem.id] for name, problem in waiting]
-        share = run.rpartition("-")[2]  # s<seed>, or base
-        seeds = [derive_seed(settings.seed, share, name, problem.id) for name, problem in waiting]
+        _, trained = run_parts(run)
+        seeds = [derive_seed(settings.seed, trained, name, problem.id) for name, problem in waiting]
         for finished in engine.stream(asked, seeds, sampling):
             refuse_repeats(names, asked, seeds, finished, sampling, engine)
             rows = []

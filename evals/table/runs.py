@@ -20,7 +20,7 @@ from evals.records import GradeRow, Key, read_grades
 from evals.table.data import Tally
 from evals.table.manifests import check_alike, flatten, read_manifest, runs_by
 from kpo.common.cli import UserError
-from kpo.config.experiment import Experiment
+from kpo.config.experiment import Experiment, run_parts
 
 Correct = npt.NDArray[np.bool_]
 
@@ -51,7 +51,7 @@ def read_runs(experiment: Experiment, folder: Path, names: Sequence[str]) -> dic
     hashes = {name: manifest.get("responses_sha256") for name, manifest in manifests.items()}
     for content, alike in runs_by(hashes).items():
         # Two methods share the randomness of a training seed: close policies may answer alike.
-        seeds = {name.rpartition("-s")[2] for name in alike}
+        seeds = {run_parts(name)[1] for name in alike}
         if content is not None and len(seeds) > 1:
             raise UserError(
                 f"runs {' and '.join(alike)} hold the same responses to the letter: one was"

@@ -19,7 +19,7 @@ from typing import Any
 from evals.table.manifests import check_alike, flatten, parsed, runs_by, sides
 from evals.table.rewards import WINDOW, collapsed, rewards
 from kpo.common.cli import UserError
-from kpo.config.experiment import Experiment
+from kpo.config.experiment import Experiment, run_parts
 from kpo.trainer.guards.learning import stood_still
 from kpo.trainer.training_set import RECORD
 
@@ -102,9 +102,9 @@ def training_notes(trainings: Manifests, steps: Mapping[str, Steps]) -> Iterator
         yield (
             f"{STILL}: the row has runs that learnt nothing, and are the base model again: {runs}."
         )
-    lost = Counter(run.rpartition("-s")[0] for run in steps if collapsed(rewards(steps[run])))
+    lost = Counter(run_parts(run)[0] for run in steps if collapsed(rewards(steps[run])))
     if lost:
-        of = Counter(run.rpartition("-s")[0] for run in steps)
+        of = Counter(run_parts(run)[0] for run in steps)
         told = ", ".join(f"{name} {count} of {of[name]}" for name, count in lost.items())
         yield (
             f"Collapsed, with a mean reward of the last {WINDOW} steps below half of the first"
@@ -113,7 +113,7 @@ def training_notes(trainings: Manifests, steps: Mapping[str, Steps]) -> Iterator
     shares: dict[str, list[float]] = {}
     for run, rows in steps.items():
         values = [step["noise_clip_fraction"] for step in rows if "noise_clip_fraction" in step]
-        shares.setdefault(run.rpartition("-s")[0], []).extend(values)
+        shares.setdefault(run_parts(run)[0], []).extend(values)
     means = {name: fmean(values) for name, values in shares.items() if values}
     if loud := [f"{100 * mean:.2g} % ({name})" for name, mean in means.items() if mean > 1e-3]:
         yield (

@@ -28,12 +28,26 @@ def method_parser(
     return parser
 
 
+def study_parser(module: str, description: str) -> argparse.ArgumentParser:
+    """The parser of `python -m module`, which trains to look into it, and writes a table."""
+    parser = experiment_parser(module, description)
+    parser.add_argument("--base", type=Path, required=True, help="folder of the base policy, read")
+    parser.add_argument("--problems", type=Path, help="as for kpo.train")
+    parser.add_argument("--out", type=Path, required=True, help="CSV file to write")
+    return parser
+
+
+def check_base(base: Path) -> None:
+    """Raise UserError where there is no such folder."""
+    if not base.is_dir():
+        raise UserError(f"--base {base}: no such folder")
+
+
 def experiment_of(args: argparse.Namespace) -> Experiment:
     """The experiment that a `method_parser` read. Raises UserError for what is not there."""
     experiment = load_experiment(args.config)
     if args.method not in experiment.methods:
         there = ", ".join(experiment.methods)
         raise UserError(f"{args.config}: no method {args.method!r}; there is {there}")
-    if not args.base.is_dir():
-        raise UserError(f"--base {args.base}: no such folder")
+    check_base(args.base)
     return experiment

@@ -229,6 +229,12 @@ class Experiment(Section):
         return [f"{method}-s{seed}" for method in self.methods for seed in self.seeds]
 
 
+def run_parts(run: str) -> tuple[str, str]:
+    """The method of a run, and `s<seed>`; of the base model "" and `base`."""
+    method, _, end = run.rpartition("-")
+    return method, end
+
+
 def load_experiment(path: str | Path) -> Experiment:
     """Read and check an experiment file. Raises ConfigError with a sentence for every fault."""
     return make_experiment(read_experiment_file(Path(path)), path)

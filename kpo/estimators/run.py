@@ -14,20 +14,15 @@ from pathlib import Path
 from tqdm import tqdm
 
 from kpo.common.cli import UserError, warn
-from kpo.common.files import sha256_file, write_text
-from kpo.common.manifest import Manifest
-from kpo.common.source_code import code_hash
-from kpo.common.text import records_text
 from kpo.config.experiment import Experiment
 from kpo.config.train import Train
 from kpo.estimators.compare import Size, compare, looked_at
 from kpo.estimators.frozen import Recorder
 from kpo.estimators.gradients import OnPolicy
 from kpo.estimators.table import ALL, Found, Row, doubts, over_seeds, rows
-from kpo.model.policy import weights_hash
 from kpo.objective import Objective
 from kpo.planning.report import duration
-from kpo.trainer.laboratory import check_alone, laboratory
+from kpo.trainer.laboratory import Study, check_alone, laboratory
 
 AGES = (0, 1, 4, 16, 64)
 """Looked at where nothing else is asked for, as far as training goes."""
@@ -76,26 +71,14 @@ def check(experiment: Experiment) -> None:
 def run(experiment: Experiment, asked: Asked, base: Path, problems: Path | None, out: Path) -> None:
     """Compare the methods of an experiment at each of its seeds; write the CSV and its manifest."""
     first = next(iter(experiment.methods))
-    settings = {
-        "methods": {name: experiment.section("train", name) for name in experiment.methods},
-        "seeds": experiment.seeds,
-    }
-    manifest = Manifest(experiment.experiment, settings)
-    code = code_hash(
-        __name__, "evals.grading.worker", without={"kpo.registry", "kpo.tasks.registry"}
-    )
+    study = Study(experiment, __name__)
     found = list[list[Found]]()
     with laboratory(experiment, first, base, problems, out) as lab:
         size = asked.size(experiment.train_of(first), len(lab.prompts))
         for seed in experiment.seeds:
             recorder = lab.trainer(Recorder, seed, ages=size.ages)
             found.append(_found(experiment, recorder, size))
-    path = out.with_suffix(".manifest.json")
-    path.unlink(missing_ok=True)  # none ever stands beside another's table
-    write_text(out, records_text(_rows(experiment, found)))
-    manifest.content |= {"settings": settings, "size": vars(size), "code": code}
-    manifest.content |= {"base": weights_hash(base), "training_set": lab.trained_on.record}
-    manifest.finish(path, engine=lab.engine.describe(), table=sha256_file(out))
+    study.write(out, _rows(experiment, found), lab, size=vars(size))
 
 
 def _found(experiment: Experiment, recorder: Recorder, size: Size) -> list[Found]:

@@ -7,16 +7,11 @@ from typing import Any
 
 from tqdm import tqdm
 
-from kpo.common.files import sha256_file, write_text
-from kpo.common.manifest import Manifest
 from kpo.common.seeding import derive_seed
-from kpo.common.source_code import code_hash
-from kpo.common.text import records_text
 from kpo.config.experiment import Experiment
-from kpo.model.policy import weights_hash
 from kpo.series.record import STAGES, USES, Listening, ListeningTrainer
 from kpo.series.table import Measured
-from kpo.trainer.laboratory import Laboratory, check_alone, laboratory
+from kpo.trainer.laboratory import Laboratory, Study, check_alone, laboratory
 
 
 def check(experiment: Experiment) -> None:
@@ -27,24 +22,12 @@ def check(experiment: Experiment) -> None:
 
 def run(experiment: Experiment, base: Path, problems: Path | None, out: Path) -> None:
     """Train every method with every seed, and write the measures of its log-ratios."""
-    settings = {
-        "methods": {name: experiment.section("train", name) for name in experiment.methods},
-        "seeds": experiment.seeds,
-    }
-    manifest = Manifest(experiment.experiment, settings)
-    code = code_hash(
-        __name__, "evals.grading.worker", without={"kpo.registry", "kpo.tasks.registry"}
-    )
+    study = Study(experiment, __name__)
     rows: list[dict[str, Any]] = []
     for method in experiment.methods:
         with laboratory(experiment, method, base, problems, out) as lab:
             rows += _rows(lab)
-    path = out.with_suffix(".manifest.json")
-    path.unlink(missing_ok=True)  # none ever stands beside another's table
-    write_text(out, records_text(rows))
-    manifest.content |= {"settings": settings, "code": code, "base": weights_hash(base)}
-    manifest.content |= {"training_set": lab.trained_on.record}
-    manifest.finish(path, engine=lab.engine.describe(), table=sha256_file(out))
+    study.write(out, rows, lab)
 
 
 def _rows(lab: Laboratory) -> list[dict[str, Any]]:

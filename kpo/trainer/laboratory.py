@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,13 +13,21 @@ from torch import Tensor
 
 from evals.grading.grader import Grader
 from kpo.common.cli import UserError
+from kpo.common.files import sha256_file, write_text
+from kpo.common.lock import hold
+from kpo.common.manifest import Manifest
+from kpo.common.source_code import code_hash
+from kpo.common.text import records_text
+from kpo.config.builds import check_builds
 from kpo.config.experiment import Experiment
 from kpo.distributed.ranks import Ranks
 from kpo.distributed.sharding import needs_sharding
-from kpo.model.policy import Policy
+from kpo.model.policy import Policy, weights_hash
+from kpo.objective_check import check_methods
 from kpo.rollout.engine import RolloutEngine
 from kpo.tasks.task import grades
 from kpo.trainer.batch import Prompt
+from kpo.trainer.guards.preemption import leave_on_sigterm
 from kpo.trainer.log import RunLog
 from kpo.trainer.loop import Trainer
 from kpo.trainer.prompts import load_prompts
@@ -56,6 +64,14 @@ def check_alone(experiment: Experiment, method: str, what: str) -> None:
         )
 
 
+def begin(experiment: Experiment, out: Path) -> None:
+    """Refuse what can be refused at once, and take the file that is to be written."""
+    check_methods({name: method.build() for name, method in experiment.methods.items()})
+    check_builds(experiment)
+    hold(out)
+    leave_on_sigterm()
+
+
 @dataclass(frozen=True)
 class Laboratory:
     """What trainings of one method's settings share.
@@ -67,6 +83,7 @@ class Laboratory:
 
     experiment: Experiment
     method: str
+    base: Path
     policy: Policy
     engine: RolloutEngine
     prompts: list[Prompt]
@@ -110,6 +127,7 @@ def laboratory(
         yield Laboratory(
             experiment=experiment,
             method=method,
+            base=base,
             policy=policy,
             engine=engine,
             prompts=prompts,
@@ -119,3 +137,32 @@ def laboratory(
             failures=out.parent / "unused",
             initial=weights_of(policy),
         )
+
+
+class Study:
+    """The table that an experiment's trainings are looked into for, and its manifest.
+
+    module: makes the table; its code, as it is when the study begins, goes into the manifest.
+    """
+
+    def __init__(self, experiment: Experiment, module: str) -> None:
+        self.settings = {
+            "methods": {name: experiment.section("train", name) for name in experiment.methods},
+            "seeds": experiment.seeds,
+        }
+        self.manifest = Manifest(experiment.experiment, self.settings)
+        self.code = code_hash(
+            module, "evals.grading.worker", without={"kpo.registry", "kpo.tasks.registry"}
+        )
+
+    def write(
+        self, out: Path, rows: Sequence[Mapping[str, Any]], lab: Laboratory, **facts: Any
+    ) -> None:
+        """Write the CSV, and beside it its manifest, with further facts; `lab` is the last one."""
+        path = out.with_suffix(".manifest.json")
+        path.unlink(missing_ok=True)  # none ever stands beside another's table
+        write_text(out, records_text(rows))
+        self.manifest.content |= {"settings": self.settings, **facts, "code": self.code}
+        self.manifest.content |= {"base": weights_hash(lab.base)}
+        self.manifest.content |= {"training_set": lab.trained_on.record}
+        self.manifest.finish(path, engine=lab.engine.describe(), table=sha256_file(out))
