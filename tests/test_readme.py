@@ -63,11 +63,11 @@ def test_what_was_found_stands_in_the_file_that_is_named(finding: str) -> None:
 
 
 def test_collapse_is_parted_as_it_says() -> None:
-    (grids,) = re.findall(r"evals\.figure collapse --grid ([^`]+) --out", README)
+    (grids,) = re.findall(r"evals\.figure collapse --grid\s+([^`]+?)\s+--out", README)
     arms = [arm for path in grids.split() for arm in read_arms(REPO / path)]
     width, exceptions = misjudged(arms)
     assert not exceptions
-    said = f"Of the {len(arms)} arms of two grids most runs collapse where the clip that a drift"
+    said = f"Of the {len(arms)} arms of three grids most runs collapse where the clip that a drift"
     assert f"{said} meets is wider than {width:.2f}" in " ".join(README.split())
 
 
