@@ -5,6 +5,7 @@ Adding a method: one file with a frozen dataclass of settings (see `kpo.objectiv
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import asdict, fields
 from typing import Any, get_type_hints
 
@@ -40,6 +41,8 @@ OBJECTIVES: dict[str, type[Any]] = {
     "reinforce": REINFORCE,
     "fipo": FIPO,
 }
+SETTINGS: dict[str, dict[str, Any]] = {"kpo": {"q": 1e-6}, "dr_grpo": {"length": 4096}}
+"""What is taken for settings that have no default: as in KPO's paper."""
 TAKEN = ("objective", "label", "role", "control", "train", "grid", "family", "at")
 """Keys of a method in an experiment file that are no settings of its objective."""
 
@@ -79,6 +82,15 @@ def make_objective(name: str, /, **settings: Any) -> Objective:
     except TypeError as error:  # a setting that has no default
         raise ValueError(f"objective {name}: {error}") from error
     return objective
+
+
+def usual_objectives() -> dict[str, Objective]:
+    """Every objective at its defaults, but those that lack one of which SETTINGS knows nothing."""
+    made = {}
+    for name in OBJECTIVES:
+        with suppress(ValueError):
+            made[name] = make_objective(name, **SETTINGS.get(name, {}))
+    return made
 
 
 def settings_of(objective: Any) -> dict[str, Any]:

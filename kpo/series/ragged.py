@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
+Item = TypeVar("Item")
+
+PORTION = 1 << 17
+"""Tokens of a portion, padding included."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +37,12 @@ class Ragged:
             )
         if (self.lengths < 1).any():
             raise ValueError("a response has no token")
+
+    @classmethod
+    def of(cls, responses: Sequence[Floats]) -> Ragged:
+        """From the values of each."""
+        values = np.concatenate([np.zeros(0), *responses])
+        return cls(values, np.array([len(one) for one in responses], dtype=np.int64))
 
     @property
     def starts(self) -> Integers:
@@ -69,3 +81,27 @@ def random_signs(z: Ragged, rng: np.random.Generator) -> Ragged:
     share = float(np.mean(z.values[z.values != 0] > 0)) if z.values.any() else 0.5
     signs = np.where(rng.random(len(z.values)) < share, 1.0, -1.0)
     return Ragged(signs * np.abs(shuffled(z, rng).values), z.lengths)
+
+
+@dataclass
+class Portions(Generic[Item]):
+    """Cuts what comes one response after the other into portions that fit into memory.
+
+    Where it cuts depends only on their lengths, not on how many come at once.
+    """
+
+    waiting: list[Item] = field(default_factory=list)
+    longest: int = 0
+
+    def add(self, item: Item, length: int) -> list[Item]:
+        """Take one of `length` tokens; gives the portion that was full without it, else nothing."""
+        longest = max(self.longest, length)
+        full = self.take() if (len(self.waiting) + 1) * longest > PORTION else []
+        self.waiting.append(item)
+        self.longest = max(self.longest, length)
+        return full
+
+    def take(self) -> list[Item]:
+        """What waits, and nothing waits any more."""
+        portion, self.waiting, self.longest = self.waiting, [], 0
+        return portion

@@ -7,10 +7,9 @@ from typing import Any
 
 from tqdm import tqdm
 
-from kpo.common.seeding import derive_seed
 from kpo.config.experiment import Experiment
 from kpo.series.record import STAGES, USES, Listening, ListeningTrainer
-from kpo.series.table import Measured
+from kpo.series.table import measured_at
 from kpo.trainer.laboratory import Laboratory, Study, check_alone, laboratory
 
 
@@ -34,7 +33,7 @@ def _rows(lab: Laboratory) -> list[dict[str, Any]]:
     """Train with every seed; the rows of all seeds' log-ratios together, by stage and use."""
     experiment, method = lab.experiment, lab.experiment.methods[lab.method]
     places = [(stage, use) for stage in STAGES for use in USES]
-    found = {place: Measured(derive_seed("structure", *place)) for place in places}
+    found = {place: measured_at(*place) for place in places}
     for seed in experiment.seeds:
         objective = Listening(method.build())
         trainer = lab.trainer(

@@ -9,7 +9,7 @@ import torch
 
 from kpo.kalman import kalman_filter_reference
 from kpo.series.measures import LAGS, PAPER_Q, Structure
-from kpo.series.ragged import Floats, Ragged, random_signs, shuffled
+from kpo.series.ragged import Floats, Portions, Ragged, random_signs, shuffled
 
 
 def ragged(responses: list[Floats]) -> Ragged:
@@ -138,3 +138,11 @@ def test_nulls_keep_what_they_promise() -> None:
 def test_lengths_that_do_not_fit_are_refused(lengths: list[int]) -> None:
     with pytest.raises(ValueError, match="response"):
         Ragged(np.zeros(3), np.array(lengths))
+
+
+def test_portions_depend_on_lengths_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kpo.series.ragged.PORTION", 12)
+    portions = Portions[int]()
+    cut = [portions.add(i, length) for i, length in enumerate((3, 4, 4, 1, 5, 20, 1))]
+    assert [one for one in cut if one] == [[0, 1, 2], [3, 4], [5]]
+    assert (portions.take(), portions.take()) == ([6], [])
