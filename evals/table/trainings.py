@@ -103,6 +103,13 @@ def training_notes(trainings: Manifests, steps: Mapping[str, Steps]) -> Iterator
             f"{STILL}: the row has runs that learnt nothing, and are the base model again: {runs}."
         )
     lost = Counter(run_parts(run)[0] for run in steps if collapsed(rewards(steps[run])))
+    if any(
+        manifest["settings"]["train"].get("reward") == "coin" for manifest in trainings.values()
+    ):
+        yield (
+            "Training rewarded by a coin (`train.reward`), not for right answers: no row has learnt"
+            " its task from them."
+        )
     if lost:
         of = Counter(run_parts(run)[0] for run in steps)
         told = ", ".join(f"{name} {count} of {of[name]}" for name, count in lost.items())

@@ -52,6 +52,10 @@ class Train(Section):
     truncated_importance: PositiveFloat | None = Field(
         None, description="weigh tokens by pi_old / pi_rollout, at most this; no weights"
     )
+    reward: Literal["graded", "coin"] = Field(
+        "graded",
+        description="1 for a right answer, or by a coin whatever the answer is: a control",
+    )
     lr: PositiveFloat
     betas: Annotated[tuple[Beta, Beta], Field(strict=False)] = (0.9, 0.999)
     weight_decay: NonNegativeFloat = 0.0

@@ -3,6 +3,7 @@
 An update moves the policy by the mini-batch it is made on. Log-ratios of responses that no update
 was made on yet (`first`: the second and later mini-batches of a batch, in the first pass) say how
 the policy has moved elsewhere; of those that are used again (`later`), how it was moved itself.
+Responses of a group that all earned the same move nothing, so that they are not among the later.
 """
 
 from __future__ import annotations
@@ -44,10 +45,14 @@ class Listening:
     """An objective that also hands on the log-ratios of the batches of an update.
 
     Batches of checks and controls, which have no gradient or come while `to` is None, it does not.
+
+    Attributes:
+        moving: hand on those of responses only whose advantage is not 0.
     """
 
     objective: Objective
     to: Callable[[Ragged], None] | None = None
+    moving: bool = False
 
     @property
     def role(self) -> Role:
@@ -68,6 +73,8 @@ class Listening:
         """See `Objective`."""
         if self.to is not None and batch.logprobs.requires_grad:
             mask = batch.mask.bool()
+            if self.moving:
+                mask = mask & (batch.advantages != 0)[:, None]
             z = token_log_ratio(batch).detach()
             lengths = mask.sum(1).cpu().numpy().astype(np.int64)
             self.to(Ragged(z[mask].double().cpu().numpy(), lengths[lengths > 0]))
@@ -103,5 +110,6 @@ class ListeningTrainer(Trainer):
         stage = STAGES[len(STAGES) * at.step // self.steps]
         if taken > 0 or self.config.staleness > 0:
             self.objective.to = lambda z: self.heard(stage, use, z)
+            self.objective.moving = use == "later"
         super().update(at, rows)
         self.objective.to = None

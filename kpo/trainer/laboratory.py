@@ -25,12 +25,12 @@ from kpo.distributed.sharding import needs_sharding
 from kpo.model.policy import Policy, weights_hash
 from kpo.objective_check import check_methods
 from kpo.rollout.engine import RolloutEngine
-from kpo.tasks.task import grades
 from kpo.trainer.batch import Prompt
 from kpo.trainer.guards.preemption import leave_on_sigterm
 from kpo.trainer.log import RunLog
 from kpo.trainer.loop import Trainer
 from kpo.trainer.prompts import load_prompts
+from kpo.trainer.reward import reward_of
 from kpo.trainer.run import grader_of, load, prepare, start
 from kpo.trainer.state.checkpoint import Checkpoints
 from kpo.trainer.training_set import TrainingSet, training_set
@@ -102,7 +102,7 @@ class Laboratory:
             policy=self.policy,
             objective=objective or experiment.methods[self.method].build(),
             engine=self.engine,
-            reward=lambda pairs: grades(experiment.task, pairs, self.grader),
+            reward=reward_of(experiment, seed, self.grader),
             prompts=self.prompts,
             config=experiment.train_of(self.method),
             seed=seed,

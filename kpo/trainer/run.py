@@ -25,12 +25,12 @@ from kpo.model.policy import Policy, recompute, weights_hash
 from kpo.rollout.engine import RolloutEngine
 from kpo.rollout.factory import make_engine
 from kpo.tasks.prompts import FORCED_THINKING, PROTOCOLS
-from kpo.tasks.task import grades
 from kpo.trainer.guards.learning import record, stood_still
 from kpo.trainer.log import RunLog
 from kpo.trainer.loop import Trainer
 from kpo.trainer.noise import noise_of
 from kpo.trainer.prompts import load_prompts
+from kpo.trainer.reward import reward_of
 from kpo.trainer.state.checkpoint import Checkpoints
 from kpo.trainer.training_set import stated, training_set
 
@@ -107,7 +107,7 @@ def run(
             policy=policy,
             objective=experiment.methods[method].build(),
             engine=engine,
-            reward=lambda pairs: grades(experiment.task, pairs, grader),
+            reward=reward_of(experiment, seed, grader),
             prompts=prompts,
             config=train,
             seed=seed,

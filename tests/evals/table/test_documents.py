@@ -1,5 +1,6 @@
 """Tables as Markdown and LaTeX, and what they say of how their runs were trained."""
 
+import json
 import re
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from tests.evals.demo import (
     table_of,
     write_rows,
 )
+from tests.kpo.config.experiments import changed
 
 
 def test_markdown_lines_up_marks_noise_and_says_how_it_was_made(root: Path) -> None:
@@ -64,6 +66,14 @@ def test_rows_with_runs_that_learnt_nothing_are_marked(root: Path) -> None:
     tex = (root / "after/table1.tex").read_text()
     assert tex.count(r"$^{\ddagger}$") == 3
     assert r"\ddag{}: the row has runs" in tex
+
+
+def test_a_coins_rewards_are_told_of(root: Path) -> None:
+    assert "coin" not in markdown(table_of(root))
+    for run in (root / "results/demo/runs").iterdir():
+        settings = json.loads((run / "manifest.json").read_text())["settings"]
+        note_training(root, run.name, settings=changed(settings, "train/reward", "coin"))
+    assert "- Training rewarded by a coin" in markdown(table_of(root))
 
 
 def test_what_rounding_does_to_ratios_is_said_where_it_clips(root: Path) -> None:

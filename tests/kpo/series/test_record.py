@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,29 +10,34 @@ import numpy as np
 import pytest
 import torch
 
+from evals.grading.grader import Grade
 from kpo.objective import TokenBatch, divides_by_std, mean_over, role_of
 from kpo.registry import make_objective
 from kpo.series.ragged import Ragged
 from kpo.series.record import Listening, ListeningTrainer
+from kpo.trainer.batch import Reward
 from kpo.trainer.loop import Trainer
-from tests.kpo.trainer.runs import tiny_trainer
+from tests.kpo.trainer.runs import by_length, tiny_trainer
 
+NOTHING = Grade(False, "ok", None)
 Heard = list[tuple[str, str, Ragged]]
 
 
-def listened(folder: Path, **settings: Any) -> tuple[Heard, ListeningTrainer]:
+def listened(
+    folder: Path, reward: Reward | None = None, **settings: Any
+) -> tuple[Heard, ListeningTrainer]:
     """A training of 3 steps of 2 updates a pass, and all that was heard."""
     trainer = tiny_trainer(folder, **{"warm_up": 0.0, **settings})
     heard: Heard = []
     parts = {f.name: getattr(trainer, f.name) for f in fields(Trainer)}
-    parts["objective"] = Listening(trainer.objective)
+    parts |= {"objective": Listening(trainer.objective), "reward": reward or trainer.reward}
     listening = ListeningTrainer(**parts, heard=lambda *place_and_z: heard.append(place_and_z))
     assert list(listening.record()) == [1, 2, 3]
     return heard, listening
 
 
 def test_first_use_and_later_passes_are_kept_apart(tmp_path: Path) -> None:
-    heard, _ = listened(tmp_path, passes=2)
+    heard, _ = listened(tmp_path, by_length, passes=2)
     assert list(dict.fromkeys(stage for stage, *_ in heard)) == ["begin", "middle", "end"]
     for stage in ("begin", "middle", "end"):
         first = sum(len(z.values) for at, use, z in heard if (at, use) == (stage, "first"))
@@ -57,6 +62,19 @@ def test_listening_changes_nothing(tmp_path: Path) -> None:
     plain.train()
     pairs = zip(listening.policy.model.parameters(), plain.policy.model.parameters(), strict=True)
     assert all(torch.equal(a, b) for a, b in pairs)
+
+
+def test_of_later_passes_only_what_moved_the_policy_is_heard() -> None:
+    heard: list[Ragged] = []
+    still = replace(batch(), advantages=torch.tensor([0.0, -1.0]))
+    Listening(make_objective("grpo"), heard.append)(still)
+    Listening(make_objective("grpo"), heard.append, moving=True)(still)
+    assert [z.values.tolist() for z in heard] == [[0.5, -0.5, -1.5, 0.5], [0.5]]
+
+
+def test_responses_without_an_advantage_are_of_no_later_pass(tmp_path: Path) -> None:
+    heard, _ = listened(tmp_path, passes=2, reward=lambda pairs: [NOTHING for _ in pairs])
+    assert {use for _, use, z in heard if len(z.values)} == {"first"}
 
 
 def batch(gradient: bool = True) -> TokenBatch:

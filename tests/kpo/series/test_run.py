@@ -16,6 +16,7 @@ from kpo.model.policy import weights_hash
 from kpo.series.run import check, run
 from tests.kpo.config.experiments import SCRATCH, changed
 from tests.kpo.random_base import letter_experiment
+from tests.kpo.trainer.runs import by_length
 
 WHATS = ("measured", "shuffled", "random signs", "paper")
 
@@ -29,7 +30,7 @@ def test_what_one_process_cannot_do_is_refused(path: str, value: Any) -> None:
 
 @pytest.mark.slow
 def test_rows_of_each_method_stage_and_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    tree = changed(letter_experiment(tmp_path, monkeypatch), "train/passes", 2)
+    tree = changed(letter_experiment(tmp_path, monkeypatch, by_length), "train/passes", 2)
     base, out = tmp_path / "base", tmp_path / "out/table.csv"
 
     def made(seeds: list[int]) -> list[dict[str, str]]:

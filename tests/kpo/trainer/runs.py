@@ -30,6 +30,11 @@ def reward(pairs: Sequence[tuple[str, str]]) -> list[Grade]:
     return [Grade(text.count(gold) >= 1, "ok", None) for gold, text in pairs]
 
 
+def by_length(pairs: Sequence[tuple[str, str]]) -> list[Grade]:
+    """Whether the response has an odd length, which differs within nearly every group."""
+    return [Grade(len(text) % 2 > 0, "ok", None) for _, text in pairs]
+
+
 class EndlessEngine(TransformersEngine):
     """Its rollouts after the first `after` never come back; then `mark` is there."""
 
