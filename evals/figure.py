@@ -1,6 +1,7 @@
-"""Draw what experiments found, from their grid.csv.
+"""Draw what experiments found, from the CSV files of their tables and studies.
 
-    python -m evals.figure grid --grid results/memory/grid.csv --out results/memory/grid.png
+    python -m evals.figure learning --curves results/tiny/curves.csv --grid results/tiny/grid.csv \\
+        --out results/tiny/figures/learning.png results/tiny/figures/learning.svg
     python -m evals.figure collapse --grid results/arms/grid.csv results/memory/grid.csv \\
         --out results/collapse.png
 """
@@ -8,54 +9,106 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+from evals.figures.collapse import draw_collapse
+from evals.figures.forest import draw_forest
+from evals.figures.grid import draw_grid
+from evals.figures.learning import draw_learning
+from evals.figures.pass_share import draw_pass_share
+from evals.figures.shootout import draw_shootout
+from evals.figures.structure import draw_autocorrelation, draw_structure
+from evals.figures.tuning import draw_tuning
 from kpo.common.cli import UserError, command
-from kpo.common.files import write_text
-from kpo.common.text import csv_text
 
-MOST_NAMES = 16
-"""Of more arms in a figure only the exceptions are named; all stand in the CSV beside it."""
+
+@dataclass(frozen=True)
+class Figure:
+    """What it shows; the files that it is drawn from, each an option; what draws it from them.
+
+    `draw` takes the files, in their order, and then the files to write. Of a figure that is drawn
+    from `several` of one kind it takes a list.
+    """
+
+    told: str
+    files: tuple[str, ...]
+    draw: Callable[..., None]
+    several: bool = False
+
+
+FIGURES = {
+    "learning": Figure(
+        "reward, entropy, KL and clip fraction of every method, step by step",
+        ("curves", "grid"),
+        draw_learning,
+    ),
+    "grid": Figure(
+        "columns of a grid, over its axes or row by row, with their limits", ("grid",), draw_grid
+    ),
+    "pass-share": Figure(
+        "which share of a steady drift the filters let through, by position",
+        ("grid",),
+        draw_pass_share,
+    ),
+    "forest": Figure("the declared differences with their limits", ("differences",), draw_forest),
+    "tuning": Figure(
+        "scores of every method over the axes of its grid, and what was chosen",
+        ("surface",),
+        draw_tuning,
+    ),
+    "shootout": Figure(
+        "objectives as estimators of the policy gradient, by age of the rollouts",
+        ("shootout",),
+        draw_shootout,
+    ),
+    "structure": Figure(
+        "measures of log-ratios beside what chance gives", ("structure",), draw_structure
+    ),
+    "autocorrelation": Figure(
+        "the autocorrelation of log-ratios by lag", ("structure",), draw_autocorrelation
+    ),
+    "collapse": Figure(
+        "reward and collapse over the width of the clip that a drift meets; the arms stand in a"
+        " CSV beside the figure",
+        ("grid",),
+        draw_collapse,
+        several=True,
+    ),
+}
+
+
+def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m evals.figure",
+        description="Draw a figure, as PNG or SVG by the names of --out, from CSV files of"
+        " experiments.",
+    )
+    commands = parser.add_subparsers(dest="figure", required=True)
+    for name, figure in FIGURES.items():
+        one = commands.add_parser(name, help=figure.told, description=f"Draws {figure.told}.")
+        for file in figure.files:
+            nargs = "+" if figure.several else None
+            told = f"{file}.csv of experiments, read" if figure.several else f"{file}.csv, read"
+            one.add_argument(f"--{file}", type=Path, required=True, nargs=nargs, help=told)
+        one.add_argument("--out", type=Path, required=True, nargs="+", help=".png, .svg, written")
+        if name == "grid":
+            told = "what is drawn, each beside the others (%(default)s)"
+            one.add_argument("--column", nargs="+", default=["reward_last5_%"], help=told)
+    return parser.parse_args(argv)
 
 
 @command
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m evals.figure",
-        description="Draw a figure, as PNG or SVG by the name of --out, from grid.csv of"
-        " experiments.",
-    )
-    figures = parser.add_subparsers(dest="figure", required=True)
-    grid = figures.add_parser("grid", help="a column of one grid, row by row, with its limits")
-    collapse = figures.add_parser(
-        "collapse",
-        help="reward and collapse over the width of the clip that a drift meets; the arms stand in"
-        " a CSV beside the figure",
-    )
-    for one in (grid, collapse):
-        one.add_argument("--out", type=Path, required=True, help=".png or .svg, written")
-    grid.add_argument("--grid", type=Path, required=True, help="grid.csv, read")
-    grid.add_argument("--column", default="reward_last5_%")
-    collapse.add_argument("--grid", type=Path, required=True, nargs="+", help="grid.csv, read")
-    args = parser.parse_args()
-    from evals.figures.collapse import arm_rows, misjudged, read_arms  # noqa: PLC0415
-    from evals.figures.drawing import draw_collapse, draw_grid  # noqa: PLC0415
-
-    if args.figure == "grid":
-        draw_grid(args.grid, args.column, args.out)
-        return
-    arms = [arm for path in args.grid for arm in read_arms(path)]
-    if not arms:
-        raise UserError(f"{', '.join(map(str, args.grid))}: no trained rows")
-    width, wrong = misjudged(arms)
-    draw_collapse(arms, width, args.out, named=arms if len(arms) <= MOST_NAMES else wrong)
-    write_text(args.out.with_suffix(".csv"), csv_text(arm_rows(arms)))
-    names = ", ".join(f"{arm.experiment}/{arm.name}" for arm in wrong) or "none"
-    print(
-        f"{len(arms)} arms: where the clip that a drift meets is wider than {width:.3g}, most runs"
-        f" collapse, with {len(wrong)} exceptions ({names})"
-    )
+    args = _arguments(argv)
+    for path in args.out:
+        if path.suffix not in (".png", ".svg"):
+            raise UserError(f"--out is {path}, but must end in .png or .svg")
+    figure = FIGURES[args.figure]
+    files = [getattr(args, file) for file in figure.files]
+    figure.draw(*files, args.out, **({"columns": args.column} if "column" in args else {}))
 
 
 if __name__ == "__main__":

@@ -43,7 +43,7 @@ SECONDS = Path("workflow/seconds.csv")
 
 @dataclass(frozen=True)
 class Stage:
-    """An experiment and what is asked of it.
+    """An experiment and what is asked of it: a table, and figures, by rule or by name.
 
     `chosen_by` is the one that writes its file; `job` the one that makes the target, beside the
     base policy's, where the experiment has no runs.
@@ -53,6 +53,7 @@ class Stage:
     target: str = ""
     chosen_by: str = ""
     job: str = ""
+    figures: tuple[str, ...] = ("figures",)
 
     @property
     def config(self) -> Path:
@@ -63,24 +64,36 @@ class Stage:
 
     def command(self, cores: int) -> list[str]:
         """The call of Snakemake."""
-        target = self.target or f"{RESULTS}/{self.name}/table1.csv"
-        call = [sys.executable, "-m", "snakemake", "--cores", str(cores), target]
+        targets = [self.target or f"{RESULTS}/{self.name}/table1.csv", *self.figures]
+        call = [sys.executable, "-m", "snakemake", "--cores", str(cores), *targets]
         return [*call, "--configfile", str(self.config)]
+
+
+def _drawn(name: str, *figures: str) -> tuple[str, ...]:
+    return tuple(f"{RESULTS}/{name}/figures/{figure}.png" for figure in figures)
 
 
 STAGES = (
     *map(Stage, ("tiny", "tiny-offpolicy", "tiny-field", "arms", "arms-calm", "clip", "memory")),
     *map(Stage, ("reuse", "staleness")),
-    Stage("tuning", target="results/tuning.csv"),
+    Stage("tuning", target="results/tuning.csv", figures=_drawn("tuning", "tuning")),
     Stage("tuned", target="results/tuned.csv", chosen_by="tuning"),
-    Stage("shootout", target="results/shootout.csv", job="shootout"),
-    Stage("structure", target="results/structure.csv", job="structure"),
+    Stage(
+        "shootout",
+        target="results/shootout.csv",
+        job="shootout",
+        figures=_drawn("shootout", "shootout"),
+    ),
+    Stage(
+        "structure",
+        target="results/structure.csv",
+        job="structure",
+        figures=_drawn("structure", "structure", "autocorrelation"),
+    ),
     *map(Stage, ("tiny-long", "memory-long", "tiny-sorting")),
 )
 COLLAPSE = ("arms", "clip", "memory", "memory-long")
-"""Grids of the stale regime, in which runs collapse."""
-GRIDS = (*COLLAPSE, "arms-calm", "reuse", "staleness")
-"""Experiments whose rows are drawn."""
+"""Experiments of the stale regime, in which runs collapse: one figure of them all."""
 
 
 @dataclass(frozen=True)
@@ -143,19 +156,12 @@ def measured(stages: Sequence[Stage]) -> list[Measured]:
     return [*{**there, **own}.values()]
 
 
-def figures(names: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
-    """Calls that draw each grid, once it is there, and what the stale ones say of collapse."""
-    command, drawn = [sys.executable, "-m", "evals.figure"], []
-    for name in names:
-        grid = RESULTS / name / "grid.csv"
-        if name in GRIDS and grid.is_file():
-            drawn.append(str(grid))
-            out = str(grid.with_suffix(".png"))
-            yield f"the figure of {name}", [*command, "grid", "--grid", str(grid), "--out", out]
-    stale = [grid for grid in drawn if Path(grid).parent.name in COLLAPSE]
-    if stale:
-        out = str(RESULTS / "collapse.png")
-        yield "the figure of collapse", [*command, "collapse", "--grid", *stale, "--out", out]
+def collapse(names: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
+    """The call that draws what the stale experiments say together, once their grids are there."""
+    paths = (RESULTS / name / "grid.csv" for name in names if name in COLLAPSE)
+    if stale := [str(path) for path in paths if path.is_file()]:
+        call = [sys.executable, "-m", "evals.figure", "collapse", "--grid", *stale]
+        yield "the figure of collapse", [*call, "--out", str(RESULTS / "collapse.png")]
 
 
 def _run(call: Sequence[str]) -> int:
@@ -212,7 +218,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.dry_run:
         return 0
     calls = {stage.name: stage.command(arguments.cores) for stage in stages}
-    for name, call in chain(calls.items(), figures([stage.name for stage in stages])):
+    for name, call in chain(calls.items(), collapse([stage.name for stage in stages])):
         if code := _run(call):
             warn(f"{name} ended with exit code {code}; start again to go on from there")
             return code

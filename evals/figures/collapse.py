@@ -8,18 +8,28 @@ have the same width must collapse too, and filters with a long memory that shrin
 
 from __future__ import annotations
 
-import csv
 import math
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
+from evals.figures.data import Row, limits, read_rows
+from evals.figures.drawing import drawn, legend_below
 from kpo.common.cli import UserError
+from kpo.common.files import write_text
+from kpo.common.text import csv_text
 from kpo.memory import Start, mean_pass_share
 
 WANTED = ("name", "clip_high", "response_tokens", "reward_last5_%", "collapsed_%")
 """Columns of grid.csv that an arm cannot do without."""
+MOST_NAMES = 16
+"""Of more arms in a figure only the exceptions are named; all stand in the CSV beside it."""
+APART, NEAR = 1.25, 1.3
+"""Factors between symbols side by side, and within which they are taken for one place."""
+KINDS = {"": ("no filter", "s"), "known": ("start known", "o")}
+KINDS |= {"steady": ("start steady", "^"), "diffuse": ("start diffuse", "D")}
 
 
 @dataclass(frozen=True)
@@ -46,36 +56,23 @@ class Arm:
     collapsed: float
 
 
-def read_grid(grid: Path) -> list[dict[str, str]]:
-    """The rows of a grid.csv. Raises UserError for a file that is not there."""
-    try:
-        with grid.open(encoding="utf-8", newline="") as file:
-            return list(csv.DictReader(file))
-    except FileNotFoundError:
-        raise UserError(f"{grid}: no such file; run the experiment first") from None
-
-
 def read_arms(grid: Path) -> list[Arm]:
     """The trained rows of results/<experiment>/grid.csv that have a clip, or none, of their ratio.
 
     Raises UserError for a file that is not there or lacks a column.
     """
-    rows = read_grid(grid)
-    if missing := [column for column in WANTED if rows and column not in rows[0]]:
-        raise UserError(f"{grid}: has no column {missing[0]}; it has {', '.join(rows[0])}")
+    rows = read_rows(grid, WANTED)
     return [_arm(grid.parent.name, row) for row in rows if row["reward_last5_%"]]
 
 
-def _arm(experiment: str, row: dict[str, str]) -> Arm:
+def _arm(experiment: str, row: Row) -> Arm:
     tokens, passed = float(row["response_tokens"]), 1.0
     start = row.get("start", "") if row.get("q") else ""
     if start:
         (known,) = (known for known in get_args(Start) if known == start)
         passed = mean_pass_share(round(tokens), float(row["q"]), known)
     clip = float(row["clip_high"]) if row["clip_high"] else math.inf
-    reward, low, high = (
-        float(row[f"reward_last5_%{end}"] or "nan") for end in ("", "_low", "_high")
-    )
+    reward, low, high = limits(row, "reward_last5_%")
     return Arm(
         experiment,
         row["name"],
@@ -113,3 +110,71 @@ def misjudged(arms: Sequence[Arm]) -> tuple[float, list[Arm]]:
     best = min(widths, key=lambda width: len(wrong[width]))
     above = min((width for width in widths if width > best), default=best)
     return best if math.isinf(above) else math.sqrt(best * above), wrong[best]
+
+
+def draw_collapse(grids: Sequence[Path], out: Sequence[Path]) -> None:
+    """The figure of these experiments' arms, a CSV beside it; says which arms are exceptions.
+
+    Raises UserError where nothing was trained.
+    """
+    arms = [arm for path in grids for arm in read_arms(path)]
+    if not arms:
+        raise UserError(f"{', '.join(map(str, grids))}: no trained rows")
+    width, wrong = misjudged(arms)
+    _draw(arms, width, out, named=arms if len(arms) <= MOST_NAMES else wrong)
+    write_text(out[0].with_suffix(".csv"), csv_text(arm_rows(arms)))
+    names = ", ".join(f"{arm.experiment}/{arm.name}" for arm in wrong) or "none"
+    print(
+        f"{len(arms)} arms: where the clip that a drift meets is wider than {width:.3g}, most runs"
+        f" collapse, with {len(wrong)} exceptions ({names})"
+    )
+
+
+def _draw(
+    arms: Sequence[Arm], threshold: float, out: Sequence[Path], *, named: Collection[Arm]
+) -> None:
+    """Reward and share of collapsed runs over the width of the clip that a drift meets.
+
+    Arms of one width stand side by side; those of `named` with their names.
+    """
+    finite = [arm.width for arm in arms if math.isfinite(arm.width)]
+    beyond = 10 ** (math.ceil(math.log10(max(finite))) + 1)  # where "no clip" stands
+    with drawn(out, 7.0, 6.0, rows=2, sharex=True) as ((above,), (below,)):
+        places = _side_by_side([min(arm.width, beyond) for arm in arms])
+        for arm, x in zip(arms, places, strict=True):
+            label, marker = KINDS[arm.start]
+            errors = [[arm.reward - arm.low], [arm.high - arm.reward]]
+            style: dict[str, Any] = {"marker": marker, "color": "black", "markerfacecolor": "white"}
+            style |= {"linestyle": ""}
+            above.errorbar(x, arm.reward, errors, **style, elinewidth=0.7, capsize=2, label=label)
+            if arm in named:
+                above.annotate(
+                    arm.name,
+                    (x, arm.high),
+                    (0, 3),
+                    textcoords="offset points",
+                    rotation=90,
+                    ha="center",
+                    fontsize=6,
+                )
+            below.plot(x, arm.collapsed, **style)
+        below.set_xscale("log")
+        below.set_xlabel(f"upper clip / mean pass share ({beyond:.0e}: no clip)")
+        below.set_ylabel("collapsed runs [%]")
+        above.set_ylabel("reward, last 5 steps [%]")
+        above.margins(y=0.2)
+        for axes in (above, below):
+            if threshold > 0:
+                axes.axvline(threshold, color="black", linestyle=":")
+        legend_below([[above]], columns=4)
+
+
+def _side_by_side(widths: Sequence[float]) -> list[float]:
+    """Values that are nearly equal apart from each other, on a log scale."""
+    groups = [round(math.log(width) / math.log(NEAR)) for width in widths]
+    seen, of = Counter[int](), Counter(groups)
+    places = []
+    for width, group in zip(widths, groups, strict=True):
+        places.append(width * APART ** (seen[group] - (of[group] - 1) / 2))
+        seen[group] += 1
+    return places

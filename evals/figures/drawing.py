@@ -1,103 +1,120 @@
-"""Drawing: matplotlib, as PNG or SVG by the file's name, legible in black and white."""
+"""Drawing: matplotlib, as PNG and SVG by the files' names, legible in black and white.
+
+What lines stand for is told by their style and marker; colours only help, and are of different
+lightness. The same data give the same bytes.
+"""
 
 from __future__ import annotations
 
+import io
 import math
-from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from PIL import Image
 
-from evals.figures.collapse import Arm, read_grid
-from kpo.common.cli import UserError
+from evals.figures.data import Limits
 
 mpl.use("Agg")
 mpl.rcParams.update({"font.size": 9, "svg.hashsalt": "kpo", "axes.spines.top": False})
 mpl.rcParams.update({"axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.3})
-APART, NEAR = 1.25, 1.3
-"""Factors between symbols side by side, and within which they are taken for one place."""
-KINDS = {"": ("no filter", "s"), "known": ("start known", "o")}
-KINDS |= {"steady": ("start steady", "^"), "diffuse": ("start diffuse", "D")}
+mpl.rcParams.update({"axes.axisbelow": True, "legend.handlelength": 3.0})
+WIDTH = 8.0
+"""Inches."""
+DPI, COLOURS = 130, 64
+SMALL = 7
+"""Points, of what is written beside the data."""
+SHADE = 0.18
+"""Opacity of an interval."""
+_LINES: tuple[Any, ...] = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 3)))
+_MARKERS = "osD^vPX"
+_COLOURS = ("#000000", "#0b559f", "#b3451a", "#5d8a1f", "#9a6fb0", "#888888")
+
+
+def style(place: int) -> dict[str, Any]:
+    """How the line of that place is drawn: no two of the first 42 alike, nor the first 6 in any."""
+    return {
+        "color": _COLOURS[place % len(_COLOURS)],
+        "linestyle": _LINES[place % len(_LINES)],
+        "marker": _MARKERS[place % len(_MARKERS)],
+        "markerfacecolor": "white",
+        "markersize": 4,
+        "linewidth": 1.2,
+    }
 
 
 @contextmanager
-def drawn(out: Path, width: float, height: float, rows: int = 1) -> Iterator[list[Axes]]:
-    """Axes one below the other, saved in the end: the same bytes for the same data; inches."""
-    if out.suffix not in (".png", ".svg"):
-        raise UserError(f"--out is {out}, but must end in .png or .svg")
-    figure = Figure(figsize=(width, height), layout="constrained")
-    axes = figure.subplots(rows, sharex=True, squeeze=False)
-    yield list(axes[:, 0])
-    out.parent.mkdir(parents=True, exist_ok=True)
-    stamp = {"Date": None} if out.suffix == ".svg" else {"Software": None}
-    figure.savefig(out, dpi=150, metadata=stamp)
+def drawn(
+    out: Sequence[Path], width: float, height: float, rows: int = 1, columns: int = 1, **share: Any
+) -> Iterator[list[list[Axes]]]:
+    """Axes [rows][columns], in the end saved to every file of `out`, .png or .svg; inches.
 
-
-def draw_collapse(
-    arms: Sequence[Arm], threshold: float, out: Path, *, named: Collection[Arm]
-) -> None:
-    """Reward and share of collapsed runs over the width of the clip that a drift meets.
-
-    Arms of one width stand side by side; those of `named` with their names.
+    Args:
+        share: of `Figure.subplots`.
     """
-    finite = [arm.width for arm in arms if math.isfinite(arm.width)]
-    beyond = 10 ** (math.ceil(math.log10(max(finite))) + 1)  # where "no clip" stands
-    with drawn(out, 7.0, 6.0, rows=2) as (above, below):
-        places = _side_by_side([min(arm.width, beyond) for arm in arms])
-        for arm, x in zip(arms, places, strict=True):
-            label, marker = KINDS[arm.start]
-            errors = [[arm.reward - arm.low], [arm.high - arm.reward]]
-            style: dict[str, Any] = {"marker": marker, "color": "black", "markerfacecolor": "white"}
-            above.errorbar(x, arm.reward, errors, **style, elinewidth=0.7, capsize=2, label=label)
-            if arm in named:
-                above.annotate(
-                    arm.name,
-                    (x, arm.high),
-                    (0, 3),
-                    textcoords="offset points",
-                    rotation=90,
-                    ha="center",
-                    fontsize=6,
-                )
-            below.plot(x, arm.collapsed, **style)
-        below.set_xscale("log")
-        below.set_xlabel(f"upper clip / mean pass share ({beyond:.0e}: no clip)")
-        below.set_ylabel("collapsed runs [%]")
-        above.set_ylabel("reward, last 5 steps [%]")
-        above.margins(y=0.2)
-        for axes in (above, below):
-            if threshold > 0:
-                axes.axvline(threshold, color="black", linestyle=":")
-        handles, labels = above.get_legend_handles_labels()
-        once = dict(zip(labels, handles, strict=True))
-        above.legend(once.values(), once.keys(), loc="lower left")
+    figure = Figure(figsize=(width, height), layout="constrained")
+    yield figure.subplots(rows, columns, squeeze=False, **share).tolist()
+    for path in out:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save(figure, path)
 
 
-def _side_by_side(widths: Sequence[float]) -> list[float]:
-    """Values that are nearly equal apart from each other, on a log scale."""
-    groups = [round(math.log(width) / math.log(NEAR)) for width in widths]
-    seen, of = Counter[int](), Counter(groups)
-    places = []
-    for width, group in zip(widths, groups, strict=True):
-        places.append(width * APART ** (seen[group] - (of[group] - 1) / 2))
-        seen[group] += 1
-    return places
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure as SVG, or as PNG of few colours, which takes a quarter of the room."""
+    if path.suffix == ".svg":
+        figure.savefig(path, metadata={"Date": None})
+        return
+    drawing = io.BytesIO()
+    figure.savefig(drawing, format="png", dpi=DPI)
+    colours = Image.open(drawing).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
+    colours.save(path, optimize=True)
 
 
-def draw_grid(grid: Path, column: str, out: Path) -> None:
-    """A grid's rows one below the other: a column of grid.csv with its limits."""
-    rows = [row for row in read_grid(grid) if row.get(column)]
-    if not rows:
-        raise UserError(f"{grid}: no row has a value in the column {column}")
-    with drawn(out, 7.0, 1.2 + 0.22 * len(rows)) as (axes,):
-        for y, row in enumerate(rows):
-            x, low, high = (float(row[f"{column}{end}"] or "nan") for end in ("", "_low", "_high"))
-            axes.errorbar(x, y, xerr=[[x - low], [high - x]], fmt="ko", capsize=2)
-        axes.set_yticks(range(len(rows)), [row["method"] for row in rows])
-        axes.invert_yaxis()
-        axes.set_xlabel(f"{column.replace('_', ' ')}, 95 % limits")
+def line(
+    axes: Axes,
+    curve: Iterable[tuple[float, Limits]],
+    place: int,
+    label: str | None = None,
+    *,
+    marked: bool = True,
+) -> None:
+    """A line in the style of a place, its interval shaded; without markers unless `marked`."""
+    points = list(curve)
+    x = [x for x, _ in points]
+    mean, low, high = np.array([limits for _, limits in points]).reshape(-1, 3).T
+    look = style(place) | ({} if marked else {"marker": ""})
+    axes.plot(x, mean, label=label, **look)
+    axes.fill_between(x, low, high, color=look["color"], alpha=SHADE, linewidth=0)
+
+
+def point(axes: Axes, y: float, limits: Limits, **look: Any) -> None:
+    """A mean and its interval, lying down; limits that are nan are left out."""
+    mean, low, high = limits
+    usual: dict[str, Any] = {
+        "color": "black",
+        "marker": "o",
+        "markersize": 4,
+        "capsize": 2,
+        "linestyle": "",
+    }
+    errors = None if math.isnan(low) else [[max(mean - low, 0)], [max(high - mean, 0)]]
+    axes.errorbar(mean, y, xerr=errors, **(usual | {"linestyle": "", "elinewidth": 0.8} | look))
+
+
+def legend_below(panels: Sequence[Sequence[Axes]], columns: int = 3, **more: Any) -> None:
+    """One legend below all panels, each label once, where there is any."""
+    found: dict[str, Any] = {}
+    for axes in (axes for across in panels for axes in across):
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            found.setdefault(label, handle)
+    if found and (figure := panels[0][0].get_figure(root=True)):
+        columns = min(columns, len(found))
+        more |= {"fontsize": SMALL + 1, "title_fontsize": SMALL + 1, "frameon": False}
+        handles, labels = list(found.values()), list(found)
+        figure.legend(handles, labels, loc="outside lower center", ncols=columns, **more)

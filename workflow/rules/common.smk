@@ -39,3 +39,21 @@ def model_of(wildcards):
 def problems_option(wildcards, input):
     """Where the experiment writes its own problems, the option that names their folder."""
     return f"--problems {os.path.dirname(input.problems[0])}" if input.problems else ""
+
+
+def sources(root, files):
+    """What a figure is drawn from, by name: of the experiment, or of what is kept of one."""
+    folder = SOURCES[root]
+    surface = {"tuning.csv": "results/tuning.csv"} if folder == ROOT else {}
+    return {name: surface.get(file, f"{folder}/{file}") for name, file in files.items()}
+
+
+def options(wildcards, input):
+    """The named inputs as options of a command."""
+    return [word for name, path in input.items() for word in (f"--{name}", path)]
+
+
+def category(wildcards):
+    """Where the report has what belongs to an experiment."""
+    name = os.path.basename(wildcards.root)
+    return name if wildcards.root == ROOT else f"{name} (kept)"

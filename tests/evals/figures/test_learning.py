@@ -1,0 +1,81 @@
+"""Learning curves: means and limits over seeds, and which rows share a line of panels."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+from matplotlib.figure import Figure
+
+from evals.figures.data import read_rows
+from evals.figures.learning import draw_learning, groups, read_curves
+from kpo.common.cli import UserError
+from tests.evals.figures import made
+from tests.evals.figures.looked_at import ys
+from tests.workspace import REPO
+
+CLIP = REPO / "results/reference/clip"
+T_2 = 4.302652729911275
+"""Student's t at 97.5 %, 2 degrees of freedom."""
+
+
+def test_means_and_limits_over_seeds(tmp_path: Path) -> None:
+    path = made.curves(tmp_path / "c.csv", {"a": [[0.2, 0.9], [0.4, 0.9], [0.6, 0.9]]})
+    curve = read_curves(path)["a"]
+    (first, (mean, low, high)), (_, last) = curve["reward"]
+    spread = T_2 * 20 / math.sqrt(3)
+    assert (first, mean, low) == pytest.approx((0, 40, 0))  # a share is not below 0
+    assert high == pytest.approx(min(40 + spread, 100))
+    assert last == pytest.approx((90, 90, 90))
+    entropy, low, _ = curve["entropy"][0][1]
+    assert (entropy, low) == pytest.approx((0.6, 0.6 - spread / 100))
+
+
+def test_kl_has_the_mean_of_its_logarithm(tmp_path: Path) -> None:
+    path = made.curves(tmp_path / "c.csv", {"a": [[0.1, 0.1], [1.0, 0.0], [10.0, 0.1]]})
+    (_, found), (_, unknown) = read_curves(path)["a"]["kl_old"]
+    spread = T_2 * math.log(10) / math.sqrt(3)
+    assert found == pytest.approx((0.1, 0.1 * math.exp(-spread), 0.1 * math.exp(spread)))
+    assert all(map(math.isnan, unknown))  # no logarithm of 0
+
+
+def test_two_seeds_have_no_limits_and_steps_that_one_lacks_are_left_out(tmp_path: Path) -> None:
+    path = made.curves(tmp_path / "c.csv", {"a": [[0.2, 0.3], [0.4]]})
+    ((step, (mean, low, high)),) = read_curves(path)["a"]["reward"]
+    assert (step, mean) == pytest.approx((0, 30))
+    assert math.isnan(low)
+    assert math.isnan(high)
+
+
+def test_rows_of_a_grid_share_panels_by_method() -> None:
+    found = groups(read_rows(CLIP / "grid.csv")[1:])
+    assert list(found) == ["Token-clipped", "GSPO", "KPO, start known", "KPO, start diffuse"]
+    assert found["GSPO"] == {
+        "gspo-3e-4": "clip high 0.0004",
+        "gspo-3e-3": "clip high 0.004",
+        "gspo-0.03": "clip high 0.04",
+        "gspo-0.2": "clip high 0.2",
+    }
+
+
+def test_every_method_has_its_panels(tmp_path: Path, saved: list[Figure]) -> None:
+    curves = made.curves(tmp_path / "c.csv", {"a": [[0.2, 0.9]] * 3, "b": [[0.3, 0.1]] * 3})
+    rows = [["A", "a", "", *[""] * 5, "50"], ["B", "b", "", *[""] * 5, "10"]]
+    grid = made.grid(tmp_path / "grid.csv", [["Base", "base", "", *[""] * 5, ""], *rows])
+    draw_learning(curves, grid, [tmp_path / "x.png"])
+    panels = saved[0].axes
+    assert [axes.get_ylabel() for axes in panels[:4]] == [
+        *("reward [%]", "entropy [nats]", "KL to old [nats]", "clipped [%]"),
+    ]
+    assert [panels[place].get_title(loc="left") for place in (0, 4)] == ["A", "B"]
+    reference, own = panels[4].lines
+    assert ys(reference) == pytest.approx([20, 90])
+    assert ys(own) == pytest.approx([30, 10])
+    assert panels[2].get_yscale() == "log"
+
+
+def test_files_of_two_experiments_are_refused(tmp_path: Path) -> None:
+    curves = made.curves(tmp_path / "c.csv", {"other": [[0.2]]})
+    with pytest.raises(UserError, match=r"grid\.csv: has no row other, which .*c\.csv has"):
+        draw_learning(curves, CLIP / "grid.csv", [tmp_path / "x.png"])

@@ -1,0 +1,68 @@
+# Figures of the experiment, and of what is kept in results/reference, from their CSV files. Not part of
+# `all`: `snakemake figures` draws those of the experiment's tables.
+import glob
+
+SOURCES = {ROOT: ROOT}
+SOURCES |= {
+    f"results/kept/{os.path.basename(folder)}": folder
+    for folder in sorted(glob.glob("results/reference/*"))
+}
+TITLES = {
+    "learning": "learning curves",
+    "grid": "rewards and collapse",
+    "pass-share": "what the filters let through",
+    "forest": "differences",
+    "tuning": "tuning surface",
+    "shootout": "estimators of the gradient",
+    "structure": "structure in log-ratios",
+    "autocorrelation": "autocorrelation of log-ratios",
+}
+DRAWN = {
+    "learning": {"curves": "curves.csv", "grid": "grid.csv"},
+    "grid": {"grid": "grid.csv"},
+    "pass-share": {"grid": "grid.csv"},
+    "forest": {"differences": "differences.csv"},
+    "tuning": {"surface": "tuning.csv"},
+    "shootout": {"shootout": "shootout.csv"},
+    "structure": {"structure": "structure.csv"},
+    "autocorrelation": {"structure": "structure.csv"},
+}
+MORE = {"grid": "--column reward_last5_% collapsed_%"}
+OF_TABLES = ["learning", "grid", "pass-share", *(["forest"] if EXPERIMENT.compared else [])]
+
+
+wildcard_constraints:
+    root="|".join(SOURCES),
+    figure="|".join(DRAWN),
+
+
+rule draw:
+    input:
+        unpack(lambda wildcards: sources(wildcards.root, DRAWN[wildcards.figure])),
+    output:
+        report(
+            "{root}/figures/{figure}.png",
+            caption="../captions/figures.rst",
+            category=category,
+            subcategory="Figures",
+            labels=lambda wildcards: {"figure": TITLES[wildcards.figure]},
+        ),
+        "{root}/figures/{figure}.svg",
+    conda:
+        "../../environment.yml"
+    log:
+        "{root}/logs/figures/{figure}.log",
+    benchmark:
+        "{root}/timings/figures/{figure}.tsv"
+    params:
+        files=options,
+        more=lambda wildcards: MORE.get(wildcards.figure, ""),
+    shell:
+        "python -m evals.figure {wildcards.figure} {params.files} {params.more} --out {output}"
+        " > {log} 2>&1"
+
+
+rule figures:
+    input:
+        expand(f"{ROOT}/figures/{{figure}}.png", figure=OF_TABLES),
+    localrule: True
