@@ -1,6 +1,6 @@
 """Is there anything to filter in my run, and what would each objective drop? Asked of a dump.
 
-    python -m kpo.diagnose dump.parquet --out figures.csv
+    python -m kpo.diagnose dump.parquet --html page.html --out figures.csv
 
 Reads log-probs of the present and the old policy, token by token, from any framework's run, and
 prints structure of the log-ratios beside what chance gives, effective sample sizes, and for every
@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from kpo.common.cli import command
+from kpo.common.cli import UserError, command
 from kpo.diagnosis.columns import ROLES, given_columns
 from kpo.diagnosis.recipes import TRL, VERL
 
@@ -58,7 +58,13 @@ def main() -> None:
         "--config", help="experiment file (YAML) whose methods are looked at in place of all"
     )
     parser.add_argument("--out", type=Path, help="CSV file to write: a row for each figure")
+    parser.add_argument(
+        "--html", type=Path, help="page to write: the report, and some responses token by token"
+    )
     args = parser.parse_args()
+    for path in (args.out, args.html):
+        if path is not None and path.is_dir():
+            raise UserError(f"{path}: a folder; wanted is the name of a file to write")
     given = given_columns(args.column)
     if args.config is None:
         from kpo.registry import usual_objectives  # noqa: PLC0415
@@ -68,9 +74,13 @@ def main() -> None:
         from kpo.config.experiment import load_experiment  # noqa: PLC0415
 
         methods = {n: m.build() for n, m in load_experiment(args.config).methods.items()}
-    from kpo.diagnosis.run import run  # noqa: PLC0415
+    import torch  # noqa: PLC0415
 
-    run(args.rollouts, given, methods, args.out)
+    from kpo.diagnosis.run import Asked, run  # noqa: PLC0415
+
+    torch.set_num_threads(1)  # portions are small, and on a busy machine threads wait for threads
+
+    run(args.rollouts, Asked(given, methods, args.out, args.html))
 
 
 if __name__ == "__main__":

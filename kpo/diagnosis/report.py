@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from kpo.common.text import number
 from kpo.diagnosis.figures import Figures, Found
@@ -24,82 +25,116 @@ MEASURES = {
     "mean_spread": "spread of means over white noise's",
 }
 RATIOS = ("ess", "ess_responses", "kl", "mean_abs", "max_abs", "min_abs")
+EFFECTS = ("clip_fraction", "gradient_dropped")
+WORTH = 10.0
+"""Nats of likelihood over white noise and shuffled tokens from which on a state is spoken of."""
+COARSE = 1e-3
+"""Nats: no log-ratios that are smaller come of log-probs in half precision."""
 WIDTH = 98
 """Characters of a line."""
-WORTH = 10.0
-"""Nats of likelihood from which on a state is worth speaking of; shuffled tokens give none."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table as texts, and what it says in sentences."""
+
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    reading: str
 
 
 def title(found: Found) -> str:
-    """Which responses the figures are of."""
+    """Which responses the figures are of, and how many."""
     uses = {
         "first": "first use: no update was made on these responses yet",
         "later": "later passes: updates were made on these responses before",
         ANY: "all responses: the dump does not say whether updates were made on them before",
     }
     stage = "" if found.stage == ANY else f"{found.stage} of training, "
-    return stage + uses[found.use]
+    own = found.structure["measured"]
+    count = f"{own['responses']:,.0f} responses, {own['tokens']:,.0f} tokens"
+    return f"{stage}{uses[found.use]} ({count})"
 
 
-def reading(found: Found) -> str:
-    """What the structure says, in sentences."""
+def tables(found: Found) -> list[Table]:
+    """Structure, ratios and objectives of one stage and use."""
+    return [_structure(found), _ratios(found), _effects(found)]
+
+
+def _structure(found: Found) -> Table:
+    rows = [
+        [name, *(_cell(own[name]) for own in found.structure.values()), text]
+        for name, text in MEASURES.items()
+    ]
     own, mixed = found.structure["measured"], found.structure["shuffled"]
     p = own["positive"]
     if math.isnan(p):
-        return "All log-ratios are 0: present and old policy are the same here."
-    chance = 2 * p * (1 - p)
-    sentences = [
-        f"Signs without memory, {number(p, 2)} of them positive, switch at {number(chance, 2)} of"
-        f" the tokens, so that a switch of {number(own['switch'], 2)} says nothing by itself."
-    ]
-    gain = own["gain"] - max(mixed["gain"], 0)
-    if gain > WORTH:
-        sentences.append(
-            f"There is a state to filter: {number(gain, 3)} nats more than of shuffled tokens, at"
-            f" q = {number(own['q'], 2)}; the paper's filter has {number(PAPER_Q)}."
-        )
+        reading = "All log-ratios are 0: present and old policy are the same here."
     else:
-        sentences.append(
-            "White noise explains them as well as a slow state does: nothing here to filter."
+        reading = (
+            f"Signs without memory, {number(p, 2)} of them positive, switch at"
+            f" {number(2 * p * (1 - p), 2)} of the tokens, these at {number(own['switch'], 2)}."
+            f" {_state(own, mixed)} Responses' means spread {number(own['mean_spread'], 2)} times"
+            " as much as white noise's."
         )
-    return " ".join(sentences)
+    return Table(["structure", *found.structure, ""], rows, reading)
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Lines with columns one below the other, the first to the left."""
-    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-    for row in (head, *rows):
-        first, *others = (cell.rjust(width) for cell, width in zip(row, widths, strict=True))
-        yield "  " + "  ".join([first.strip().ljust(widths[0]), *others]).rstrip()
+def _state(own: Mapping[str, float], mixed: Mapping[str, float]) -> str:
+    gains = f"{number(own['gain'], 3)} nats, {number(mixed['gain'], 3)} of shuffled tokens"
+    if own["gain"] - mixed["gain"] <= WORTH:
+        return f"A slow state explains them no better than white noise ({gains})."
+    return (
+        f"A slow state explains them better than white noise ({gains}), best with"
+        f" q = {number(own['q'], 2)}; the paper's is {number(PAPER_Q)}."
+    )
 
 
-def cells(figures: Figures, names: Mapping[str, str] | Sequence[str]) -> list[list[str]]:
-    """A row for each subject: its name and its figures, empty where there is none."""
-    return [[subject, *(cell(own[name]) for name in names)] for subject, own in figures.items()]
+def _ratios(found: Found) -> Table:
+    coarse = [name for name, own in found.ratios.items() if COARSE < own["min_abs"] < math.inf]
+    reading = (
+        "ess: effective sample size, of tokens and of whole responses, as a share; kl and sizes in"
+        " nats."
+    )
+    for name in coarse:
+        reading += (
+            f" No {name} is smaller than {_cell(found.ratios[name]['min_abs'])}: log-probs of half"
+            " precision, coarser than clips of 3e-4."
+        )
+    return Table(["ratios", *RATIOS], _rows(found.ratios, RATIOS), reading)
 
 
-def cell(value: float) -> str:
+def _effects(found: Found) -> Table:
+    reading = (
+        "Of the on-policy gradient, gradient_dropped is the share that belongs to tokens whose"
+        " derivative is 0 under the objective; clip_fraction counts tokens."
+    )
+    return Table(["objective", *EFFECTS], _rows(found.effects, EFFECTS), reading)
+
+
+def _rows(figures: Figures, names: Sequence[str]) -> list[list[str]]:
+    return [[subject, *(_cell(own[name]) for name in names)] for subject, own in figures.items()]
+
+
+def _cell(value: float) -> str:
     """A figure with three digits; empty where there is none."""
     return number(float(value), 3) if math.isfinite(value) else ""
 
 
 def lines(found: Found) -> Iterator[str]:
     """The report of one stage and use."""
-    own = found.structure["measured"]
-    yield f"{title(found)} ({own['responses']:,.0f} responses, {own['tokens']:,.0f} tokens)"
-    yield ""
-    subjects = list(found.structure)
-    rows = [
-        [name, *(cell(found.structure[of][name]) for of in subjects), text]
-        for name, text in MEASURES.items()
-    ]
-    width = max(len(row[-1]) for row in rows)
-    yield from table(
-        ["structure", *subjects, ""], [[*row[:-1], row[-1].ljust(width)] for row in rows]
-    )
-    yield from textwrap.wrap(reading(found), WIDTH, initial_indent="  ", subsequent_indent="  ")
-    yield ""
-    yield from table(["ratios", *RATIOS], cells(found.ratios, RATIOS))
-    yield ""
-    names = ("clip_fraction", "gradient_dropped")
-    yield from table(["objective", *names], cells(found.effects, names))
+    yield title(found)
+    for table in tables(found):
+        yield ""
+        yield from _aligned(table)
+        yield from textwrap.wrap(table.reading, WIDTH, initial_indent="  ", subsequent_indent="  ")
+
+
+def _aligned(table: Table) -> Iterator[str]:
+    """Lines with columns below each other: numbers to the right, names and explanations left."""
+    widths = [max(map(len, column)) for column in zip(table.head, *table.rows, strict=True)]
+    for row in (table.head, *table.rows):
+        cells = [cell.rjust(width) for cell, width in zip(row, widths, strict=True)]
+        for i in (0, *([len(row) - 1] if table.head[-1] == "" else [])):
+            cells[i] = row[i].ljust(widths[i])
+        yield f"  {'  '.join(cells)}".rstrip()
