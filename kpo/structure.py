@@ -9,6 +9,8 @@ training, and by whether an update was made on their responses before, beside wh
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from kpo.common.cli import command
 from kpo.config.cli import check_base, study_parser
 from kpo.config.experiment import load_experiment
@@ -24,6 +26,12 @@ def main() -> None:
         " training and use of the responses, and OUT.manifest.json beside it. What the columns"
         " mean stands in kpo/series/measures.py.",
     )
+    parser.add_argument(
+        "--dump",
+        type=Path,
+        help="folder to write: log-probs that are measured, a Parquet file a method, for"
+        " kpo.diagnose",
+    )
     args = parser.parse_args()
     experiment = load_experiment(args.config)
     check_base(args.base)
@@ -32,7 +40,7 @@ def main() -> None:
 
     check(experiment)
     begin(experiment, args.out)
-    run(experiment, args.base, args.problems, args.out)
+    run(experiment, args.base, args.problems, args.out, args.dump)
 
 
 if __name__ == "__main__":

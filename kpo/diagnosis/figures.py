@@ -41,15 +41,18 @@ class Place:
     def _look(self, rows: list[Response]) -> None:
         if not rows:
             return
-        z = Ragged.of([one.log_ratio for one in rows])
-        self.measured.add(z)
-        self._ratios(PRESENT).add(z)
+        self.measured.add(Ragged.of([one.log_ratio for one in rows if self._measures(one)]))
+        self._ratios(PRESENT).add(Ragged.of([one.log_ratio for one in rows]))
         gaps = [one.old - one.rollout for one in rows if one.rollout is not None]
         if gaps:
             self._ratios(MISMATCH).add(Ragged.of(gaps))
         batches = padded(rows)
         for name, objective in self.methods.items():
             self.effects[name].add(objective, batches)
+
+    def _measures(self, response: Response) -> bool:
+        """A response without an advantage moves nothing: no pass over it makes a later one."""
+        return self.use != "later" or response.advantages[0] != 0
 
     def _ratios(self, name: str) -> Ratios:
         return self.ratios.setdefault(name, Ratios())

@@ -47,7 +47,7 @@ def title(found: Found) -> str:
     """Which responses the figures are of, and how many."""
     uses = {
         "first": "first use: no update was made on these responses yet",
-        "later": "later passes: updates were made on these responses before",
+        "later": "later passes: updates were made on these responses before, all with an advantage",
         ANY: "all responses: the dump does not say whether updates were made on them before",
     }
     stage = "" if found.stage == ANY else f"{found.stage} of training, "
@@ -68,7 +68,9 @@ def _structure(found: Found) -> Table:
     ]
     own, mixed = found.structure["measured"], found.structure["shuffled"]
     p = own["positive"]
-    if math.isnan(p):
+    if not own["tokens"]:
+        reading = "No response has an advantage, so that none of these passes moved the policy."
+    elif math.isnan(p):
         reading = "All log-ratios are 0: present and old policy are the same here."
     else:
         reading = (

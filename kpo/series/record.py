@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from itertools import islice
 
 import numpy as np
 
@@ -23,36 +23,54 @@ from kpo.objective import (
     divides_by_std,
     mean_over,
     role_of,
-    token_log_ratio,
 )
+from kpo.series.places import Stage, Use, stage_of
 from kpo.series.ragged import Ragged
+from kpo.trainer.batch import Rollouts
 from kpo.trainer.loop import Trainer
 from kpo.trainer.state.progress import Position
 
-Use = Literal["first", "later"]
-Stage = Literal["begin", "middle", "end"]
-"""Of a training: thirds of its steps."""
-USES: tuple[Use, ...] = get_args(Use)
-STAGES: tuple[Stage, ...] = get_args(Stage)
+
+@dataclass(frozen=True)
+class Heard:
+    """A micro-batch of an update, and what it is made of.
+
+    Attributes:
+        step: of the training, from 0.
+        rows: of the rollouts, one for each response of the batch.
+    """
+
+    step: int
+    stage: Stage
+    use: Use
+    rollouts: Rollouts
+    rows: Sequence[int]
+    batch: TokenBatch
+
+    @property
+    def log_ratios(self) -> Ragged:
+        """In float64; of later passes those of responses that moved the policy."""
+        batch, mask = self.batch, self.batch.mask.bool()
+        if self.use == "later":
+            mask = mask & (batch.advantages != 0)[:, None]
+        z = batch.logprobs.detach()[mask].double() - batch.old_logprobs[mask].double()
+        lengths = mask.sum(1).cpu().numpy().astype(np.int64)
+        return Ragged(z.cpu().numpy(), lengths[lengths > 0])
 
 
-def unheard(stage: Stage, use: Use, z: Ragged) -> None:
-    """Log-ratios that nobody asked for."""
+def unheard(heard: Heard) -> None:
+    """Batches that nobody asked for."""
 
 
 @dataclass
 class Listening:
-    """An objective that also hands on the log-ratios of the batches of an update.
+    """An objective that also hands on the batches of an update.
 
-    Batches of checks and controls, which have no gradient or come while `to` is None, it does not.
-
-    Attributes:
-        moving: hand on those of responses only whose advantage is not 0.
+    Those of checks and controls, which have no gradient or come while `to` is None, it does not.
     """
 
     objective: Objective
-    to: Callable[[Ragged], None] | None = None
-    moving: bool = False
+    to: Callable[[TokenBatch], None] | None = None
 
     @property
     def role(self) -> Role:
@@ -72,27 +90,22 @@ class Listening:
     def __call__(self, batch: TokenBatch) -> ObjectiveOutput:
         """See `Objective`."""
         if self.to is not None and batch.logprobs.requires_grad:
-            mask = batch.mask.bool()
-            if self.moving:
-                mask = mask & (batch.advantages != 0)[:, None]
-            z = token_log_ratio(batch).detach()
-            lengths = mask.sum(1).cpu().numpy().astype(np.int64)
-            self.to(Ragged(z[mask].double().cpu().numpy(), lengths[lengths > 0]))
+            self.to(batch)
         return self.objective(batch)
 
 
 @dataclass
 class ListeningTrainer(Trainer):
-    """A trainer without checkpoints whose log-ratios are handed on; for a single process.
+    """A trainer without checkpoints whose batches are handed on; for a single process.
 
     The first update of a step is on policy where rollouts are fresh: its log-ratios are 0 and are
     left out.
 
     Attributes:
-        heard: is given them, with their place.
+        heard: is given them.
     """
 
-    heard: Callable[[Stage, Use, Ragged], None] = unheard
+    heard: Callable[[Heard], None] = unheard
 
     def record(self) -> Iterator[int]:
         """Train, from the first step to the last; yields how many are done."""
@@ -107,9 +120,13 @@ class ListeningTrainer(Trainer):
         assert isinstance(self.objective, Listening)
         taken = at.metrics.updates
         use: Use = "first" if taken < self.config.mini_batches else "later"
-        stage = STAGES[len(STAGES) * at.step // self.steps]
+        stage, order = stage_of(at.step, self.steps), iter(sorted(rows))  # as micro-batches go
+
+        def hear(batch: TokenBatch) -> None:
+            part = list(islice(order, len(batch.mask)))
+            self.heard(Heard(at.step, stage, use, at.waiting[0], part, batch))
+
         if taken > 0 or self.config.staleness > 0:
-            self.objective.to = lambda z: self.heard(stage, use, z)
-            self.objective.moving = use == "later"
+            self.objective.to = hear
         super().update(at, rows)
         self.objective.to = None

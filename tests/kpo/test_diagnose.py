@@ -14,9 +14,13 @@ import torch
 from torch import Tensor
 
 from kpo import diagnose
+from kpo.config.experiment import Experiment
 from kpo.diagnosis.recipes import TRL, VERL
 from kpo.registry import OBJECTIVES
+from kpo.series.run import run
+from tests.kpo.config.experiments import changed
 from tests.kpo.diagnosis.dumps import made_rows, write_lines, write_parquet
+from tests.kpo.random_base import letter_experiment
 
 ROWS = made_rows(24, seed=1, longest=12)
 FIGURES = ("table", "of", "figure", "value")
@@ -51,9 +55,9 @@ class Tokenizer:
         return [f"<{token}>" for (token,) in ids]
 
 
-def plain(folder: Path) -> list[tuple[str, ...]]:
-    """The figures of the same rows, written as they are, without steps and uses."""
-    rows = [{k: v for k, v in row.items() if k not in ("step", "use")} for row in ROWS]
+def plain(folder: Path, **more: str) -> list[tuple[str, ...]]:
+    """The figures of the same rows, written as they are, without steps and uses but `more`."""
+    rows = [{k: v for k, v in r.items() if k not in ("step", "use")} | more for r in ROWS]
     return figures(write_lines(folder / "plain.jsonl", rows), folder / "plain.csv")
 
 
@@ -83,7 +87,7 @@ def test_a_dump_of_verl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     (file,) = Path("dump").iterdir()
     assert file.name == "000003.parquet"
     found = figures(Path("dump"), tmp_path / "out.csv")
-    same_but_for_chance(found, plain(tmp_path))
+    same_but_for_chance(found, plain(tmp_path, use="later"))
 
 
 def test_a_dump_of_trl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,7 +136,7 @@ def test_what_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     printed = capsys.readouterr().out
     assert "logprobs is present, old_logprobs is old, rollout_logprobs is rollout" in printed
     assert "end of training, later passes: updates were made on these responses be" in printed
-    assert printed.count("\n  switch ") == printed.count("says nothing by itself") == 6
+    assert printed.count("\n  switch ") == printed.count("Signs without memory, ") == 6
     for name in OBJECTIVES:
         assert printed.count(f"\n  {name} ") == 6
     assert max(len(line) for line in printed.splitlines() if line.startswith(" ")) <= 100
@@ -174,3 +178,27 @@ def test_advantages_that_differ_are_told_of(
     others = [r | {"advantage": [r["advantage"]] * len(r["logprobs"])} for r in rows if r != row]
     figures(write_lines(tmp_path / "dump", [*others, row]), tmp_path / "out.csv")
     assert "warning: 1 of 24 responses have advantages that differ" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_dump_of_our_own_run_gives_the_figures_of_its_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree = changed(letter_experiment(tmp_path, monkeypatch), "train/passes", 2)
+    experiment = Experiment.model_validate({**tree, "seeds": [0, 1]})
+    table, dump = tmp_path / "structure.csv", tmp_path / "dump"
+    run(experiment, tmp_path / "base", tmp_path, table, dump)
+    with table.open() as file:
+        expected = list(csv.DictReader(file))
+    assert {row["use"] for row in expected} == {"first", "later"}
+    for name, method in experiment.methods.items():
+        out = tmp_path / f"{name}.csv"
+        figures(dump / f"{name}.parquet", out)
+        with out.open() as file:
+            found = {tuple(list(row.values())[:-1]): row["value"] for row in csv.DictReader(file)}
+        own = [row for row in expected if row["method"] == method.label]
+        measures = list(own[0])[5:]
+        assert len(measures) > 70
+        for row in own:
+            place = row["stage"], row["use"], "structure", row["what"]
+            assert [found[*place, one] for one in measures] == [row[one] for one in measures]

@@ -11,6 +11,7 @@ from kpo.diagnosis.columns import find_columns
 from kpo.diagnosis.figures import MISMATCH, PRESENT, Found, diagnose
 from kpo.diagnosis.ratios import Ratios
 from kpo.diagnosis.reading import open_dump
+from kpo.diagnosis.report import lines
 from kpo.diagnosis.responses import responses
 from kpo.diagnosis.survey import survey
 from kpo.diagnostics import effective_share
@@ -37,8 +38,10 @@ def test_each_place_has_its_own(tmp_path: Path) -> None:
     for one, start in zip(found, (0, 0, 12, 12, 24, 24), strict=True):
         rows = [r for r in ROWS[start : start + 12] if r["use"] == one.use]
         z = [np.array(row["logprobs"]) - np.array(row["old_logprobs"]) for row in rows]
+        pairs = zip(rows, z, strict=True)
+        moved = [v for row, v in pairs if one.use == "first" or row["advantage"] != 0]
         measures = Structure()
-        measures.add(Ragged.of(z))
+        measures.add(Ragged.of(moved))
         np.testing.assert_equal(one.structure["measured"], measures.summary())
         np.testing.assert_equal(list(one.structure)[1:], ["shuffled", "random signs", "paper"])
         assert one.ratios[PRESENT]["ess"] == pytest.approx(effective_share(np.concatenate(z)))
@@ -111,3 +114,12 @@ def test_the_engine_s_log_probs_are_set_beside_the_old(tmp_path: Path) -> None:
 
 def test_every_objective_is_usual() -> None:
     assert usual_objectives().keys() == OBJECTIVES.keys()
+
+
+def test_of_later_passes_without_an_advantage_nothing_is_measured(tmp_path: Path) -> None:
+    still = [row | {"advantage": 0.0} for row in ROWS[2:4]]
+    (found,) = found_in(FORMS["lines"](tmp_path / "dump", still))
+    assert found.structure["measured"]["tokens"] == 0
+    assert found.ratios[PRESENT]["mean_abs"] > 0
+    assert np.isnan(found.effects["grpo"]["gradient_dropped"])
+    assert any("No response has an advantage" in line for line in lines(found))

@@ -14,24 +14,26 @@ from evals.grading.grader import Grade
 from kpo.objective import TokenBatch, divides_by_std, mean_over, role_of
 from kpo.registry import make_objective
 from kpo.series.ragged import Ragged
-from kpo.series.record import Listening, ListeningTrainer
+from kpo.series.record import Heard, Listening, ListeningTrainer
 from kpo.trainer.batch import Reward
 from kpo.trainer.loop import Trainer
 from tests.kpo.trainer.runs import by_length, tiny_trainer
 
 NOTHING = Grade(False, "ok", None)
-Heard = list[tuple[str, str, Ragged]]
+Places = list[tuple[str, str, Ragged]]
 
 
 def listened(
     folder: Path, reward: Reward | None = None, **settings: Any
-) -> tuple[Heard, ListeningTrainer]:
+) -> tuple[Places, ListeningTrainer]:
     """A training of 3 steps of 2 updates a pass, and all that was heard."""
     trainer = tiny_trainer(folder, **{"warm_up": 0.0, **settings})
-    heard: Heard = []
+    heard: Places = []
     parts = {f.name: getattr(trainer, f.name) for f in fields(Trainer)}
     parts |= {"objective": Listening(trainer.objective), "reward": reward or trainer.reward}
-    listening = ListeningTrainer(**parts, heard=lambda *place_and_z: heard.append(place_and_z))
+    listening = ListeningTrainer(
+        **parts, heard=lambda one: heard.append((one.stage, one.use, one.log_ratios))
+    )
     assert list(listening.record()) == [1, 2, 3]
     return heard, listening
 
@@ -64,12 +66,14 @@ def test_listening_changes_nothing(tmp_path: Path) -> None:
     assert all(torch.equal(a, b) for a, b in pairs)
 
 
-def test_of_later_passes_only_what_moved_the_policy_is_heard() -> None:
-    heard: list[Ragged] = []
+def test_of_later_passes_only_what_moved_the_policy_is_measured() -> None:
     still = replace(batch(), advantages=torch.tensor([0.0, -1.0]))
-    Listening(make_objective("grpo"), heard.append)(still)
-    Listening(make_objective("grpo"), heard.append, moving=True)(still)
-    assert [z.values.tolist() for z in heard] == [[0.5, -0.5, -1.5, 0.5], [0.5]]
+    rollouts: Any = None
+    first = Heard(0, "begin", "first", rollouts, [0, 1], still).log_ratios
+    later = replace(Heard(0, "begin", "first", rollouts, [0, 1], still), use="later").log_ratios
+    assert [z.values.tolist() for z in (first, later)] == [[0.5, -0.5, -1.5, 0.5], [0.5]]
+    assert first.lengths.tolist() == [3, 1]
+    assert first.values.dtype == np.float64
 
 
 def test_responses_without_an_advantage_are_of_no_later_pass(tmp_path: Path) -> None:
@@ -84,15 +88,27 @@ def batch(gradient: bool = True) -> TokenBatch:
 
 
 def test_only_batches_with_a_gradient_are_heard() -> None:
-    heard: list[Ragged] = []
+    heard: list[TokenBatch] = []
     objective = Listening(make_objective("grpo"), heard.append)
-    loss = objective(batch()).loss
+    loss = objective(own := batch()).loss
     objective(batch(gradient=False))
     assert loss == make_objective("grpo")(batch()).loss
-    (z,) = heard
-    assert z.values.tolist() == [0.5, -0.5, -1.5, 0.5]
-    assert z.lengths.tolist() == [3, 1]
-    assert z.values.dtype == np.float64
+    assert heard == [own]
+
+
+def test_rows_are_those_of_the_batch(tmp_path: Path) -> None:
+    heard: list[Heard] = []
+    trainer = tiny_trainer(tmp_path, warm_up=0.0, passes=2, max_tokens_per_microbatch=60)
+    parts = {f.name: getattr(trainer, f.name) for f in fields(Trainer)}
+    parts["objective"] = Listening(trainer.objective)
+    list(ListeningTrainer(**parts, heard=heard.append).record())
+    assert max(len(one.rows) for one in heard) < 16  # more than one micro-batch an update
+    for one in heard:
+        mask = one.batch.mask.bool()
+        lengths = [len(one.rollouts.responses[row].tokens) for row in one.rows]
+        assert mask.sum(1).tolist() == lengths
+        old = one.rollouts.old_logprobs[list(one.rows), : mask.shape[1]]
+        assert torch.equal(old[mask], one.batch.old_logprobs[mask])
 
 
 @pytest.mark.parametrize(
