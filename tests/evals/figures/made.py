@@ -13,8 +13,8 @@ from evals.tuning.surface import read_surface
 from kpo.common.text import csv_text, records_text
 from kpo.estimators.figures import Products, Replicates
 from kpo.estimators.table import ALL, Found, over_seeds, rows
+from kpo.series.places import STAGES, USES
 from kpo.series.ragged import Ragged
-from kpo.series.record import STAGES, USES
 from kpo.series.table import Measured
 from tests.evals.tuning.small import experiment, finish
 

@@ -13,7 +13,7 @@ from evals.figures.shootout import draw_shootout
 from evals.figures.structure import draw_autocorrelation, draw_structure
 from evals.figures.tuning import draw_tuning
 from kpo.common.cli import UserError
-from kpo.series.record import STAGES
+from kpo.series.places import STAGES
 from tests.evals.figures import made
 from tests.evals.figures.looked_at import legend, xs, ys
 from tests.workspace import REPO
