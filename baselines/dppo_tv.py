@@ -5,8 +5,8 @@
 
 p_t = pi(y_t): a rare token may move by a large ratio, as it moves little probability.
 
-Deviation: the trust region lies around pi_old, the trainer's own log-probs of the sampled weights,
-and not around the sampler's, which are the same up to `logprob_mismatch`.
+Deviation: DPPO's trust region lies around pi_old, the trainer's own log-probs of the sampled
+weights, and not around the sampler's, which are the same up to `logprob_mismatch`.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@
 F is KPO's filter with a steady gain, run from the end to the beginning and not normalised: the
 anti-causal mirror of KPO. No gradient flows through f.
 
-Deviation: no dual clip, and no token is left out of F for the size of its ratio.
+Deviation: FIPO has no dual clip, and no token is left out of F for the size of its ratio.
 """
 
 from __future__ import annotations

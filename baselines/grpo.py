@@ -1,7 +1,6 @@
 """GRPO (arXiv 2402.03300): PPO's clipped surrogate on raw token ratios r = exp(z).
 
-Deviations from the paper: no KL term; mean over responses of the mean over their tokens, as for
-every method here.
+Deviation: GRPO's own paper has a KL term; here there is none, as in KPO's comparison.
 """
 
 from __future__ import annotations

@@ -1,6 +1,10 @@
 """Token-clipped control: GRPO with KPO's clip range, that is KPO without its filter.
 
 It is no published method. It separates the effect of the tight clip from that of the filter.
+
+Deviation: the paper's baselines have other clip ranges than KPO, so that filter and clip are
+confounded; here a row has KPO's clip and no filter. Switch: `methods`. Measured: `tiny`:
+`kpo-clipped` against `token-clipped`; `tiny`: `token-clipped` against `grpo`.
 """
 
 from __future__ import annotations

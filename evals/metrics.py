@@ -1,5 +1,8 @@
 """avg@k and pass@k of graded answers, with 95 % intervals over seeds, problems and answers.
 
+Deviation: the paper trains one seed and reports no interval; here a row is the mean over training
+seeds. Switch: `seeds`.
+
 What an interval is about: the mean score of the *method*, over training seeds and over problems
 like these (the problems are a sample, not the population). Problems are the same in all seeds, so
 seed and problem are crossed, and the score of one problem in one seed is

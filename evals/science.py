@@ -75,7 +75,7 @@ def _drawn(name: str, *figures: str) -> tuple[str, ...]:
 
 STAGES = (
     *map(Stage, ("tiny", "tiny-offpolicy", "tiny-field", "arms", "arms-calm", "clip", "memory")),
-    *map(Stage, ("reuse", "staleness")),
+    *map(Stage, ("reuse", "staleness", "deviations")),
     Stage("tuning", target="results/tuning.csv", figures=_drawn("tuning", "tuning")),
     Stage("tuned", target="results/tuned.csv", chosen_by="tuning"),
     Stage(

@@ -1,7 +1,8 @@
 """Group-relative advantages (arXiv 2402.03300, outcome supervision; arXiv 2602.10609).
 
 Deviation: the papers do not say which standard deviation; here it has Bessel's correction, as in
-the TRL and verl trainers.
+the TRL and verl trainers. It makes every gradient of a run smaller by one factor, sqrt(1 - 1 / G),
+which AdamW undoes but for `train.clip_norm`.
 """
 
 from __future__ import annotations

@@ -5,10 +5,14 @@
 clipped to [1 - clip_low, 1 + clip_high], or not clipped at all. No gradient flows through the
 filter. The paper's settings: q = 1e-6 with clip 3e-4 / 4e-4, and q = 1e-4 without a clip.
 
-Deviation from the paper: `memory` may be given in place of q, the number of tokens that the filter
-remembers in its steady state, because the paper's q fits responses of thousands of tokens. The
-filter's `start` and `direction` and the bound `saturate` of its innovations [standard deviations]
-are settings; the defaults are the paper's.
+`memory` may be given in place of q: the number of tokens that the filter remembers in its steady
+state. `saturate` bounds its innovations [standard deviations].
+
+Deviation: the filter's start, its memory in tokens, its direction and a bound on its innovations
+are settings, as the paper's q and start fit responses of thousands of tokens; the defaults are the
+paper's. Switch: `start`, `memory`, `direction`, `saturate`. Measured: `tiny`: `kpo-clipped` against
+`gspo`; `tiny`: `kpo-clipped-diffuse` against `gspo`; `arms`: `known` against `gspo`; `arms`:
+`diffuse` against `gspo`.
 """
 
 from __future__ import annotations

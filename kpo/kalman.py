@@ -11,7 +11,7 @@ with x_0 = 0, P_0 = 0. Only q = Q / V matters. With P_t = V K_t the recursion is
 
 `kalman_filter_reference` is this recursion, token by token; `kalman_filter` is the same map, fast.
 
-Deviation from the paper: none in the equations; masked tokens are defined as absent.
+The equations are the paper's; masked tokens are defined as absent.
 """
 
 from __future__ import annotations

@@ -4,6 +4,12 @@
     math_verify  the library alone, with its defaults, on gold and answer as they are written
 
 Which text of a response is its answer is the prompt protocol's business, under either rule alike.
+
+Deviation: the paper's answers are compared by a rule-based checker that is not named more closely;
+here golds and answers are respelled before math-verify sees them, which is told the kind of thing
+that they are. Switch: `grading.rule`. Measured: `tiny/diagnostics.csv`: largest
+`points_by_math_verify`.
+
 The libraries are imported when a rule is first asked: only grading workers ever ask.
 """
 

@@ -5,6 +5,10 @@ steps (all, if a run has fewer).
 
 A run has collapsed if the mean reward of its last steps is below half of that of its first step,
 which is the base policy's. Tables, grids and notes take it from here and from nowhere else.
+
+Deviation: the paper does not say which checkpoint its figures are of; here the last one counts,
+however much better an earlier one was. Measured: `tiny/training.csv`: largest `reward_gap_%`;
+`tiny-offpolicy/training.csv`: largest `reward_gap_%`.
 """
 
 from __future__ import annotations

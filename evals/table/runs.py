@@ -2,6 +2,9 @@
 
 A run is a folder with grades.jsonl and manifest.json. All runs of a table must hold the same
 problems and samples and have been made under one protocol (prompt, sampling, engine, data).
+
+Deviation: the base policy is evaluated like every other row. Measured: `tiny`: `grpo` against
+`base`.
 """
 
 from __future__ import annotations

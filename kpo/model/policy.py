@@ -1,4 +1,8 @@
-"""The policy: a Hugging Face causal model, its tokenizer, and log-probs of responses."""
+"""The policy: a Hugging Face causal model, its tokenizer, and log-probs of responses.
+
+Deviation: dropout and router noise are off while sampling, scoring and training, so that ratios are
+1 until a weight moves. Models of the paper's kind have none.
+"""
 
 from __future__ import annotations
 

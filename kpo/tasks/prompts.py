@@ -2,6 +2,9 @@
 
 Named and recorded. A protocol may ask for the answer in training and not in evaluation, as the
 authors' code does (`official`).
+
+Deviation: the paper's text appends an instruction to reason step by step; the wording here is our
+own, and evaluation asks as training does. Switch: `prompt`.
 """
 
 from __future__ import annotations

@@ -1,5 +1,10 @@
 """Training rows that would spoil a run: repeated, contradictory, without a usable gold, or of a
 benchmark.
+
+Deviation: the paper trains on the set as it is; here rows that repeat or contradict others, that
+have no usable gold, that are too long or that hold a benchmark's problem are left out. Switch:
+`data.duplicates`, `data.contradictions`, `data.unusable_golds`, `data.contamination`,
+`data.overlong`.
 """
 
 from __future__ import annotations

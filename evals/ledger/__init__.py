@@ -1,0 +1,1 @@
+"""Where this suite does otherwise than the paper, and what that is worth."""
