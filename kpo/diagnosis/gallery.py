@@ -21,6 +21,8 @@ EACH = 25
 """Responses chosen for their largest |z|, and as many more at random."""
 WINDOW = 600
 """Tokens of a response that are shown at most, around its largest |z|."""
+TEXT, PROMPT = 24, 4000
+"""Characters that are shown of a token and of a prompt."""
 LEVELS = 5
 """Shades of each sign."""
 SCALED = 0.95
@@ -170,8 +172,14 @@ def _levels(values: Floats, scale: float) -> list[int]:
     return found
 
 
+def plain(text: str, longest: int | None = None) -> str:
+    """A text without what a page cannot hold, and cut off where it is longer."""
+    whole = text.translate(CONTROL)
+    return whole if longest is None or len(whole) <= longest else whole[:longest] + " …"
+
+
 def _texts(response: Response) -> list[str]:
     """Tokens without what a page cannot hold."""
     if response.tokens is None:
         return [str(t) for t in range(len(response.present))]
-    return [token.translate(CONTROL) or "∅" for token in response.tokens]
+    return [plain(token, TEXT) or "∅" for token in response.tokens]

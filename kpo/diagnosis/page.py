@@ -10,7 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from kpo.common.text import number
 from kpo.diagnosis.figures import Found
-from kpo.diagnosis.gallery import LEVELS, WINDOW, Gallery, Shown, exhibit, filtering
+from kpo.diagnosis.gallery import LEVELS, PROMPT, WINDOW, Gallery, Shown, exhibit, filtering, plain
 from kpo.diagnosis.report import tables, title
 from kpo.objective import Objective
 
@@ -29,6 +29,7 @@ def page(
     )
     name, _ = filtering(methods)
     known: dict[str, Any] = {"number": number, "tables": tables, "title": title, "facts": facts}
+    known |= {"plain": plain, "longest": PROMPT}
     return environment.get_template("page.html").render(
         **known,
         place=place,

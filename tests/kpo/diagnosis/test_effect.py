@@ -14,25 +14,9 @@ from kpo.objective import Objective, TokenBatch, divides_by_std
 from kpo.registry import OBJECTIVES, SETTINGS, make_objective, usual_objectives
 from tests.kpo import oracles
 from tests.kpo.cases import as_array, random_batch
+from tests.kpo.diagnosis.made import response
 
 SEEDS = range(3)
-
-
-def response(z: list[float], advantage: float, centred: float | None = None) -> Response:
-    old = np.full(len(z), -2.0)
-    return Response(
-        where="here",
-        stage="all",
-        use="all",
-        present=old + np.array(z),
-        old=old,
-        rollout=None,
-        advantages=(advantage, advantage if centred is None else centred),
-        uneven=False,
-        step=None,
-        prompt=None,
-        tokens=None,
-    )
 
 
 def shares(objective: Objective, rows: list[Response]) -> dict[str, float]:
