@@ -1,8 +1,10 @@
-"""The repository's experiment files: those the README describes; others are their user's own."""
+"""The repository's experiment files: those that are described; others are their user's own."""
 
 import re
 from pathlib import Path
 
 REPO = Path(__file__).parents[1]
-NAMES = re.findall(r"^\| `([\w-]+\.yaml)` \|", (REPO / "README.md").read_text(), re.MULTILINE)
+NAMES = re.findall(
+    r"^\| `([\w-]+\.yaml)` \|", (REPO / "workflow/README.md").read_text(), re.MULTILINE
+)
 CONFIGS = [REPO / "workflow/config" / name for name in NAMES]

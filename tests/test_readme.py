@@ -83,8 +83,19 @@ def test_make_targets_exist(command: str) -> None:
     assert re.search(rf"^{target}:", (REPO / "Makefile").read_text(), re.MULTILINE)
 
 
-def test_named_paths_exist() -> None:
-    for path in re.findall(r"`((?:kpo|baselines|evals|workflow|tests)/[\w./-]+)`", README):
+PAGES = [REPO / "README.md", REPO / "CONTRIBUTING.md"] + [
+    page
+    for room in ("kpo", "baselines", "evals", "workflow")
+    for page in (REPO / room).rglob("*.md")
+]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPO)))
+def test_named_paths_exist(page: Path) -> None:
+    text = page.read_text()
+    for path in re.findall(r"`((?:kpo|baselines|evals|workflow|tests)/[\w./-]+)`", text):
         assert (REPO / path).exists(), path
-    for module in re.findall(r"python -m ([\w.]+\w)", README):
-        assert (REPO / f"{module.replace('.', '/')}.py").is_file(), module
+    for module in re.findall(r"python -m ([\w.]+\w)", text):
+        if module.partition(".")[0] in ("kpo", "evals", "tests"):
+            source = REPO / module.replace(".", "/")
+            assert source.with_suffix(".py").is_file() or source.is_dir(), module
