@@ -172,14 +172,14 @@ def test_the_page_holds_the_figures_and_the_tokens() -> None:
 
 
 def characters() -> Iterator[str]:
-    yield from ("\n", "\t", "\x00", "\x1b", "", " ", "é😀", "</i><script>alert(1)</script>")
+    yield from ("\n", "\t", "\x00", "\x1b", "", " ", "é😀", "</i><script>1", "x" * 50)
 
 
 def test_tokens_of_any_characters_are_texts() -> None:
     texts = list(characters())
     parsed = Page(written([response([0.1] * len(texts), 1.0, tokens=texts, prompt="<p>\x07")]))
     found = [one["text"] for one in parsed.of("i")]
-    assert found == ["⏎\n", "⇥", "\ufffd", "\ufffd", "∅", " ", "é😀", texts[-1]]
+    assert found == ["⏎\n", "⇥", "\ufffd", "\ufffd", "∅", " ", "é😀", texts[-2], "x" * 24 + " …"]
     assert len(parsed.of("script")) == 1
     assert parsed.of("details")[0]["text"] == "prompt<p>\ufffd"
 
