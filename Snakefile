@@ -29,6 +29,9 @@ try:
 except ConfigError as error:
     raise WorkflowError(error) from None
 
+report: "workflow/captions/report.rst"
+
+
 rule all:
     input:
         "results/table1.csv",
@@ -41,3 +44,4 @@ include: "workflow/rules/tables.smk"
 include: "workflow/rules/tuning.smk"
 include: "workflow/rules/studies.smk"
 include: "workflow/rules/figures.smk"
+include: "workflow/rules/report.smk"

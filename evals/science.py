@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
+from evals.figures import STALE
 from evals.tuning.chosen import most_runs
 from kpo.common.cli import UserError, command, warn
 from kpo.common.files import write_text
@@ -92,8 +93,6 @@ STAGES = (
     ),
     *map(Stage, ("tiny-long", "memory-long", "tiny-sorting")),
 )
-COLLAPSE = ("arms", "clip", "memory", "memory-long")
-"""Experiments of the stale regime, in which runs collapse: one figure of them all."""
 
 
 @dataclass(frozen=True)
@@ -158,7 +157,7 @@ def measured(stages: Sequence[Stage]) -> list[Measured]:
 
 def collapse(names: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
     """The call that draws what the stale experiments say together, once their grids are there."""
-    paths = (RESULTS / name / "grid.csv" for name in names if name in COLLAPSE)
+    paths = (RESULTS / name / "grid.csv" for name in names if name in STALE)
     if stale := [str(path) for path in paths if path.is_file()]:
         call = [sys.executable, "-m", "evals.figure", "collapse", "--grid", *stale]
         yield "the figure of collapse", [*call, "--out", str(RESULTS / "collapse.png")]

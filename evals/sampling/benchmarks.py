@@ -11,12 +11,12 @@ from typing import Any
 from transformers import AutoConfig
 
 from evals.grading.grader import check_golds
+from evals.sampling.sources import open_benchmarks
 from kpo.common.cli import UserError
 from kpo.common.files import sha256_json
 from kpo.common.manifest import package_versions
 from kpo.common.source_code import code_hash
 from kpo.config.experiment import Experiment
-from kpo.tasks.datasets.columns import PLAIN
 from kpo.tasks.datasets.sources import Source
 from kpo.tasks.problems import (
     DataError,
@@ -59,18 +59,13 @@ def load_benchmarks(
     Problems that stand in `checked`, what evals.benchmarks wrote, are not checked again.
     """
     known = _contents(checked) if checked else set()
-    folder = folder or choose_folder(experiment.data.benchmarks_folder, "KPO_BENCHMARKS")
-    sources = experiment.data.sources
-    if experiment.task is not None and folder is not None:  # as written, whatever name they have
-        sources = dict.fromkeys(experiment.evaluate.benchmarks, PLAIN)
     benchmarks = []
-    for name in experiment.evaluate.benchmarks:
-        stream = open_problems(name, folder=folder, sources=sources)
+    for stream in open_benchmarks(experiment, folder):
         problems = stream.load(experiment.evaluate.limit)
         content = content_hash(problems)
         if not experiment.grades_itself and content not in known:
-            check_golds([(f"{name} {p.id}", p.answer) for p in problems])
-        benchmarks.append(Benchmark(name, problems, content, stream.origin))
+            check_golds([(f"{stream.name} {p.id}", p.answer) for p in problems])
+        benchmarks.append(Benchmark(stream.name, problems, content, stream.origin))
     return benchmarks
 
 

@@ -42,18 +42,29 @@ def problems_option(wildcards, input):
 
 
 def sources(root, files):
-    """What a figure is drawn from, by name: of the experiment, or of what is kept of one."""
+    """What a figure or page is made from, by name: of the experiment, or of what is kept."""
     folder = SOURCES[root]
-    surface = {"tuning.csv": "results/tuning.csv"} if folder == ROOT else {}
-    return {name: surface.get(file, f"{folder}/{file}") for name, file in files.items()}
+    found = {name: [] for name in files}
+    for name, some in files.items():
+        for file in [some] if isinstance(some, str) else some:
+            last = root == ROOT and file in ("tuning.csv", "tuned.csv")
+            found[name].append(f"results/{file}" if last else f"{folder}/{file}")
+    return found
+
+
+def there(root, files):
+    """Whether all that something is made from is kept."""
+    paths = sources(root, files).values()
+    return all(some and all(map(os.path.isfile, some)) for some in paths)
 
 
 def options(wildcards, input):
     """The named inputs as options of a command."""
-    return [word for name, path in input.items() for word in (f"--{name}", path)]
+    return [word for name, paths in input.items() for word in (f"--{name}", *paths)]
 
 
 def category(wildcards):
-    """Where the report has what belongs to an experiment."""
+    """Where the report has what belongs to an experiment, or to all of them."""
     name = os.path.basename(wildcards.root)
-    return name if wildcards.root == ROOT else f"{name} (kept)"
+    own = wildcards.root == ROOT
+    return f"{name} (this run)" if own else "all experiments" if name == "kept" else f"{name} (kept)"

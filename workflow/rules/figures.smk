@@ -2,11 +2,14 @@
 # `all`: `snakemake figures` draws those of the experiment's tables.
 import glob
 
-SOURCES = {ROOT: ROOT}
-SOURCES |= {
+from evals.figures import STALE
+
+# What is kept is drawn elsewhere, so that results/reference stays as it is.
+KEPT = {"results/kept": "results/reference"} | {
     f"results/kept/{os.path.basename(folder)}": folder
-    for folder in sorted(glob.glob("results/reference/*"))
+    for folder in sorted(filter(os.path.isdir, glob.glob("results/reference/*")))
 }
+SOURCES = {ROOT: ROOT, **KEPT}
 TITLES = {
     "learning": "learning curves",
     "grid": "rewards and collapse",
@@ -16,6 +19,7 @@ TITLES = {
     "shootout": "estimators of the gradient",
     "structure": "structure in log-ratios",
     "autocorrelation": "autocorrelation of log-ratios",
+    "collapse": "when runs collapse",
 }
 DRAWN = {
     "learning": {"curves": "curves.csv", "grid": "grid.csv"},
@@ -26,6 +30,9 @@ DRAWN = {
     "shootout": {"shootout": "shootout.csv"},
     "structure": {"structure": "structure.csv"},
     "autocorrelation": {"structure": "structure.csv"},
+    "collapse": {
+        "grid": [f"{name}/grid.csv" for name in STALE if f"results/kept/{name}" in KEPT]
+    },
 }
 MORE = {"grid": "--column reward_last5_% collapsed_%"}
 OF_TABLES = ["learning", "grid", "pass-share", *(["forest"] if EXPERIMENT.compared else [])]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from evals import reference
-from evals.table import FILES
+from evals.table import FILES, gathered
 from tests.evals.demo import PROBLEMS, make, read_csv, records, rewarded
 
 REFERENCES = Path(__file__).parents[3] / "results/reference"
@@ -75,7 +75,7 @@ def test_a_reference_holds_all_files_and_manifests(
     check_recomputed(tmp_path / "kept")
     kept = json.loads((tmp_path / "kept/manifests.json").read_text())
     assert kept["base"] == {"weights": "1"}
-    for kind in reference.KINDS:
+    for kind in gathered.KINDS:
         for path in (root / "results/demo" / kind).glob("*/manifest.json"):
             own = kept[kind]["own"][path.parent.name]
             assert laid_over(kept[kind]["shared"], own) == json.loads(path.read_text())
@@ -94,8 +94,8 @@ def laid_over(shared: Any, own: Any) -> Any:
 def test_manifests_are_split_into_what_is_shared_and_what_is_not() -> None:
     one: dict[str, Any] = {"a": 1, "in": {"x": 1, "y": 2}, "only": None, "kind": {"z": 0}}
     two: dict[str, Any] = {"a": 1, "in": {"x": 1, "y": 3}, "kind": 5}
-    shared, own = reference.split([one, two])
+    shared, own = gathered.split([one, two])
     assert shared == {"a": 1, "in": {"x": 1}}
     assert own == [{"in": {"y": 2}, "only": None, "kind": {"z": 0}}, {"in": {"y": 3}, "kind": 5}]
-    assert reference.split([one]) == (one, [{}])
-    assert reference.split([]) == ({}, [])
+    assert gathered.split([one]) == (one, [{}])
+    assert gathered.split([]) == ({}, [])

@@ -1,0 +1,1 @@
+"""HTML pages of tables, documents and responses, each complete in one file."""
