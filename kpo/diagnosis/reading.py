@@ -114,7 +114,8 @@ def _reader(path: Path) -> Reader:
 
 def _parquet(path: Path, columns: Sequence[str] | None) -> Iterator[Row]:
     try:
-        with parquet.ParquetFile(path, buffer_size=BUFFER_BYTES) as file:
+        # pre_buffer, pyarrow's default, would hold all of the file until it is read
+        with parquet.ParquetFile(path, buffer_size=BUFFER_BYTES, pre_buffer=False) as file:
             there = file.schema_arrow.names
             batches = file.iter_batches(BATCH_ROWS, columns=_chosen(path, there, columns))
             yield from _rows(path, batches)

@@ -58,8 +58,8 @@ def run(place: Path, asked: Asked) -> None:
     found = diagnose(rows, asked.methods)
     if uneven:
         warn(
-            f"{len(uneven):,} of {known.rows:,} responses have advantages that differ from token to"
-            f" token, the first is {uneven[0]}; objectives here take one a response: their mean"
+            f"{len(uneven):,} responses have advantages that differ from token to token, the first"
+            f" is {uneven[0]}; objectives here take one a response: their mean"
         )
     for one in found:
         print("", *lines(one), sep="\n")

@@ -31,13 +31,13 @@ class Survey:
     """What is known of a dump once it has been read through.
 
     Attributes:
-        rows: responses.
+        rows: responses; None where there was nothing to read through for.
         steps: the first and the last; None where no column says.
         advantages: of each row, divided by the group's standard deviation and not [rows, 2]; None
             where the dump holds its own.
     """
 
-    rows: int
+    rows: int | None
     steps: tuple[int, int] | None
     advantages: Floats | None
 
@@ -53,13 +53,15 @@ def survey(dump: Dump, columns: Columns) -> Survey:
     """Read a dump through. Raises RolloutError for bad steps, uses, rewards or groups."""
     rewards = None if columns["advantage"] else _Rewards(columns)
     wanted = columns.of(["step", "use", *(["group", "reward", "mask"] if rewards else [])])
+    if not wanted:
+        return Survey(None, None, None)
     rows, steps = 0, set[int]()
-    for where, cells in dump.rows(wanted or columns.of(["present"])):
+    for where, cells in dump.rows(wanted):
         rows += 1
         use_of(where, columns, cells)
         step = step_of(where, columns, cells)
         if step is not None:
-            steps |= {step}
+            steps.add(step)
         if rewards is not None:
             rewards.add(where, cells)
     ends = (min(steps), max(steps)) if steps else None

@@ -188,10 +188,10 @@ def test_the_page_stays_small_however_long_all_is() -> None:
     rng = np.random.default_rng(0)
     rows = [
         response(
-            (3 * rng.normal(size=2000)).tolist(),
+            (3 * rng.normal(size=650)).tolist(),
             1.0,
             where=f"row {i}",
-            tokens=["word<>"] * 2000,
+            tokens=["word<>"] * 650,
             prompt="long " * 20_000,
         )
         for i in range(60)

@@ -95,3 +95,14 @@ def test_a_shard_without_a_column_is_named(tmp_path: Path) -> None:
     write_parquet(tmp_path / "1.parquet", [{"a": 1, "b": 2}])
     write_parquet(tmp_path / "2.parquet", [{"a": 1}])
     assert refused(tmp_path) == f"{tmp_path / '2.parquet'}: no column 'b'; there is a"
+
+
+@pytest.mark.parametrize("rows", [1000, 16_000])
+def test_of_a_large_file_little_is_in_memory(tmp_path: Path, rows: int) -> None:
+    path = tmp_path / "a.parquet"
+    values = np.random.default_rng(0).random((16_000, 400), dtype=np.float32)
+    parquet.write_table(pa.table({"a": list(values)}), path, row_group_size=rows)
+    assert path.stat().st_size > 20_000_000
+    before = pa.total_allocated_bytes()
+    most = max(pa.total_allocated_bytes() for _ in open_dump(path).rows(["a"])) - before
+    assert most < 8_000_000
