@@ -118,3 +118,10 @@ def test_padding_holds_no_response() -> None:
     assert isinstance(batch, TokenBatch)
     assert batch.mask.tolist() == [[True, False], [True, True]]
     assert batch.advantages.tolist() == [1.0, 2.0]
+
+
+def test_without_an_advantage_there_is_nothing_to_drop() -> None:
+    rows = [response([3.0, 0.0], 0.0), response([3.0, 0.0], 1.0)]
+    _, size, gone = look(make_objective("grpo"), padded(rows))
+    assert size.tolist() == [[0.0, 0.0], [0.5, 0.5]]
+    assert gone.tolist() == [[False, False], [True, False]]
