@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 VERL = """\
-# verl 0.9, in RayPPOTrainer.fit, behind self._update_actor(batch): a Parquet file a step
+# verl 0.9, in RayPPOTrainer.fit, behind self._update_actor(batch): a Parquet file a step (mkdir
+# dump first); it takes one more forward pass
 import pyarrow as pa, pyarrow.parquet as pq
 present, _ = self._compute_old_log_prob(batch)
 names = "old_log_probs", "rollout_log_probs", "response_mask", "advantages"
@@ -18,7 +19,8 @@ pq.write_table(pa.table(dump), f"dump/{self.global_steps:06}.parquet")
 """
 
 TRL = """\
-# TRL 1.16: train with this class; a file of JSON lines a process
+# TRL 1.16: train with this class; a file of JSON lines a process (mkdir dump first); it takes one
+# more forward pass
 import json, os, torch
 from trl import GRPOTrainer
 

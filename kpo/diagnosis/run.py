@@ -61,9 +61,9 @@ def run(place: Path, asked: Asked) -> None:
             f"{len(uneven):,} responses have advantages that differ from token to token, the first"
             f" is {uneven[0]}; objectives here take one a response: their mean"
         )
-    for one in found:
-        print("", *lines(one), sep="\n")
     if asked.out is not None:
         write_text(asked.out, records_text([row for one in found for row in one.records()]))
     if asked.html is not None:
         write_text(asked.html, page(place, columns.by_role, found, gallery, asked.methods))
+    for one in found:
+        print("", *lines(one), sep="\n")

@@ -169,6 +169,26 @@ def test_what_is_wrong_is_one_sentence(
     assert not (tmp_path / "out.csv").exists()
 
 
+def test_a_folder_is_no_file_to_write(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for option in ("--out", "--html"):
+        with pytest.raises(SystemExit) as end:
+            figures(tmp_path / "nowhere", tmp_path / "out.csv", option, str(tmp_path))
+        assert end.value.code == 2
+        sentence = f"error: {tmp_path}: a folder; wanted is the name of a file to write\n"
+        assert capsys.readouterr().err == sentence
+
+
+def test_the_page_is_written_beside_the_figures(tmp_path: Path) -> None:
+    dump = write_lines(tmp_path / "dump", ROWS)
+    html = tmp_path / "new/page.html"
+    with_page = figures(dump, tmp_path / "out.csv", "--html", str(html))
+    assert with_page == figures(dump, tmp_path / "out.csv")
+    text = html.read_text()
+    assert "24 of 24 responses" in text
+    assert "What is 5?" in text
+    assert "&lt;23&amp;0&gt;" in text
+
+
 def test_advantages_that_differ_are_told_of(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

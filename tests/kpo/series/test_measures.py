@@ -10,6 +10,7 @@ import torch
 from kpo.kalman import kalman_filter_reference
 from kpo.series.measures import LAGS, PAPER_Q, Structure
 from kpo.series.ragged import Floats, Portions, Ragged, random_signs, shuffled
+from kpo.series.table import Measured
 
 
 def ragged(responses: list[Floats]) -> Ragged:
@@ -146,3 +147,13 @@ def test_portions_depend_on_lengths_alone(monkeypatch: pytest.MonkeyPatch) -> No
     cut = [portions.add(i, length) for i, length in enumerate((3, 4, 4, 1, 5, 20, 1))]
     assert [one for one in cut if one] == [[0, 1, 2], [3, 4], [5]]
     assert (portions.take(), portions.take()) == ([6], [])
+
+
+def test_random_signs_are_drawn_for_all_responses_alike() -> None:
+    rng = np.random.default_rng(7)
+    measured = Measured(0)
+    for i in range(200):
+        measured.add(ragged([(-1) ** i * rng.random(50)]))  # each of one sign
+    own, _, signs, _ = measured.rows()
+    assert own["mean_spread"] > 10
+    assert signs["mean_spread"] == pytest.approx(1, abs=0.15)
