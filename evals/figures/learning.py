@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ Curves = Mapping[str, Mapping[str, Curve]]
 
 
 def read_curves(path: Path) -> Curves:
-    """Means over seeds of every row's metrics, in the order of the file; KL's are geometric."""
+    """Means over seeds of every row's metrics, in the order of the file."""
     rows = read_rows(path, ["name", "seed", "step", "reward"])
     logged = [metric for metric in PANELS if metric in rows[0]]
     return {
@@ -51,26 +51,19 @@ def _curve(rows: Sequence[Row], metric: str) -> Curve:
             found.setdefault(int(row["step"]), []).append(value(row[metric]))
     seeds = max(map(len, found.values()), default=0)
     whole = {step: values for step, values in found.items() if len(values) == seeds}
-    over_seeds = _geometric if metric == LOGARITHMIC else _share if metric in SHARES else _mean
+    over_seeds = _share if metric in SHARES else _mean
     return [(step, over_seeds(values)) for step, values in whole.items()]
 
 
 def _mean(values: Sequence[float]) -> Limits:
-    mean, low, high = (float(x) for x in mean_over_seeds(values))
+    """Of what is not below 0; neither are its limits."""
+    mean, low, high = (max(float(x), 0.0) for x in mean_over_seeds(values))
     return (mean, low, high) if len(values) >= LEAST_SEEDS else (mean, np.nan, np.nan)
 
 
 def _share(values: Sequence[float]) -> Limits:
-    """In %; limits stay between 0 and 100."""
-    mean, low, high = (float(x) for x in np.clip(_mean(values), 0, 1))
-    return 100 * mean, 100 * low, 100 * high
-
-
-def _geometric(values: Sequence[float]) -> Limits:
-    """The geometric mean, as is fit for a logarithmic axis; nan where a value is not above 0."""
-    if min(values) <= 0:
-        return np.nan, np.nan, np.nan
-    mean, low, high = (float(x) for x in np.exp(_mean(np.log(values).tolist())))
+    """In %; nor are they above 100."""
+    mean, low, high = (100 * float(x) for x in np.minimum(_mean(values), 1))
     return mean, low, high
 
 
@@ -105,6 +98,7 @@ def draw_learning(curves_path: Path, grid_path: Path, out: Sequence[Path]) -> No
     lines = groups(rows)
     first, label = rows[0]["name"], rows[0]["method"].replace("_", " ")
     size = len(lines), len(curves[first])
+    linear = _middle(curve[LOGARITHMIC] for curve in curves.values() if LOGARITHMIC in curve)
     with drawn(out, WIDTH, 0.8 + 1.05 * len(lines), *size, sharex=True, sharey="col") as axes:
         for (heading, names), panels in zip(lines.items(), axes, strict=True):
             panels[0].set_title(heading.replace("_", " "), loc="left", fontsize=9)
@@ -114,14 +108,23 @@ def draw_learning(curves_path: Path, grid_path: Path, out: Sequence[Path]) -> No
                 one.plot(steps, means, **REFERENCE, label=f"{label} (everywhere)")
                 for place, (name, told) in enumerate(names.items()):
                     line(one, curves[name][metric], place, told or "the method", marked=False)
-                _name_axes(one, metric)
+                _name_axes(one, metric, linear)
         for one in axes[-1]:
             one.set_xlabel("step", fontsize=SMALL)
+            if one.get_yscale() == "symlog":
+                one.set_ylim(bottom=0)
         legend_below(axes)
 
 
-def _name_axes(axes: Axes, metric: str) -> None:
+def _middle(curves: Iterable[Curve]) -> float:
+    """The power of ten below the median of all means."""
+    means = [mean for curve in curves for _, (mean, _, _) in curve if mean > 0]
+    return float(10 ** np.floor(np.log10(np.median(means)))) if means else 1.0
+
+
+def _name_axes(axes: Axes, metric: str, linear: float) -> None:
+    """Title and scale: LOGARITHMIC's is linear up to `linear`, as its intervals may reach 0."""
     axes.set_ylabel(PANELS[metric], fontsize=SMALL)
     axes.tick_params(labelsize=SMALL)
     if metric == LOGARITHMIC:
-        axes.set_yscale("log")
+        axes.set_yscale("symlog", linthresh=linear)
