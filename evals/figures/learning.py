@@ -24,7 +24,7 @@ PANELS = {
 """Metrics that are drawn where they were logged, and what their axes are called."""
 SHARES = {"reward", "clip_fraction"}
 LOGARITHMIC = "kl_old"
-REFERENCE: dict[str, Any] = {"color": "0.55", "linestyle": (0, (1, 1)), "linewidth": 1.5}
+REFERENCE: dict[str, Any] = {"color": "0.6", "linewidth": 2.5}
 LEAST_SEEDS = 3
 """Of which limits are drawn."""
 Curve = list[tuple[float, Limits]]
