@@ -22,15 +22,15 @@ T_2 = 4.302652729911275
 
 
 def test_means_and_limits_over_seeds(tmp_path: Path) -> None:
-    path = made.curves(tmp_path / "c.csv", {"a": [[0.2, 0.9], [0.4, 0.9], [0.6, 0.9]]})
+    path = made.curves(tmp_path / "c.csv", {"a": [[0.3, 0.4], [0.5, 0.4], [0.9, 0.4]]})
     curve = read_curves(path)["a"]
-    (first, (mean, low, high)), (_, last) = curve["reward"]
-    spread = T_2 * 20 / math.sqrt(3)
-    assert (first, mean, low) == pytest.approx((0, 40, 0))  # a share is not below 0
-    assert high == pytest.approx(min(40 + spread, 100))
-    assert last == pytest.approx((90, 90, 90))
-    entropy, low, _ = curve["entropy"][0][1]
-    assert (entropy, low) == pytest.approx((0.6, 0.6 - spread / 100))
+    (first, limits), (_, last) = curve["reward"]
+    spread = T_2 * statistics.stdev([0.3, 0.5, 0.9]) / math.sqrt(3)
+    assert first == 0
+    assert limits == pytest.approx((170 / 3, 0, 100))  # spread is more, but a share is not
+    assert last == pytest.approx((40, 40, 40))
+    _, (entropy, low, high) = curve["entropy"][0]
+    assert (entropy, low, high) == pytest.approx((1.3 / 3, 0, 1.3 / 3 + spread))
 
 
 def test_limits_of_kl_do_not_fall_below_0(tmp_path: Path) -> None:
