@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from evals.figures.data import Limits, Row, read_rows, value
 from evals.figures.drawing import SMALL, WIDTH, drawn, legend_below, line
@@ -98,6 +99,7 @@ def draw_learning(curves_path: Path, grid_path: Path, out: Sequence[Path]) -> No
     lines = groups(rows)
     first, label = rows[0]["name"], rows[0]["method"].replace("_", " ")
     size = len(lines), len(curves[first])
+    alone = "the method" if len(lines) == len(curves) else None
     linear = _middle(curve[LOGARITHMIC] for curve in curves.values() if LOGARITHMIC in curve)
     with drawn(out, WIDTH, 0.8 + 1.05 * len(lines), *size, sharex=True, sharey="col") as axes:
         for (heading, names), panels in zip(lines.items(), axes, strict=True):
@@ -107,10 +109,11 @@ def draw_learning(curves_path: Path, grid_path: Path, out: Sequence[Path]) -> No
                 means = [mean for _, (mean, _, _) in curves[first][metric]]
                 one.plot(steps, means, **REFERENCE, label=f"{label} (everywhere)")
                 for place, (name, told) in enumerate(names.items()):
-                    line(one, curves[name][metric], place, told or "the method", marked=False)
+                    line(one, curves[name][metric], place, told or alone, marked=False)
                 _name_axes(one, metric, linear)
         for one in axes[-1]:
             one.set_xlabel("step", fontsize=SMALL)
+            one.xaxis.set_major_locator(MaxNLocator(5, integer=True))
             if one.get_yscale() == "symlog":
                 one.set_ylim(bottom=0)
         legend_below(axes)

@@ -13,7 +13,7 @@ from evals.figures.data import read_rows
 from evals.figures.learning import draw_learning, groups, read_curves
 from kpo.common.cli import UserError
 from tests.evals.figures import made
-from tests.evals.figures.looked_at import ys
+from tests.evals.figures.looked_at import legend, ys
 from tests.workspace import REPO
 
 CLIP = REPO / "results/reference/clip"
@@ -75,6 +75,15 @@ def test_every_method_has_its_panels(tmp_path: Path, saved: list[Figure]) -> Non
     assert ys(own) == pytest.approx([30, 10])
     assert panels[2].get_yscale() == "symlog"
     assert panels[2].get_ylim()[0] == 0
+    assert legend(saved[0]) == ["A (everywhere)", "the method"]
+
+
+def test_lines_of_a_grid_are_told_apart_below(tmp_path: Path, saved: list[Figure]) -> None:
+    draw_learning(CLIP / "curves.csv", CLIP / "grid.csv", [tmp_path / "x.png"])
+    assert legend(saved[0]) == [
+        "Token-clipped, clip 3e-4 (everywhere)",
+        *(f"clip high {clip}" for clip in ("0.0004", "0.004", "0.04", "0.2")),
+    ]
 
 
 def test_files_of_two_experiments_are_refused(tmp_path: Path) -> None:
