@@ -147,6 +147,15 @@ def tuned(args: Args, config: dict[str, Any]) -> str:
     return "all"
 
 
+def figure(name: str, *options: str) -> str:
+    """Drawn from the files that its options name, to the last ones."""
+    at = options.index("--out")
+    texts = [Path(word).read_text() for word in options[:at] if Path(word).is_file()]
+    for path in options[at + 1 :]:
+        write(Path(path), texts)
+    return name
+
+
 MODULES: dict[str, Callable[[Args, dict[str, Any]], str]] = {
     "kpo.tasks.generate": problems,
     "evals.benchmarks": benchmarks,
@@ -164,19 +173,24 @@ FILES += ["queue", "checked", "surface"]
 VALUES = ["method", "seed", "run", "timeout-s", "memory-mb", "answers", "rule", "workers"]
 
 
-def main(argv: list[str]) -> None:
-    """`-m module --option value ...`, or `-m kpo.devices COUNT python` and that."""
-    _, module, *options = argv
-    if module == "kpo.devices":
-        main(options[2:])
-        return
+def made(module: str, options: list[str]) -> str:
+    """What a job of the module has made."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--sets", nargs="+")
     for option in FILES + VALUES:
         parser.add_argument(f"--{option}")
     args = parser.parse_args(options)
     config = yaml.safe_load(Path(args.config).read_text()) if args.config else {}
-    job = MODULES[module](args, config)
+    return MODULES[module](args, config)
+
+
+def main(argv: list[str]) -> None:
+    """`-m module --option value ...`, or `-m kpo.devices COUNT python` and that."""
+    _, module, *options = argv
+    if module == "kpo.devices":
+        main(options[2:])
+        return
+    job = figure(*options) if module == "evals.figure" else made(module, options)
     with Path(os.environ[JOBS]).open("a") as file:
         file.write(f"{module.rpartition('.')[2]} {job}\n")
 
