@@ -27,6 +27,9 @@ covariance, both parts estimated without bias (Bai and Saranadasa, Statistica Si
 seeds do not tell how rows stray together, so there nu_rows is 1. (With the base model: over its
 pairs with the M trained rows, at most (S - 1) M.)
 
+Rows of which a run collapsed, as their training tells (`evals.table.rewards`), say nothing of how
+far apart the seeds of others are: pairs with such a row are pooled by themselves.
+
 Holm (Scand. J. Stat. 6, 1979) corrects within two families for each metric, the overall column and
 all benchmarks together, over the pairs that the experiment file declares (`kpo.config.compare`) and
 no others. The family has to be known before the data. Where rows are to be set against the best
@@ -34,7 +37,8 @@ baseline it is not known which that will be, so all baselines are declared: the 
 hold for all these pairs at once, and so for those that are looked at, however they are picked. Of
 simulated tables without any true difference (10,000 each; the default's pairs of six rows) 1 % show
 one where the seeds of all rows are alike, 4 % where those of one row are four times as far apart,
-5 % at twelve times, and 4 % where rows stray together, all of them or in two groups.
+5 % at twelve times, 4 % where rows stray together, all of them or in two groups, and 2 to 5 % where
+one to three rows collapsed.
 """
 
 from __future__ import annotations
@@ -73,25 +77,28 @@ def all_pairs(rows: int) -> list[Pair]:
     return [(j, i) for i, j in combinations(range(rows), 2)]
 
 
-def compare_rows(rows: Sequence[Sequence[Floats]]) -> Tests:
+def compare_rows(rows: Sequence[Sequence[Floats]], apart: Collection[int] = ()) -> Tests:
     """Test every pair of rows; rows[r]: an array of scores [..., seeds, problems] a benchmark.
 
     Several benchmarks give the macro-average. Trained rows have the same seeds in the same order.
-    Leading dimensions are tables of their own.
+    Pairs with a row of `apart` are pooled by themselves. Leading dimensions are tables of their
+    own.
     """
     pairs = all_pairs(len(rows))
     tables = rows[0][0].shape[:-2]
     result = Tests(pairs, *(np.full((*tables, len(pairs)), np.nan) for _ in range(5)))
     trained = [row[0].shape[-2] > 1 for row in rows]
-    for kind in (2, 1, 0):  # trained rows in the pair
-        members = [n for n, (i, j) in enumerate(pairs) if trained[i] + trained[j] == kind]
-        if not members:
-            continue
+    strays = [n in apart for n in range(len(rows))]
+    # Trained rows in the pair, and whether one of its rows stands apart.
+    kinds = [(trained[i] + trained[j], strays[i] or strays[j]) for i, j in pairs]
+    for kind in dict.fromkeys(kinds):
+        members = [n for n, own in enumerate(kinds) if own == kind]
         scores = [
             np.stack([rows[pairs[n][0]][b] - rows[pairs[n][1]][b] for n in members], axis=-3)
             for b in range(len(rows[0]))
         ]
-        independent = sum(trained) - (kind == 2)
+        alike = [t for t, stray in zip(trained, strays, strict=True) if kind[1] or not stray]
+        independent = sum(alike) - (kind[0] == 2)
         for field, values in _test_group(scores, independent).items():
             getattr(result, field)[..., members] = values
     return result

@@ -46,7 +46,7 @@ def build_table(experiment: Experiment, results: Path) -> Table:
         experiment=experiment,
         rows=rows,
         problems=runs["base"].problems,
-        comparisons=list(comparisons(experiment, rows)),
+        comparisons=list(comparisons(experiment, rows, steps)),
         protocol=runs["base"].protocol,
         reported=read_reported(results / "reported" / "table1.csv"),
         steps=steps,

@@ -7,20 +7,29 @@ from collections.abc import Iterator, Mapping, Sequence
 from evals.metrics import Floats
 from evals.statistics.differences import Tests, compare_rows, holm_families
 from evals.table.data import AS, BASELINE, BEST, NAMED, OVERALL, Cell, Comparison, Row
+from evals.table.rewards import collapsed, rewards
+from evals.table.trainings import Steps
 from kpo.config.compare import Pair
 from kpo.config.experiment import Experiment
 
 
-def comparisons(experiment: Experiment, rows: Sequence[Row]) -> Iterator[Comparison]:
-    """Every declared pair in every metric and column; rows: the base model and all methods."""
+def comparisons(
+    experiment: Experiment, rows: Sequence[Row], steps: Mapping[str, Steps]
+) -> Iterator[Comparison]:
+    """Every declared pair in every metric and column; rows: the base model and all methods.
+
+    steps: of each run's training, which tells the rows that collapsed.
+    """
+    lost = {run for run in steps if collapsed(rewards(steps[run]))}
+    apart = {place for place, row in enumerate(rows) if lost & {*row.runs.values()}}
     declared, places = experiment.compared, {row.name: place for place, row in enumerate(rows)}
     lines = _lines(declared, _best(rows))
     pairs = [(places[row], places[reference]) for row, reference in declared]
     for metric in ("avg", "pass"):
         blocks = [row.scores[metric] for row in rows]
         columns = (*rows[0].tallies, OVERALL)
-        tests = [compare_rows([[row[b]] for row in blocks]) for b in range(len(columns) - 1)]
-        tests.append(compare_rows(blocks))
+        singles = ([[row[b]] for row in blocks] for b in range(len(columns) - 1))
+        tests = [compare_rows(single, apart) for single in (*singles, blocks)]
         adjusted = holm_families(tests, pairs)
         for (row, reference), against in lines.items():
             for column, test, p in zip(columns, tests, adjusted, strict=True):

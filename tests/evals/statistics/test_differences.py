@@ -125,3 +125,32 @@ def test_families_hold_the_declared_pairs_and_each_once() -> None:
 def test_where_nothing_is_declared_nothing_is_tested() -> None:
     tests = compare_rows(additive(np.random.default_rng(11), 0.1))
     assert all(np.isnan(p).all() for p in holm_families([tests, tests], []))
+
+
+def test_a_row_that_stands_apart_says_nothing_of_others() -> None:
+    """Neither of their seeds' spread, nor how often they are compared with the base model."""
+    rng = np.random.default_rng(4)
+    base = [0.2 + 0.3 * rng.random((1, 50))]
+    calm = [[0.4 + 0.3 * rng.random((3, 50))] for _ in range(3)]
+    wild = [np.array([[0.0], [0.4], [0.9]]) + 0.1 * rng.random((3, 50))]
+    rows = [base, *calm, wild]
+    alone, together = compare_rows(rows[:4]), compare_rows(rows, apart={4})
+    for n, pair in enumerate(alone.pairs):
+        place = together.pairs.index(pair)
+        for field in ("mean", "low", "high", "p", "detectable"):
+            assert getattr(alone, field)[n] == getattr(together, field)[place]
+    pooled = compare_rows(rows)
+    place = pooled.pairs.index((2, 1))
+    assert pooled.detectable[place] > 3 * together.detectable[place]
+
+
+def test_pairs_of_a_row_that_stands_apart_are_tested_by_their_own_spread() -> None:
+    rng = np.random.default_rng(5)
+    rows = [[0.4 + 0.01 * rng.random((4, 50))] for _ in range(2)]
+    wild = [np.array([[0.0], [0.2], [0.9], [0.5]]) + 0.01 * rng.random((4, 50))]
+    tests = compare_rows([*rows, wild], apart={2})
+    by_seed = (wild[0] - rows[1][0]).mean(-1)
+    expected = stats.ttest_1samp(by_seed, 0)
+    low, high = expected.confidence_interval()
+    place = tests.pairs.index((2, 1))
+    assert (tests.low[place], tests.high[place]) == pytest.approx((low, high), rel=0.05)
