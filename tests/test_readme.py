@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import re
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,6 +71,20 @@ def test_collapse_is_parted_as_it_says() -> None:
     assert not exceptions
     said = f"Of the {len(arms)} arms of three grids most runs collapse where the clip that a drift"
     assert f"{said} meets is wider than {width:.2f}" in " ".join(README.split())
+
+
+@pytest.mark.parametrize("command", re.findall(r"`python -m evals\.figure ([^`]+)`", README))
+def test_its_pictures_are_what_its_commands_draw(command: str, tmp_path: Path) -> None:
+    *words, kept = command.split()
+    assert f"]({kept})" in README
+    done = subprocess.run(
+        [sys.executable, "-m", "evals.figure", *words, str(tmp_path / "drawn.png")],
+        cwd=REPO,
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "drawn.png").read_bytes() == (REPO / kept).read_bytes()
 
 
 def test_every_config_that_is_described_exists() -> None:
