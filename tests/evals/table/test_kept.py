@@ -81,6 +81,29 @@ def test_a_reference_holds_all_files_and_manifests(
             assert laid_over(kept[kind]["shared"], own) == json.loads(path.read_text())
 
 
+def test_a_study_is_kept_with_its_manifest_and_whatever_is_named(tmp_path: Path) -> None:
+    study = tmp_path / "structure"
+    study.mkdir()
+    (study / "structure.csv").write_text("method\n")
+    (study / "structure.manifest.json").write_text('{"code": "c"}')
+    (tmp_path / "tuned.csv").write_text("x\n")
+    out = tmp_path / "kept"
+    reference.main(
+        ["--experiment", str(study), "--also", str(tmp_path / "tuned.csv"), "--out", str(out)]
+    )
+    assert {p.name for p in out.iterdir()} == {"structure.csv", "tuned.csv", "manifests.json"}
+    assert json.loads((out / "manifests.json").read_text()) == {"structure": {"code": "c"}}
+
+
+def test_an_experiment_that_was_not_run_is_not_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        reference.main(["--experiment", str(tmp_path), "--out", str(tmp_path / "kept")])
+    assert "neither table1.csv nor a study; run the experiment first" in capsys.readouterr().err
+    assert not (tmp_path / "kept").exists()
+
+
 def laid_over(shared: Any, own: Any) -> Any:
     if not isinstance(shared, dict):
         return own
