@@ -73,6 +73,25 @@ def test_collapse_is_parted_as_it_says() -> None:
     assert f"{said} meets is wider than {width:.2f}" in " ".join(README.split())
 
 
+def test_structure_is_as_it_says() -> None:
+    rows = {
+        name: [*csv.DictReader((REPO / f"results/reference/{name}/structure.csv").open())]
+        for name in ("structure", "structure-real")
+    }
+    assert all(path in README for path in (f"`results/reference/{n}/structure.csv`" for n in rows))
+    tiny = [row for row in rows["structure"] if row["what"] == "measured"]
+    gain = max(float(row["gain"]) for row in tiny)
+    (finding,) = (" ".join(text.split()) for text in FINDINGS if "next to nothing" in text)
+    assert f"by {gain:.1f} nats in all {len(tiny)} places" in finding
+    real = [row for row in rows["structure-real"] if row["what"] == "measured"]
+    assert f"at most {max(float(row['gain']) for row in real):.1f} nats" in finding
+    for what in ("measured", "shuffled"):
+        later = [r for r in rows["structure-real"] if (r["use"], r["what"]) == ("later", what)]
+        for column, digits in (("switch", 2), ("switch_filtered", 3), ("mean_spread", 1)):
+            values = [float(row[column]) for row in later]
+            assert f"{min(values):.{digits}f} to {max(values):.{digits}f}" in finding
+
+
 @pytest.mark.parametrize("command", re.findall(r"`python -m evals\.figure ([^`]+)`", README))
 def test_its_pictures_are_what_its_commands_draw(command: str, tmp_path: Path) -> None:
     *words, kept = command.split()
