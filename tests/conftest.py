@@ -1,6 +1,7 @@
 """Settings for every test."""
 
 import os
+import signal
 
 import hypothesis
 import pytest
@@ -9,6 +10,8 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Tests are for the CPU, wherever they run: no engine takes a GPU that another has.
 os.environ["CUDA_VISIBLE_DEVICES"] = ""
+# What is started here can be interrupted, also where a shell runs the tests in the background.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 # How fast the machine is decides nothing, and the same examples come every time.
 hypothesis.settings.register_profile(
     "suite",
