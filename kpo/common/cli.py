@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,10 +19,15 @@ def _command() -> Iterator[None]:
         yield
     except UserError as error:
         fail(error)
+    except BrokenPipeError:  # whoever read the output has seen enough, as `head` has
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still buffered
+        raise SystemExit(1) from None
 
 
 command = _command()
 """Decorates the `main` of a command line: a UserError is its sentence on stderr and exit code 2.
+
+An output that nobody reads on is no error of the program's.
 
 What takes long to import, a command imports when its arguments are read: `--help` comes at once.
 """

@@ -28,6 +28,8 @@ RATIOS = ("ess", "ess_responses", "kl", "mean_abs", "max_abs", "min_abs")
 EFFECTS = ("clip_fraction", "gradient_dropped")
 WORTH = 10.0
 """Nats of likelihood over white noise and shuffled tokens from which on a state is spoken of."""
+ROUNDED = 1e-6
+"""Nats: log-ratios that spread no further are what float32 makes of equal ones."""
 COARSE = 1e-3
 """Nats: no log-ratios that are smaller come of log-probs in half precision."""
 WIDTH = 98
@@ -72,6 +74,8 @@ def _structure(found: Found) -> Table:
         reading = "No response has an advantage, so that none of these passes moved the policy."
     elif math.isnan(p):
         reading = "All log-ratios are 0: present and old policy are the same here."
+    elif own["sd"] < ROUNDED:
+        reading = "Log-ratios of this size are rounding: present and old policy are the same here."
     else:
         reading = (
             f"Signs without memory, {number(p, 2)} of them positive, switch at"

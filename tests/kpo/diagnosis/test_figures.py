@@ -123,3 +123,16 @@ def test_of_later_passes_without_an_advantage_nothing_is_measured(tmp_path: Path
     assert found.ratios[PRESENT]["mean_abs"] > 0
     assert np.isnan(found.effects["grpo"]["gradient_dropped"])
     assert any("No response has an advantage" in line for line in lines(found))
+
+
+@pytest.mark.parametrize(("scale", "rounding"), [(1e-7, True), (1e-5, False)])
+def test_what_float32_makes_of_equal_log_probs_is_no_structure(
+    scale: float, rounding: bool, tmp_path: Path
+) -> None:
+    moved = scale * np.random.default_rng(0).normal(size=20)
+    old = np.full(20, -1.0)
+    row = {"logprobs": (old + moved).tolist(), "old_logprobs": old.tolist(), "advantage": 1.0}
+    (found,) = found_in(FORMS["lines"](tmp_path / "dump", [row]))
+    said = "\n".join(lines(found))
+    assert ("this size are rounding" in said) == rounding
+    assert ("Signs without memory" in said) != rounding
