@@ -92,6 +92,18 @@ def test_structure_is_as_it_says() -> None:
             assert f"{min(values):.{digits}f} to {max(values):.{digits}f}" in finding
 
 
+def test_estimators_are_as_it_says() -> None:
+    rows = csv.DictReader((REPO / "results/reference/shootout/shootout.csv").open())
+    fresh = [row for row in rows if (row["seed"], row["rollouts"]) == ("all", "fresh")]
+    (finding,) = (" ".join(text.split()) for text in FINDINGS if "As an estimator" in text)
+    for method in ("kpo-clipped", "reinforce", "kpo-clipped-diffuse", "gspo", "vespo"):
+        own = [row for row in fresh if row["method"] == method and row["age"] != "0"]
+        *first, last = (f"{float(row['cosine_batch']):.2f}".replace("-0.00", "0.00") for row in own)
+        assert [row["age"] for row in own] == ["1", "4", "16", "64"]
+        assert f" {', '.join(first)} and {last}" in finding, method
+        assert {f"{float(row['cosine_batch_se']):.2f}" for row in own} == {"0.02"}
+
+
 @pytest.mark.parametrize("command", re.findall(r"`python -m evals\.figure ([^`]+)`", README))
 def test_its_pictures_are_what_its_commands_draw(command: str, tmp_path: Path) -> None:
     *words, kept = command.split()
