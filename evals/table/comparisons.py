@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from evals.metrics import Floats
 from evals.statistics.differences import Tests, compare_rows, holm_families
 from evals.table.data import AS, BASELINE, BEST, NAMED, OVERALL, Cell, Comparison, Row
-from evals.table.rewards import collapsed, rewards
+from evals.table.rewards import collapsed_runs
 from evals.table.trainings import Steps
 from kpo.config.compare import Pair
 from kpo.config.experiment import Experiment
@@ -20,7 +20,7 @@ def comparisons(
 
     steps: of each run's training, which tells the rows that collapsed.
     """
-    lost = {run for run in steps if collapsed(rewards(steps[run]))}
+    lost = {*collapsed_runs(steps)}
     apart = {place for place, row in enumerate(rows) if lost & {*row.runs.values()}}
     declared, places = experiment.compared, {row.name: place for place, row in enumerate(rows)}
     lines = _lines(declared, _best(rows))

@@ -12,7 +12,7 @@ import numpy as np
 
 from evals.metrics import Floats
 from evals.statistics.differences import LEVEL
-from evals.table.rewards import collapsed, rewards
+from evals.table.rewards import collapsed_runs
 from kpo.common.text import number
 from kpo.config.experiment import Experiment
 from kpo.config.grid import TRAIN
@@ -179,7 +179,8 @@ class Table:
 
     def collapsed(self, row: Row) -> list[int]:
         """Seeds whose runs collapsed: see `evals.table.rewards`."""
-        return [seed for seed, run in row.runs.items() if collapsed(rewards(self.steps[run]))]
+        lost = collapsed_runs({run: self.steps[run] for run in row.runs.values()})
+        return [seed for seed, run in row.runs.items() if run in lost]
 
     def collapsed_share(self, row: Row) -> float | None:
         """Of a row's runs; None for the base model, which has none."""

@@ -43,3 +43,8 @@ def gap(values: Sequence[float]) -> float:
 def collapsed(values: Sequence[float]) -> bool:
     """Whether training undid what the base policy could; False for a run without rewards."""
     return bool(values) and last(values) < values[0] / 2
+
+
+def collapsed_runs(steps: Mapping[str, Sequence[Mapping[str, float]]]) -> list[str]:
+    """Names of the runs that collapsed, of all runs' steps by name."""
+    return [run for run, own in steps.items() if collapsed(rewards(own))]

@@ -17,7 +17,7 @@ from statistics import fmean
 from typing import Any
 
 from evals.table.manifests import check_alike, flatten, parsed, runs_by, sides
-from evals.table.rewards import WINDOW, collapsed, rewards
+from evals.table.rewards import WINDOW, collapsed_runs
 from kpo.common.cli import UserError
 from kpo.config.experiment import Experiment, run_parts
 from kpo.trainer.guards.learning import stood_still
@@ -102,7 +102,7 @@ def training_notes(trainings: Manifests, steps: Mapping[str, Steps]) -> Iterator
         yield (
             f"{STILL}: the row has runs that learnt nothing, and are the base model again: {runs}."
         )
-    lost = Counter(run_parts(run)[0] for run in steps if collapsed(rewards(steps[run])))
+    lost = Counter(run_parts(run)[0] for run in collapsed_runs(steps))
     if any(
         manifest["settings"]["train"].get("reward") == "coin" for manifest in trainings.values()
     ):
