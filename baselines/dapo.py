@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from baselines.grpo import GRPO
+from kpo.baselines.grpo import GRPO
 from kpo.objective import Bound, MeanOver
 
 

@@ -11,7 +11,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from baselines.grpo import GRPO
+from kpo.baselines.grpo import GRPO
 
 
 @dataclass(frozen=True, kw_only=True)

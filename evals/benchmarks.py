@@ -40,7 +40,7 @@ def main() -> None:
     args = parser.parse_args()
     experiment = load_experiment(args.config)
     hold(args.out)
-    from evals.sampling import benchmarks as loading  # noqa: PLC0415
+    from kpo.evals.sampling import benchmarks as loading  # noqa: PLC0415
     from kpo.model.policy import load_tokenizer  # noqa: PLC0415
 
     benchmarks = loading.load_benchmarks(experiment, args.problems)

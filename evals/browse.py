@@ -45,8 +45,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise UserError(f"{args.config}: no run {unknown[0]!r}; there is {', '.join(known)}")
     if args.number < 1:
         raise UserError(f"--number is {args.number}, but must be at least 1")
-    from evals.pages.responses import read_model, responses_page  # noqa: PLC0415
-    from evals.sampling.sources import open_benchmarks  # noqa: PLC0415
+    from kpo.evals.pages.responses import read_model, responses_page  # noqa: PLC0415
+    from kpo.evals.sampling.sources import open_benchmarks  # noqa: PLC0415
 
     labels = {name: method.label for name, method in experiment.methods.items()}
     folder = args.results / experiment.experiment / "evals"

@@ -9,14 +9,14 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from evals.ledger.declared import declared
-from evals.ledger.pages import csv, markdown, tables
-from evals.ledger.settings import settings
 from kpo.common.cli import command
 from kpo.common.files import write_text
 from kpo.config.experiment import load_experiment
+from kpo.evals.ledger.declared import declared
+from kpo.evals.ledger.pages import csv, markdown, tables
+from kpo.evals.ledger.settings import settings
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = ROOT / "workflow/config"
 
 

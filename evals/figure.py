@@ -13,15 +13,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from evals.figures.collapse import draw_collapse
-from evals.figures.forest import draw_forest
-from evals.figures.grid import draw_grid
-from evals.figures.learning import draw_learning
-from evals.figures.pass_share import draw_pass_share
-from evals.figures.shootout import draw_shootout
-from evals.figures.structure import draw_autocorrelation, draw_structure
-from evals.figures.tuning import draw_tuning
 from kpo.common.cli import UserError, command
+from kpo.evals.figures.collapse import draw_collapse
+from kpo.evals.figures.forest import draw_forest
+from kpo.evals.figures.grid import draw_grid
+from kpo.evals.figures.learning import draw_learning
+from kpo.evals.figures.pass_share import draw_pass_share
+from kpo.evals.figures.shootout import draw_shootout
+from kpo.evals.figures.structure import draw_autocorrelation, draw_structure
+from kpo.evals.figures.tuning import draw_tuning
 
 
 @dataclass(frozen=True)

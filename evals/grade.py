@@ -17,14 +17,14 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from evals.grading.extract import answers_argument
-from evals.grading.golds import normalise_gold, normaliser_argument
-from evals.grading.grader import Grade, Grader, grade
-from evals.grading.rules import DEFAULT, RULES
-from evals.grading.statuses import FAILURES
-from evals.records import GradeRow, Sample, read_samples, write_rows
 from kpo.common.cli import UserError, command
 from kpo.common.lock import hold
+from kpo.evals.grading.extract import answers_argument
+from kpo.evals.grading.golds import normalise_gold, normaliser_argument
+from kpo.evals.grading.grader import Grade, Grader, grade
+from kpo.evals.grading.rules import DEFAULT, RULES
+from kpo.evals.grading.statuses import FAILURES
+from kpo.evals.records import GradeRow, Sample, read_samples, write_rows
 
 __all__ = ["Grade", "grade"]
 

@@ -9,9 +9,9 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from evals.table.gathered import manifests
 from kpo.common.cli import UserError, command
 from kpo.common.files import write_json
+from kpo.evals.table.gathered import manifests
 
 
 @command

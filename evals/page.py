@@ -9,9 +9,9 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from evals.pages.files import page
 from kpo.common.cli import command
 from kpo.common.files import write_text
+from kpo.evals.pages.files import page
 
 
 @command

@@ -13,10 +13,10 @@ from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
-from evals.grading.rules import DEFAULT
-from evals.grading.statuses import Status
 from kpo.common.cli import UserError
 from kpo.common.files import write_text
+from kpo.evals.grading.rules import DEFAULT
+from kpo.evals.grading.statuses import Status
 
 Finish = Literal["stop", "length"]
 ProblemKey = tuple[str, str]

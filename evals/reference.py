@@ -13,10 +13,10 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from evals.table import FILES
-from evals.table.gathered import manifests
 from kpo.common.cli import UserError, command
 from kpo.common.files import atomic_folder, write_json
+from kpo.evals.table import FILES
+from kpo.evals.table.gathered import manifests
 
 STUDIES = ("structure", "shootout")
 """What makes a CSV of its own, and no tables."""

@@ -17,13 +17,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from evals.grading.extract import EXTRACTORS, answers_argument
-from evals.grading.golds import normalise_gold, normaliser_argument
-from evals.grading.rules import DEFAULT, RULES
-from evals.grading.second_rule import agree
-from evals.records import BadRowError, GradeRow, Sample, read_grades, read_samples
 from kpo.common.cli import command
 from kpo.common.files import write_text
+from kpo.evals.grading.extract import EXTRACTORS, answers_argument
+from kpo.evals.grading.golds import normalise_gold, normaliser_argument
+from kpo.evals.grading.rules import DEFAULT, RULES
+from kpo.evals.grading.second_rule import agree
+from kpo.evals.records import BadRowError, GradeRow, Sample, read_grades, read_samples
 
 SHOWN = 40  # characters of an answer in the report's tables; the CSV has the whole text
 SHOWN_ROWS = 200  # distinct disagreements per benchmark in the report; the CSV has every response

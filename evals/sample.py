@@ -12,12 +12,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from evals.sampling.unfinished import UnfinishedSamples, inputs_hash
 from kpo.common.cli import command, fail
 from kpo.common.lock import hold
 from kpo.config.builds import check_builds
 from kpo.config.cli import experiment_parser
 from kpo.config.experiment import Experiment, load_experiment
+from kpo.evals.sampling.unfinished import UnfinishedSamples, inputs_hash
 
 
 def run(
@@ -39,7 +39,7 @@ def run(
     if unfinished.is_finished(inputs):
         unfinished.publish()
     else:
-        from evals.sampling.sampler import Sampler  # noqa: PLC0415 - slow to import
+        from kpo.evals.sampling.sampler import Sampler  # noqa: PLC0415 - slow to import
 
         sampler = Sampler(experiment, problems, checked)
         sampler.sample(name, model, unfinished, inputs)

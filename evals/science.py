@@ -21,11 +21,11 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
-from evals.figures import STALE
-from evals.tuning.chosen import most_runs
 from kpo.common.cli import UserError, command, warn
 from kpo.common.files import write_text
 from kpo.config.experiment import load_experiment
+from kpo.evals.figures import STALE
+from kpo.evals.tuning.chosen import most_runs
 from kpo.planning.jobs import (
     Jobs,
     Measured,
@@ -159,7 +159,7 @@ def collapse(names: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
     """The call that draws what the stale experiments say together, once their grids are there."""
     paths = (RESULTS / name / "grid.csv" for name in names if name in STALE)
     if stale := [str(path) for path in paths if path.is_file()]:
-        call = [sys.executable, "-m", "evals.figure", "collapse", "--grid", *stale]
+        call = [sys.executable, "-m", "kpo.evals.figure", "collapse", "--grid", *stale]
         yield "the figure of collapse", [*call, "--out", str(RESULTS / "collapse.png")]
 
 

@@ -13,13 +13,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from evals.table.build import build_table
-from evals.table.documents import latex, markdown
-from evals.table.sheets import csv_files
 from kpo.common.cli import command
 from kpo.common.files import write_text
 from kpo.config.cli import experiment_parser
 from kpo.config.experiment import load_experiment
+from kpo.evals.table.build import build_table
+from kpo.evals.table.documents import latex, markdown
+from kpo.evals.table.sheets import csv_files
 
 
 @command

@@ -14,14 +14,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
-from evals.tuning.chosen import SEEDS, chosen_experiment
-from evals.tuning.sheets import surface_csv
-from evals.tuning.surface import cost_of, families_of, read_surface
 from kpo.common.cli import command
 from kpo.common.files import write_text
 from kpo.config.cli import experiment_parser
 from kpo.config.experiment import load_experiment
 from kpo.config.values import Engine
+from kpo.evals.tuning.chosen import SEEDS, chosen_experiment
+from kpo.evals.tuning.sheets import surface_csv
+from kpo.evals.tuning.surface import cost_of, families_of, read_surface
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:

@@ -10,12 +10,12 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from evals.table.build import build_table
-from evals.tuning.sides import sides_csv
 from kpo.common.cli import command
 from kpo.common.files import write_text
 from kpo.config.cli import experiment_parser
 from kpo.config.experiment import load_experiment
+from kpo.evals.table.build import build_table
+from kpo.evals.tuning.sides import sides_csv
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:

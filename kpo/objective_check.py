@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from evals.grading.statuses import FAILURES
 from kpo.common.cli import UserError
 from kpo.diagnostics import NOISE
+from kpo.evals.grading.statuses import FAILURES
 from kpo.objective import Objective, ObjectiveOutput, TokenBatch, denominator, mean_over
 
 LOGGED = {

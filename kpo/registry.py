@@ -11,18 +11,18 @@ from typing import Any, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from baselines.cispo import CISPO
-from baselines.dapo import DAPO
-from baselines.dppo_tv import DPPOTV
-from baselines.dr_grpo import DrGRPO
-from baselines.fipo import FIPO
-from baselines.gmpo import GMPO
-from baselines.grpo import GRPO
-from baselines.gspo import GSPO
-from baselines.reinforce import REINFORCE
-from baselines.sapo import SAPO
-from baselines.token_clipped import TokenClipped
-from baselines.vespo import VESPO
+from kpo.baselines.cispo import CISPO
+from kpo.baselines.dapo import DAPO
+from kpo.baselines.dppo_tv import DPPOTV
+from kpo.baselines.dr_grpo import DrGRPO
+from kpo.baselines.fipo import FIPO
+from kpo.baselines.gmpo import GMPO
+from kpo.baselines.grpo import GRPO
+from kpo.baselines.gspo import GSPO
+from kpo.baselines.reinforce import REINFORCE
+from kpo.baselines.sapo import SAPO
+from kpo.baselines.token_clipped import TokenClipped
+from kpo.baselines.vespo import VESPO
 from kpo.filtered_ratio import KPO
 from kpo.objective import Objective
 

@@ -19,7 +19,7 @@ from typing import Any
 
 import yaml
 
-from evals.table import FILES as TABLES
+from kpo.evals.table import FILES as TABLES
 
 Args = argparse.Namespace
 OPERATIONAL = ("threads", "checkpoint_every", "stall_s", "gpu_memory")

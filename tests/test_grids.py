@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from evals.tuning.surface import VALIDATION
 from kpo.config.experiment import Experiment, load_experiment
+from kpo.evals.tuning.surface import VALIDATION
 from tests.workspace import REPO
 
 LENGTH = {"memory": 47, "memory-long": 130}

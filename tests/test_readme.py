@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from evals.figures.collapse import misjudged, read_arms
 from kpo import objective
+from kpo.evals.figures.collapse import misjudged, read_arms
 from kpo.objective import TokenBatch
 from tests.configs import CONFIGS
 

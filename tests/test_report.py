@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from evals.table import SHEETS
+from kpo.evals.table import SHEETS
 from tests.chromium import MISSING, PROGRAM, Page, chromium
 from tests.workspace import REPO, Workspace
 

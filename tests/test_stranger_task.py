@@ -23,7 +23,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from evals.grading.grader import Grade, Grader
+from kpo.evals.grading.grader import Grade, Grader
 from kpo.tasks.task import TRAIN, Part, Task
 
 SETS = {TRAIN: "0123456789", "vowels": "aei", "others": "bc"}

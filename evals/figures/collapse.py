@@ -15,11 +15,11 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, get_args
 
-from evals.figures.data import Row, limits, read_rows
-from evals.figures.drawing import drawn, legend_below
 from kpo.common.cli import UserError
 from kpo.common.files import write_text
 from kpo.common.text import csv_text
+from kpo.evals.figures.data import Row, limits, read_rows
+from kpo.evals.figures.drawing import drawn, legend_below
 from kpo.memory import Start, mean_pass_share
 
 WANTED = ("name", "clip_high", "response_tokens", "reward_last5_%", "collapsed_%")

@@ -19,7 +19,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
-from evals.figures.data import Limits
+from kpo.evals.figures.data import Limits
 
 mpl.use("Agg")
 mpl.rcParams.update({"font.size": 9, "svg.hashsalt": "kpo", "axes.spines.top": False})

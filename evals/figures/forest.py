@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from evals.figures.data import read_rows, value
-from evals.figures.drawing import SMALL, drawn, legend_below, point
 from kpo.common.cli import UserError
+from kpo.evals.figures.data import read_rows, value
+from kpo.evals.figures.drawing import SMALL, drawn, legend_below, point
 
 NOISE = "inside the noise"
 OVERALL = "overall"

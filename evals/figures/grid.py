@@ -7,10 +7,10 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 
-from evals.figures.data import Row, heading, limits, read_rows
-from evals.figures.drawing import WIDTH, drawn, legend_below, line, point
-from evals.figures.places import Grid, grid_of
 from kpo.common.cli import UserError
+from kpo.evals.figures.data import Row, heading, limits, read_rows
+from kpo.evals.figures.drawing import WIDTH, drawn, legend_below, line, point
+from kpo.evals.figures.places import Grid, grid_of
 
 
 def draw_grid(path: Path, out: Sequence[Path], columns: Sequence[str]) -> None:

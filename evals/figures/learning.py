@@ -10,11 +10,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from evals.figures.data import Limits, Row, read_rows, value
-from evals.figures.drawing import SMALL, WIDTH, drawn, legend_below, line
-from evals.figures.places import grid_of
-from evals.statistics.aggregates import mean_over_seeds
 from kpo.common.cli import UserError
+from kpo.evals.figures.data import Limits, Row, read_rows, value
+from kpo.evals.figures.drawing import SMALL, WIDTH, drawn, legend_below, line
+from kpo.evals.figures.places import grid_of
+from kpo.evals.statistics.aggregates import mean_over_seeds
 
 PANELS = {
     "reward": "reward [%]",

@@ -9,10 +9,10 @@ from typing import get_args
 
 import numpy as np
 
-from evals.figures.data import Row, read_rows, value
-from evals.figures.drawing import SMALL, drawn, legend_below, style
 from kpo.common.cli import UserError
 from kpo.common.text import number
+from kpo.evals.figures.data import Row, read_rows, value
+from kpo.evals.figures.drawing import SMALL, drawn, legend_below, style
 from kpo.memory import Start, mean_pass_share, memory_from_q, pass_share
 
 PAPER: tuple[float, Start] = (1e-6, "known")

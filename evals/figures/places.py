@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 
-from evals.figures.data import Row
+from kpo.evals.figures.data import Row
 
 
 @dataclass(frozen=True)

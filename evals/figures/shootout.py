@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from evals.figures.data import read_rows, value
-from evals.figures.drawing import SMALL, drawn, legend_below, point
+from kpo.evals.figures.data import read_rows, value
+from kpo.evals.figures.drawing import SMALL, drawn, legend_below, point
 
 ALL = "all"
 """In place of a seed: the mean over seeds."""

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from evals.figures.data import UNKNOWN, Row, read_rows, value
-from evals.figures.drawing import SMALL, drawn, legend_below, line, point
 from kpo.common.cli import UserError
+from kpo.evals.figures.data import UNKNOWN, Row, read_rows, value
+from kpo.evals.figures.drawing import SMALL, drawn, legend_below, line, point
 
 MEASURES = {
     "switch": "switches of\ndirection [share]",

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 
-from evals.figures.data import Row, heading, read_rows, value
-from evals.figures.drawing import SMALL, drawn, legend_below, line
-from evals.figures.places import by_size
-from evals.tuning.sheets import YES
 from kpo.common.cli import UserError
+from kpo.evals.figures.data import Row, heading, read_rows, value
+from kpo.evals.figures.drawing import SMALL, drawn, legend_below, line
+from kpo.evals.figures.places import by_size
+from kpo.evals.tuning.sheets import YES
 
 WANTED = ("family", "name", "settings", "avg", "low", "high", "chosen")
 ACROSS = 3

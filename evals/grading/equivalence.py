@@ -18,14 +18,14 @@ from collections.abc import Callable
 
 import sympy
 
-from evals.grading import structure
-from evals.grading.brackets import bare, in_any_order
-from evals.grading.intervals import as_set, is_set, same_sets
-from evals.grading.notations import based, clock, same_based, same_clock, same_words, words
-from evals.grading.respell import clean, ungrouped
-from evals.grading.structure import squeeze
-from evals.grading.terms import TooLargeError, parse
-from evals.grading.units import quantity, same_quantity, same_terms
+from kpo.evals.grading import structure
+from kpo.evals.grading.brackets import bare, in_any_order
+from kpo.evals.grading.intervals import as_set, is_set, same_sets
+from kpo.evals.grading.notations import based, clock, same_based, same_clock, same_words, words
+from kpo.evals.grading.respell import clean, ungrouped
+from kpo.evals.grading.structure import squeeze
+from kpo.evals.grading.terms import TooLargeError, parse
+from kpo.evals.grading.units import quantity, same_quantity, same_terms
 
 __all__ = ["TooLargeError", "is_usable", "judge"]
 

@@ -11,7 +11,7 @@ import argparse
 import re
 from collections.abc import Callable
 
-from evals.grading.respell import scientific
+from kpo.evals.grading.respell import scientific
 
 
 def _integers(gold: str) -> str:

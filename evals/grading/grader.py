@@ -17,13 +17,13 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from fractions import Fraction
 
-from evals.grading.brackets import nesting
-from evals.grading.extract import EXTRACTORS
-from evals.grading.pool import Reply, Request, WorkerPool
-from evals.grading.respell import clean
-from evals.grading.rules import DEFAULT, RULES
-from evals.grading.statuses import Status
 from kpo.common.cli import UserError
+from kpo.evals.grading.brackets import nesting
+from kpo.evals.grading.extract import EXTRACTORS
+from kpo.evals.grading.pool import Reply, Request, WorkerPool
+from kpo.evals.grading.respell import clean
+from kpo.evals.grading.rules import DEFAULT, RULES
+from kpo.evals.grading.statuses import Status
 
 # The longest gold of the six benchmarks has 210 characters and nests 5 deep. Longer boxes hold
 # essays or digits by the thousand (Python itself refuses to read an integer of more than 4,300),

@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 import sympy
 
-from evals.grading.brackets import bare, split
-from evals.grading.structure import is_braced, items, pair, signed
-from evals.grading.terms import parse
+from kpo.evals.grading.brackets import bare, split
+from kpo.evals.grading.structure import is_braced, items, pair, signed
+from kpo.evals.grading.terms import parse
 
 _RELATIONS = {"<": sympy.Lt, ">": sympy.Gt, "=": sympy.Eq}
 _RELATIONS |= {"\\le": sympy.Le, "\\ge": sympy.Ge, "\\ne": sympy.Ne}

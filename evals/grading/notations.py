@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from evals.grading.structure import chain, squeeze
+from kpo.evals.grading.structure import chain, squeeze
 
 _CHOICE = re.compile(r"(?:[Oo]ption|[Cc]hoice|[Aa]nswer)?\s*\(?([A-Z])(?:[).:]\s*|\s*\Z)([^A-Z]*)")
 _BASED = re.compile(

@@ -21,11 +21,11 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import wait
-from pathlib import Path
 from typing import Literal, NamedTuple
 
-from evals.grading.rules import DEFAULT
 from kpo.common.cli import UserError
+from kpo.common.source_code import ROOT
+from kpo.evals.grading.rules import DEFAULT
 
 START_LIMIT_S = 120.0  # for a worker's imports, on a busy machine
 START_ATTEMPTS = 3  # workers that may die in a row before one was ready
@@ -54,10 +54,16 @@ class _Worker:
     """One process: `job` is the index of the request it works on, None when it works on none."""
 
     def __init__(self, timeout_s: float, memory_mb: int) -> None:
-        root = str(Path(__file__).resolve().parents[2])
-        path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH", "")]))
+        path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
         self.process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "evals.grading.worker", str(memory_mb), str(timeout_s)],
+            [
+                sys.executable,
+                "-P",
+                "-m",
+                "kpo.evals.grading.worker",
+                str(memory_mb),
+                str(timeout_s),
+            ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

@@ -16,7 +16,7 @@ import unicodedata
 from fractions import Fraction
 from functools import partial
 
-from evals.grading.brackets import CLOSING, PIECE, bare, closing
+from kpo.evals.grading.brackets import CLOSING, PIECE, bare, closing
 
 _RAISED = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ", "0123456789+-n", strict=True))
 _LOWERED = dict(zip("₀₁₂₃₄₅₆₇₈₉", "0123456789", strict=True))

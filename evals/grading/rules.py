@@ -24,7 +24,7 @@ Rule = Callable[[str, str], bool]
 
 def by_kind(gold: str, answer: str) -> bool:
     """`evals.grading.equivalence.judge`. Raises TooLargeError."""
-    from evals.grading.equivalence import judge
+    from kpo.evals.grading.equivalence import judge
 
     return judge(gold, answer)
 

@@ -17,7 +17,7 @@ import cmath
 import math
 import re
 
-from evals.grading.brackets import in_any_order, split
+from kpo.evals.grading.brackets import in_any_order, split
 
 RELATIVE_TOLERANCE = 1e-6
 MAX_CHARS = 1000  # longer answers are compared as text only

@@ -10,8 +10,8 @@ import re
 from collections.abc import Collection
 from typing import NamedTuple
 
-from evals.grading.brackets import bare, closing, split
-from evals.grading.respell import ungrouped
+from kpo.evals.grading.brackets import bare, closing, split
+from kpo.evals.grading.respell import ungrouped
 
 RELATIONS = {"<": ">", ">": "<", "\\le": "\\ge", "\\ge": "\\le", "\\ne": "\\ne"}  # turned round
 _EQUALS = {"=", "\\approx", "\\in", "\\equiv"}

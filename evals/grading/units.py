@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 
-from evals.grading.structure import squeeze
-from evals.grading.terms import parse, same
+from kpo.evals.grading.structure import squeeze
+from kpo.evals.grading.terms import parse, same
 
 _PREFIXES = "k M G T m c d n p"
 _PREFIXED = "m g s Hz J N W V A Pa eV L l pc bar mol rad Bq cal T F yr"

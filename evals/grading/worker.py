@@ -26,8 +26,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from evals.grading.rules import RULES
-from evals.grading.statuses import Status
+from kpo.evals.grading.rules import RULES
+from kpo.evals.grading.statuses import Status
 
 ORPHAN_GRACE_S = 5.0  # the kernel's alarm fires this long after the parent's deadline
 RETIRE_SHARE = 0.75  # of the memory limit; a worker whose address space peaked above it is replaced
@@ -42,7 +42,7 @@ def peak_memory_mb() -> float:
 
 def reply_to(request: dict[str, Any], memory_mb: int) -> dict[str, Any]:
     """Answer one request; math-verify swallows MemoryError, so a high peak counts as one."""
-    from evals.grading.equivalence import TooLargeError, is_usable  # noqa: PLC0415 - after the limit
+    from kpo.evals.grading.equivalence import TooLargeError, is_usable  # noqa: PLC0415 - after the limit
 
     gold, answer = request["gold"], request["answer"]
     try:

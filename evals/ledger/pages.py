@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from evals.ledger.declared import Deviation
-from evals.ledger.effects import NOT_KEPT, effect
-from evals.ledger.settings import Setting
 from kpo.common.text import csv_text
+from kpo.evals.ledger.declared import Deviation
+from kpo.evals.ledger.effects import NOT_KEPT, effect
+from kpo.evals.ledger.settings import Setting
 
 Table = list[list[str]]
 UNMEASURED = "not measured"

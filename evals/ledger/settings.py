@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evals.ledger.effects import difference
 from kpo.common.text import number
 from kpo.config.experiment import Experiment
 from kpo.config.train import OPERATIONAL
+from kpo.evals.ledger.effects import difference
 
 _SECTIONS = ("prompt", "train", "evaluate", "grading")
 _PLACE = {"kind", "model"}

@@ -13,8 +13,8 @@ from typing import Any
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
-from evals.pages.render import render
 from kpo.common.cli import UserError
+from kpo.evals.pages.render import render
 
 Cells = Sequence[str]
 

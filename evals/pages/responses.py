@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evals.pages.render import render
-from evals.records import GradeRow, ProblemKey, Sample, read_grades, read_samples
 from kpo.common.cli import UserError
+from kpo.evals.pages.render import render
+from kpo.evals.records import GradeRow, ProblemKey, Sample, read_grades, read_samples
 from kpo.tasks.problems import Problem
 
 LONGEST = 4000

@@ -10,13 +10,13 @@ from typing import Any
 
 from transformers import AutoConfig
 
-from evals.grading.grader import check_golds
-from evals.sampling.sources import open_benchmarks
 from kpo.common.cli import UserError
 from kpo.common.files import sha256_json
 from kpo.common.manifest import package_versions
 from kpo.common.source_code import code_hash
 from kpo.config.experiment import Experiment
+from kpo.evals.grading.grader import check_golds
+from kpo.evals.sampling.sources import open_benchmarks
 from kpo.tasks.datasets.sources import Source
 from kpo.tasks.problems import (
     DataError,
@@ -45,7 +45,7 @@ class Benchmark:
 
 def checker() -> str:
     """Hash of what says whether a gold is usable: the code of grading, and packages."""
-    code = code_hash("evals.grading.grader", "evals.grading.worker")
+    code = code_hash("kpo.evals.grading.grader", "kpo.evals.grading.worker")
     return sha256_json([code, package_versions()])
 
 

@@ -21,10 +21,6 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from evals.records import ProblemKey, Sample
-from evals.sampling.benchmarks import all_problems, encode, load_benchmarks
-from evals.sampling.repeats import refuse_repeats
-from evals.sampling.unfinished import UnfinishedSamples, inputs_hash
 from kpo.common.cli import warn
 from kpo.common.files import sha256_file, sha256_json
 from kpo.common.lock import lent
@@ -32,6 +28,10 @@ from kpo.common.manifest import Manifest
 from kpo.common.seeding import derive_seed
 from kpo.config.experiment import Experiment, run_parts
 from kpo.distributed.ranks import pick_device
+from kpo.evals.records import ProblemKey, Sample
+from kpo.evals.sampling.benchmarks import all_problems, encode, load_benchmarks
+from kpo.evals.sampling.repeats import refuse_repeats
+from kpo.evals.sampling.unfinished import UnfinishedSamples, inputs_hash
 from kpo.model.loading import load_policy
 from kpo.model.policy import load_tokenizer, weights_hash
 from kpo.rollout.engine import NEUTRAL, RolloutEngine, Sampling

@@ -14,10 +14,10 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from evals.records import ProblemKey, Sample, read_samples, write_rows
 from kpo.common.files import sha256_file, sha256_json, sha256_path, write_json, write_text
 from kpo.common.manifest import package_versions
 from kpo.config.experiment import Experiment
+from kpo.evals.records import ProblemKey, Sample, read_samples, write_rows
 
 
 def inputs_hash(experiment: Experiment, run: str, model: Path, problems: Path | None) -> str:

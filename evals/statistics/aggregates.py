@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-from evals.metrics import CONFIDENCE, ROUNDING, Floats, trial_limits
+from kpo.evals.metrics import CONFIDENCE, ROUNDING, Floats, trial_limits
 
 
 class Estimate(NamedTuple):

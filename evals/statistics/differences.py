@@ -50,7 +50,7 @@ from itertools import combinations
 import numpy as np
 import numpy.typing as npt
 
-from evals.metrics import CONFIDENCE, ROUNDING, Floats, Spread, variance_levels
+from kpo.evals.metrics import CONFIDENCE, ROUNDING, Floats, Spread, variance_levels
 
 LEVEL = 1 - CONFIDENCE
 POWER = 0.80

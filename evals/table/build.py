@@ -8,20 +8,20 @@ from typing import Any
 
 import numpy as np
 
-from evals.metrics import Floats, avg_scores, interval, pass_scores, variance_levels
-from evals.table.comparisons import comparisons
-from evals.table.data import OVERALL, Cell, Row, Table, Tally
-from evals.table.manifests import read_manifest, read_reported
-from evals.table.runs import Run, read_runs
-from evals.table.trainings import (
+from kpo.config.experiment import Experiment
+from kpo.config.grid import TRAIN
+from kpo.evals.metrics import Floats, avg_scores, interval, pass_scores, variance_levels
+from kpo.evals.table.comparisons import comparisons
+from kpo.evals.table.data import OVERALL, Cell, Row, Table, Tally
+from kpo.evals.table.manifests import read_manifest, read_reported
+from kpo.evals.table.runs import Run, read_runs
+from kpo.evals.table.trainings import (
     check_trainings,
     contamination_notes,
     read_steps,
     still_runs,
     training_notes,
 )
-from kpo.config.experiment import Experiment
-from kpo.config.grid import TRAIN
 from kpo.objective import Role
 from kpo.registry import settings_of
 

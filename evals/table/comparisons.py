@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from evals.metrics import Floats
-from evals.statistics.differences import Tests, compare_rows, holm_families
-from evals.table.data import AS, BASELINE, BEST, NAMED, OVERALL, Cell, Comparison, Row
-from evals.table.rewards import collapsed_runs
-from evals.table.trainings import Steps
 from kpo.config.compare import Pair
 from kpo.config.experiment import Experiment
+from kpo.evals.metrics import Floats
+from kpo.evals.statistics.differences import Tests, compare_rows, holm_families
+from kpo.evals.table.data import AS, BASELINE, BEST, NAMED, OVERALL, Cell, Comparison, Row
+from kpo.evals.table.rewards import collapsed_runs
+from kpo.evals.table.trainings import Steps
 
 
 def comparisons(

@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from evals.metrics import Floats
-from evals.statistics.differences import LEVEL
-from evals.table.rewards import collapsed_runs
 from kpo.common.text import number
 from kpo.config.experiment import Experiment
 from kpo.config.grid import TRAIN
 from kpo.config.train import Train
+from kpo.evals.metrics import Floats
+from kpo.evals.statistics.differences import LEVEL
+from kpo.evals.table.rewards import collapsed_runs
 from kpo.objective import Role
 from kpo.registry import setting_names, usual_words
 

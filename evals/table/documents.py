@@ -16,8 +16,8 @@ from typing import Any
 
 import jinja2
 
-from evals.table.data import BASELINE, NOISE, OVERALL, OWN, UNKNOWN, Comparison, Table, percent
-from evals.table.trainings import STILL
+from kpo.evals.table.data import BASELINE, NOISE, OVERALL, OWN, UNKNOWN, Comparison, Table, percent
+from kpo.evals.table.trainings import STILL
 
 MARK = "≈"
 """Of a cell that differs from the first baseline's by no more than noise."""

@@ -10,8 +10,8 @@ from itertools import chain
 
 import numpy as np
 
-from evals.table.data import Table
 from kpo.common.text import number
+from kpo.evals.table.data import Table
 
 CURVES = (
     *("reward", "entropy", "kl_old", "clip_fraction", "ess_raw", "ess_used", "grad_norm"),

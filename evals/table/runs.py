@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from evals.grading.rules import RULES
-from evals.grading.statuses import FAILURES
-from evals.records import GradeRow, Key, read_grades
-from evals.table.data import Tally
-from evals.table.manifests import check_alike, flatten, read_manifest, runs_by
 from kpo.common.cli import UserError
 from kpo.config.experiment import Experiment, run_parts
+from kpo.evals.grading.rules import RULES
+from kpo.evals.grading.statuses import FAILURES
+from kpo.evals.records import GradeRow, Key, read_grades
+from kpo.evals.table.data import Tally
+from kpo.evals.table.manifests import check_alike, flatten, read_manifest, runs_by
 
 Correct = npt.NDArray[np.bool_]
 

@@ -8,11 +8,11 @@ from itertools import chain
 from operator import itemgetter
 from statistics import fmean
 
-from evals.grading.statuses import FAILURES
-from evals.table import kept, rewards, summaries
-from evals.table.data import Table, percent
-from evals.table.trainings import STILL
 from kpo.common.text import csv_text, number
+from kpo.evals.grading.statuses import FAILURES
+from kpo.evals.table import kept, rewards, summaries
+from kpo.evals.table.data import Table, percent
+from kpo.evals.table.trainings import STILL
 
 _STEPS: dict[str, tuple[str, Callable[[list[float]], float]]] = {
     "reward_first_%": ("reward", itemgetter(0)),

@@ -12,8 +12,9 @@ from statistics import fmean
 
 import numpy as np
 
-from evals.metrics import Floats
-from evals.statistics.aggregates import (
+from kpo.common.text import number
+from kpo.evals.metrics import Floats
+from kpo.evals.statistics.aggregates import (
     Estimate,
     interquartile_mean,
     mean_over_seeds,
@@ -21,9 +22,8 @@ from evals.statistics.aggregates import (
     performance_profile,
     probability_of_improvement,
 )
-from evals.table import rewards
-from evals.table.data import OVERALL, Table, percent
-from kpo.common.text import number
+from kpo.evals.table import rewards
+from kpo.evals.table.data import OVERALL, Table, percent
 
 Steps = Sequence[Mapping[str, float]]
 LEAST_SEEDS = 3

@@ -16,10 +16,10 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from evals.table.manifests import check_alike, flatten, parsed, runs_by, sides
-from evals.table.rewards import WINDOW, collapsed_runs
 from kpo.common.cli import UserError
 from kpo.config.experiment import Experiment, run_parts
+from kpo.evals.table.manifests import check_alike, flatten, parsed, runs_by, sides
+from kpo.evals.table.rewards import WINDOW, collapsed_runs
 from kpo.trainer.guards.learning import stood_still
 from kpo.trainer.training_set import RECORD
 

@@ -13,11 +13,11 @@ from typing import Any
 
 import yaml
 
-from evals.tuning.surface import Point, families_of
 from kpo.common.cli import UserError
 from kpo.config.experiment import Experiment, make_experiment
 from kpo.config.grid import told
 from kpo.config.values import Engine
+from kpo.evals.tuning.surface import Point, families_of
 from kpo.registry import make_objective, settings_of
 
 AXIS = "settings"

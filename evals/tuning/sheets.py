@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from evals.table.data import percent
-from evals.tuning.surface import Point
 from kpo.common.cli import UserError
 from kpo.common.text import csv_text
+from kpo.evals.table.data import percent
+from kpo.evals.tuning.surface import Point
 
 YES, NO = "yes", "no"
 

@@ -10,19 +10,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from statistics import fmean
 
-from evals.statistics.aggregates import (
+from kpo.common.cli import UserError
+from kpo.common.text import csv_text, number
+from kpo.config.grid import told
+from kpo.evals.statistics.aggregates import (
     interquartile_mean,
     over_seeds,
     probability_of_improvement,
 )
-from evals.statistics.differences import compare_rows
-from evals.table.data import OVERALL, Row, Table, percent
-from evals.table.rewards import gap, rewards
-from evals.tuning.chosen import AXIS, BOTH, EQUAL, TUNED, is_comparison
-from evals.tuning.sheets import read_choices
-from kpo.common.cli import UserError
-from kpo.common.text import csv_text, number
-from kpo.config.grid import told
+from kpo.evals.statistics.differences import compare_rows
+from kpo.evals.table.data import OVERALL, Row, Table, percent
+from kpo.evals.table.rewards import gap, rewards
+from kpo.evals.tuning.chosen import AXIS, BOTH, EQUAL, TUNED, is_comparison
+from kpo.evals.tuning.sheets import read_choices
 
 SIDES = (EQUAL, TUNED)
 Sides = Mapping[str, Row]

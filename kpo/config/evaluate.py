@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat
 
-from evals.grading.rules import DEFAULT, RULES
 from kpo.config.values import Distinct, Engine, Gpus, PositiveInt, Section, one_of
+from kpo.evals.grading.rules import DEFAULT, RULES
 
 
 class Grading(Section):

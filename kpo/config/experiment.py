@@ -14,7 +14,6 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, NonNegativeInt, SerializeAsAny, ValidationError
 
-from evals.grading.rules import RULES
 from kpo.common.files import sha256_path
 from kpo.config.compare import DEFAULT, Compare, Pair, declared, faults
 from kpo.config.data import Data
@@ -26,6 +25,7 @@ from kpo.config.method import Method
 from kpo.config.policy import Architecture, PretrainedPolicy, ScratchPolicy
 from kpo.config.train import OPERATIONAL, Train
 from kpo.config.values import Distinct, ExperimentName, MethodName, Section, one_of
+from kpo.evals.grading.rules import RULES
 from kpo.tasks.datasets.sources import SOURCES, Source
 from kpo.tasks.problems import choose_folder, locate
 from kpo.tasks.prompts import PROTOCOLS, Phase

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from baselines.reinforce import REINFORCE
+from kpo.baselines.reinforce import REINFORCE
 from kpo.objective import MeanOver, Objective, denominator, divides_by_std, mean_over
 from kpo.trainer.batch import Rollouts, micro_batches
 from kpo.trainer.step import Updater, advantages_of

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 
-from evals.grading.golds import normalise_gold
 from kpo.common.files import sha256_json
+from kpo.evals.grading.golds import normalise_gold
 from kpo.tasks.datasets.columns import PLAIN, Problem, as_text, columns_for, problem_and_gold
 from kpo.tasks.datasets.reading import DataError, find_files, read_rows
 from kpo.tasks.datasets.sources import SOURCES, Source

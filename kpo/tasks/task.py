@@ -13,9 +13,9 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from evals.grading.grader import Grade, Grader
 from kpo.common.cli import UserError
 from kpo.common.source_code import code_hash
+from kpo.evals.grading.grader import Grade, Grader
 
 TRAIN = "train"
 """Name of the set of training problems."""

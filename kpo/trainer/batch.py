@@ -10,10 +10,10 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from evals.grading.grader import Grade
-from evals.grading.statuses import Status
 from kpo.common.seeding import derive_seed
 from kpo.distributed.ranks import ALONE, Ranks
+from kpo.evals.grading.grader import Grade
+from kpo.evals.grading.statuses import Status
 from kpo.model.policy import Policy, response_logprobs
 from kpo.rollout.engine import Response
 

@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from evals.grading.grader import Grader
 from kpo.common.cli import UserError
 from kpo.common.files import sha256_file, write_text
 from kpo.common.lock import hold
@@ -22,6 +21,7 @@ from kpo.config.builds import check_builds
 from kpo.config.experiment import Experiment
 from kpo.distributed.ranks import Ranks
 from kpo.distributed.sharding import needs_sharding
+from kpo.evals.grading.grader import Grader
 from kpo.model.policy import Policy, weights_hash
 from kpo.objective_check import check_methods
 from kpo.rollout.engine import RolloutEngine
@@ -152,7 +152,7 @@ class Study:
         }
         self.manifest = Manifest(experiment.experiment, self.settings)
         self.code = code_hash(
-            module, "evals.grading.worker", without={"kpo.registry", "kpo.tasks.registry"}
+            module, "kpo.evals.grading.worker", without={"kpo.registry", "kpo.tasks.registry"}
         )
 
     def write(

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from evals.grading.grader import Grade, Grader
 from kpo.common.seeding import derive_seed
 from kpo.config.experiment import Experiment
+from kpo.evals.grading.grader import Grade, Grader
 from kpo.tasks.task import grades
 from kpo.trainer.batch import Reward
 

@@ -10,7 +10,6 @@ from pathlib import Path
 import torch
 import yaml
 
-from evals.grading.grader import Grader
 from kpo.common.allocator import keep_freed_memory
 from kpo.common.cli import warn
 from kpo.common.files import put_in_place, write_jsonl, write_text
@@ -20,6 +19,7 @@ from kpo.config.experiment import Experiment
 from kpo.config.train import Train
 from kpo.distributed.ranks import Ranks, join
 from kpo.distributed.sharding import needs_sharding, save_sharded, shard
+from kpo.evals.grading.grader import Grader
 from kpo.model.loading import load_policy
 from kpo.model.policy import Policy, recompute, weights_hash
 from kpo.rollout.engine import RolloutEngine

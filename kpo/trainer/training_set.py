@@ -13,9 +13,9 @@ from typing import Any
 
 from tqdm import tqdm
 
-from evals.grading.grader import Grader
 from kpo.common.files import atomic_folder, write_json, write_jsonl, write_text
 from kpo.config.experiment import Experiment
+from kpo.evals.grading.grader import Grader
 from kpo.tasks.datasets.cleaning import Drop, clean, count
 from kpo.tasks.datasets.similarity import NGRAM, SHARE, Overlap
 from kpo.tasks.problems import (

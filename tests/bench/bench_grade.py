@@ -23,10 +23,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from evals.grading.golds import NORMALISERS, normalise_gold
-from evals.grading.grader import Grader
-from evals.grading.respell import clean
-from evals.grading.second_rule import agree
+from kpo.evals.grading.golds import NORMALISERS, normalise_gold
+from kpo.evals.grading.grader import Grader
+from kpo.evals.grading.respell import clean
+from kpo.evals.grading.second_rule import agree
 
 GOLDS = (
     r"\frac{14}{3}",

@@ -23,10 +23,10 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
-from baselines.grpo import GRPO
-from evals.grading.grader import Grade
+from kpo.baselines.grpo import GRPO
 from kpo.config.policy import ScratchPolicy
 from kpo.config.train import Train
+from kpo.evals.grading.grader import Grade
 from kpo.model.policy import Policy, save_model
 from kpo.objective import ObjectiveOutput, TokenBatch
 from kpo.rollout.transformers import TransformersEngine

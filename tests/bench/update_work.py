@@ -2,7 +2,7 @@
 
 import torch
 
-from evals.grading.statuses import Status
+from kpo.evals.grading.statuses import Status
 from kpo.model.policy import Policy
 from kpo.rollout.engine import Response
 from kpo.trainer.batch import Prompt, Rollouts, make_rollouts

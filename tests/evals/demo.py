@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from evals import tables
-from evals.table.build import build_table
-from evals.table.data import Table
-from evals.table.documents import markdown
 from kpo.config.experiment import load_experiment
+from kpo.evals import tables
+from kpo.evals.table.build import build_table
+from kpo.evals.table.data import Table
+from kpo.evals.table.documents import markdown
 
 REPORTED = Path(__file__).parents[2] / "results" / "reported" / "table1.csv"
 FILES = [f"{name}.csv" for name in ("aggregates", "curves", "diagnostics", "differences", "grid")]

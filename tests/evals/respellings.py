@@ -23,8 +23,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from evals.grading.golds import normalise_gold
-from evals.grading.grader import Grader
+from kpo.evals.grading.golds import normalise_gold
+from kpo.evals.grading.grader import Grader
 from kpo.tasks.datasets.sources import SOURCES
 
 Spelling = Callable[[str], str]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
-from evals.metrics import Floats
+from kpo.evals.metrics import Floats
 
 SAMPLES = 16
 

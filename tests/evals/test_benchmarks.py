@@ -9,7 +9,7 @@ import datasets
 import pytest
 import yaml
 
-from evals import benchmarks
+from kpo.evals import benchmarks
 from kpo.model.policy import save_model
 from tests.kpo.models import tiny_policy
 

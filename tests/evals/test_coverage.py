@@ -6,8 +6,8 @@ from functools import lru_cache
 import numpy as np
 import pytest
 
-from evals import metrics
-from evals.metrics import Levels, interval, variance_levels
+from kpo.evals import metrics
+from kpo.evals.metrics import Levels, interval, variance_levels
 from tests.evals.simulated import SAMPLES, World, scores
 
 pytestmark = pytest.mark.slow

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from evals.deviations import main
+from kpo.evals.deviations import main
 
 REPO = Path(__file__).parents[2]
 

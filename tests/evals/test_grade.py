@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from evals import grade as grade_command
-from evals.grade import main
-from evals.grading.grader import Grade, Grader
-from evals.records import read_grades
+from kpo.evals import grade as grade_command
+from kpo.evals.grade import main
+from kpo.evals.grading.grader import Grade, Grader
+from kpo.evals.records import read_grades
 from tests.evals.grading.asked import LINE, SLOW, boxed, is_running
 from tests.evals.stored import row, visible, write
 from tests.patience import until
@@ -121,7 +121,7 @@ BAD_LINES = {
 def test_bad_lines_are_named_and_nothing_is_written(
     line: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("evals.grading.pool.subprocess.Popen", None)  # no worker may start
+    monkeypatch.setattr("kpo.evals.grading.pool.subprocess.Popen", None)  # no worker may start
     samples = write(tmp_path / "samples.jsonl", [row(0, "1/2", boxed("0.5")), line])
     with pytest.raises(SystemExit, match="2"):
         main(["--samples", str(samples), "--out", str(tmp_path / "out")])

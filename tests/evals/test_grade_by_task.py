@@ -9,12 +9,12 @@ from typing import Any, Literal
 
 import pytest
 
-from evals import grade, regrade
-from evals.grading.grader import Grade, Grader
-from evals.sampling.benchmarks import load_benchmarks
-from evals.table.runs import read_runs
 from kpo.common.cli import UserError
 from kpo.config.experiment import load_experiment
+from kpo.evals import grade, regrade
+from kpo.evals.grading.grader import Grade, Grader
+from kpo.evals.sampling.benchmarks import load_benchmarks
+from kpo.evals.table.runs import read_runs
 from kpo.tasks.registry import TASKS
 from kpo.tasks.task import Task
 from tests.evals.stored import row, write

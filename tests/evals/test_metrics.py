@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pytest
 from scipy import stats
 
-from evals.metrics import (
+from kpo.evals.metrics import (
     Floats,
     Spread,
     avg_at_k,

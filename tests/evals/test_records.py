@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from evals.grading.statuses import STATUSES
-from evals.records import (
+from kpo.evals.grading.statuses import STATUSES
+from kpo.evals.records import (
     BadRowError,
     GradeRow,
     Row,

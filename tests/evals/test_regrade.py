@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evals.grade import main as grade_main
-from evals.grading.second_rule import agree, evaluate, respell
-from evals.regrade import main
+from kpo.evals.grade import main as grade_main
+from kpo.evals.grading.second_rule import agree, evaluate, respell
+from kpo.evals.regrade import main
 from tests.bench.bench_grade import BOMBS
 from tests.patience import processor_seconds
 

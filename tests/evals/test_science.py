@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from evals import science
 from kpo.config.experiment import load_experiment
+from kpo.evals import science
 from kpo.planning.jobs import KINDS, read_seconds
 from tests.workspace import REPO
 
@@ -113,7 +113,7 @@ def test_what_ends_it_ends_what_it_runs_first() -> None:
         "time.sleep(60)\n"
     )
     run = f"sys.exit(_run([sys.executable, '-c', {child!r}]))"
-    call = f"import sys; from evals.science import _run; {run}"
+    call = f"import sys; from kpo.evals.science import _run; {run}"
     command = [sys.executable, "-c", call]
     with subprocess.Popen(command, cwd=REPO, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout

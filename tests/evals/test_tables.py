@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from evals import tables
+from kpo.evals import tables
 from tests.evals.demo import FILES, change, make
 
 

@@ -23,8 +23,8 @@ import numpy
 import torch
 import transformers
 
-from evals.grading.grader import Grade
 from kpo.config.train import Train
+from kpo.evals.grading.grader import Grade
 from kpo.registry import OBJECTIVES, make_objective
 from kpo.rollout.transformers import TransformersEngine
 from kpo.tasks.chained_sums import ChainedSums

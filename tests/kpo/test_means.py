@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 import torch
 
-from baselines.grpo import GRPO
-from baselines.gspo import GSPO
+from kpo.baselines.grpo import GRPO
+from kpo.baselines.gspo import GSPO
 from kpo.filtered_ratio import KPO
 from kpo.objective import MeanOver, Objective, denominator, role_of
 from tests.kpo.cases import METHODS, loss_and_gradient, random_batch, rows_of

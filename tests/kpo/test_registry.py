@@ -9,7 +9,7 @@ from typing import Any, Literal
 import pytest
 import torch
 
-from baselines.grpo import GRPO
+from kpo.baselines.grpo import GRPO
 from kpo.objective import role_of
 from kpo.registry import OBJECTIVES, make_objective, setting_names, settings_of
 from tests.kpo.cases import loss_and_gradient, random_batch

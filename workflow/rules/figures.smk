@@ -2,7 +2,7 @@
 # `all`: `snakemake figures` draws those of the experiment's tables.
 import glob
 
-from evals.figures import STALE
+from kpo.evals.figures import STALE
 
 # What is kept is drawn elsewhere, so that results/reference stays as it is.
 KEPT = {"results/kept": "results/reference"} | {

@@ -1,5 +1,5 @@
 # The experiment's tables, and a copy of its first one under the name that stays.
-from evals.table import FILES
+from kpo.evals.table import FILES
 
 
 rule tables:

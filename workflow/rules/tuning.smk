@@ -1,6 +1,6 @@
 # Settings chosen per method by an experiment on validation problems, and what the experiment that
 # follows from the choice says. Not part of `all`: asked for by name, one after the other.
-from evals.tuning.chosen import is_comparison
+from kpo.evals.tuning.chosen import is_comparison
 
 
 if is_comparison(EXPERIMENT):

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field
 from functools import cache
 from typing import Any
 
-from evals.grading.grader import Grader
+from kpo.evals.grading.grader import Grader
 from kpo.tasks.datasets.columns import Problem
 from kpo.tasks.datasets.reading import DataError
 from kpo.tasks.datasets.similarity import Match, Overlap, normalised

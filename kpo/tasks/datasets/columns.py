@@ -11,7 +11,7 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
-from evals.grading.extract import extract_boxed
+from kpo.evals.grading.extract import extract_boxed
 from kpo.tasks.datasets.reading import DataError
 from kpo.tasks.datasets.sources import Source
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from evals.grading.golds import NORMALISERS
+from kpo.evals.grading.golds import NORMALISERS
 
 
 class Source(BaseModel):

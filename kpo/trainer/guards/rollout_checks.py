@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from evals.grading.statuses import FAILURES
 from kpo.common.cli import UserError
 from kpo.config.train import Train
+from kpo.evals.grading.statuses import FAILURES
 from kpo.model.loading import MAX_MISMATCH, MEAN_MISMATCH, excess
 from kpo.trainer.batch import Rollouts
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from matplotlib.figure import Figure
 
-from evals.figures import drawing
+from kpo.evals.figures import drawing
 
 
 @pytest.fixture

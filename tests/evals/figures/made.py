@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from evals.tuning.sheets import surface_csv
-from evals.tuning.surface import read_surface
 from kpo.common.text import csv_text, records_text
 from kpo.estimators.figures import Products, Replicates
 from kpo.estimators.table import ALL, Found, over_seeds, rows
+from kpo.evals.tuning.sheets import surface_csv
+from kpo.evals.tuning.surface import read_surface
 from kpo.series.places import STAGES, USES
 from kpo.series.ragged import Ragged
 from kpo.series.table import Measured

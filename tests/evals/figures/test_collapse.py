@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from evals import figure
-from evals.figures.collapse import Arm, misjudged, read_arms
+from kpo.evals import figure
+from kpo.evals.figures.collapse import Arm, misjudged, read_arms
 from kpo.kalman import kalman_gains
 
 HEAD = "method,name,clip_high,q,start,response_tokens,reward_last5_%,reward_last5_%_low"

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from evals.figure import FIGURES, main
-from evals.figures.drawing import style
+from kpo.evals.figure import FIGURES, main
+from kpo.evals.figures.drawing import style
 from tests.evals.figures import made
 from tests.workspace import REPO
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from matplotlib.figure import Figure
 
-from evals.figures.data import read_rows
-from evals.figures.grid import draw_grid
-from evals.figures.places import by_size, grid_of
 from kpo.common.cli import UserError
+from kpo.evals.figures.data import read_rows
+from kpo.evals.figures.grid import draw_grid
+from kpo.evals.figures.places import by_size, grid_of
 from tests.evals.figures import made
 from tests.evals.figures.looked_at import ys
 from tests.workspace import REPO

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from matplotlib.figure import Figure
 
-from evals.figures.data import read_rows
-from evals.figures.learning import draw_learning, groups, read_curves
 from kpo.common.cli import UserError
+from kpo.evals.figures.data import read_rows
+from kpo.evals.figures.learning import draw_learning, groups, read_curves
 from tests.evals.figures import made
 from tests.evals.figures.looked_at import legend, ys
 from tests.workspace import REPO

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from matplotlib.figure import Figure
 
-from evals.figures.data import read_rows
-from evals.figures.pass_share import draw_pass_share, filters_of
 from kpo.common.cli import UserError
+from kpo.evals.figures.data import read_rows
+from kpo.evals.figures.pass_share import draw_pass_share, filters_of
 from kpo.kalman import kalman_gains
 from tests.evals.figures import made
 from tests.evals.figures.looked_at import xs, ys

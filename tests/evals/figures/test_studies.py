@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from matplotlib.figure import Figure
 
-from evals.figures.data import read_rows
-from evals.figures.forest import draw_forest
-from evals.figures.shootout import draw_shootout
-from evals.figures.structure import draw_autocorrelation, draw_structure
-from evals.figures.tuning import draw_tuning
 from kpo.common.cli import UserError
+from kpo.evals.figures.data import read_rows
+from kpo.evals.figures.forest import draw_forest
+from kpo.evals.figures.shootout import draw_shootout
+from kpo.evals.figures.structure import draw_autocorrelation, draw_structure
+from kpo.evals.figures.tuning import draw_tuning
 from kpo.series.places import STAGES
 from tests.evals.figures import made
 from tests.evals.figures.looked_at import legend, xs, ys

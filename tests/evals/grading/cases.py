@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-from evals.grading.golds import normalise_gold
-from evals.grading.grader import Grade, Grader
+from kpo.evals.grading.golds import normalise_gold
+from kpo.evals.grading.grader import Grade, Grader
 from kpo.tasks.datasets.sources import SOURCES
 
 COUNTS = {

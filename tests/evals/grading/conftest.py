@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from evals.grading.grader import Grader
-from evals.grading.pool import Reply, WorkerPool
+from kpo.evals.grading.grader import Grader
+from kpo.evals.grading.pool import Reply, WorkerPool
 from tests.patience import FAR_S
 
 
@@ -23,7 +23,7 @@ def no_process(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("a worker was started")
 
-    monkeypatch.setattr("evals.grading.pool.subprocess.Popen", refuse)
+    monkeypatch.setattr("kpo.evals.grading.pool.subprocess.Popen", refuse)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from evals.grading.equivalence import TooLargeError, judge
+from kpo.evals.grading.equivalence import TooLargeError, judge
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_large_is_not_giant(gold: str, answer: str) -> None:
 def test_a_number_is_not_compared_with_a_set(other: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """math-verify would need a tenth of a second to say no."""
     compared: list[tuple[Any, Any]] = []
-    monkeypatch.setattr("evals.grading.terms.verify", lambda g, a, **_: compared.append((g, a)))
+    monkeypatch.setattr("kpo.evals.grading.terms.verify", lambda g, a, **_: compared.append((g, a)))
     assert not judge("4", other)
     assert all(isinstance(gold, str) or isinstance(answer, str) for gold, answer in compared)
 
@@ -75,5 +75,5 @@ def test_the_short_cut_for_what_differs_is_math_verifys_verdict(
     gold: str, answer: str, same: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert judge(gold, answer) == same
-    monkeypatch.setattr("evals.grading.terms._decided", lambda *_: None)
+    monkeypatch.setattr("kpo.evals.grading.terms._decided", lambda *_: None)
     assert judge(gold, answer) == same

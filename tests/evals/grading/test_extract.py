@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evals.grading.brackets import nesting
-from evals.grading.extract import extract_boxed, extract_boxed_or_hashes
-from evals.grading.golds import NORMALISERS, normalise_gold
-from evals.grading.grader import MAX_ANSWER_CHARS, Grade, check_golds
-from evals.grading.respell import clean
+from kpo.evals.grading.brackets import nesting
+from kpo.evals.grading.extract import extract_boxed, extract_boxed_or_hashes
+from kpo.evals.grading.golds import NORMALISERS, normalise_gold
+from kpo.evals.grading.grader import MAX_ANSWER_CHARS, Grade, check_golds
+from kpo.evals.grading.respell import clean
 from tests.evals.grading.cases import (
     BENCHMARK_FILES,
     CASES,

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from evals.grading import grader as grading
-from evals.grading.equivalence import judge
-from evals.grading.grader import Grade, Grader, grade
-from evals.grading.pool import Reply, Request, WorkerPool
+from kpo.evals.grading import grader as grading
+from kpo.evals.grading.equivalence import judge
+from kpo.evals.grading.grader import Grade, Grader, grade
+from kpo.evals.grading.pool import Reply, Request, WorkerPool
 from tests.evals.grading.asked import NUMBERS, boxed
 
 

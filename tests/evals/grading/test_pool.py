@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from evals.grading import pool as pool_module
-from evals.grading import worker as grade_worker
-from evals.grading.grader import Grade, Grader, grade
-from evals.grading.pool import Reply, Request, WorkerPool
+from kpo.evals.grading import pool as pool_module
+from kpo.evals.grading import worker as grade_worker
+from kpo.evals.grading.grader import Grade, Grader, grade
+from kpo.evals.grading.pool import Reply, Request, WorkerPool
 from tests.bench.bench_grade import BOMBS, GOLDS, make_items
 from tests.evals.grading.asked import LINE, SLOW, boxed
 from tests.patience import FAR_S
@@ -76,7 +76,7 @@ def test_a_failed_allocation_is_an_error_and_retires_the_worker(
     def exhausted(gold: str, answer: str) -> bool:
         raise MemoryError
 
-    monkeypatch.setattr("evals.grading.equivalence.judge", exhausted)
+    monkeypatch.setattr("kpo.evals.grading.equivalence.judge", exhausted)
     reply = grade_worker.reply_to({"gold": "1", "answer": "2", "rule": "by_kind"}, 10**6)
     assert reply == {"reply": {"status": "error", "reason": "memory"}, "retire": True}
 

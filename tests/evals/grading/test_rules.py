@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from evals.grade import main as grade_main
-from evals.grading.grader import Grade, Grader
-from evals.grading.rules import RULES, math_verify
-from evals.records import read_grades
-from evals.records import write_rows as write_grades
-from evals.regrade import main as regrade_main
 from kpo.config.experiment import load_experiment
 from kpo.config.file import ConfigError
+from kpo.evals.grade import main as grade_main
+from kpo.evals.grading.grader import Grade, Grader
+from kpo.evals.grading.rules import RULES, math_verify
+from kpo.evals.records import read_grades
+from kpo.evals.records import write_rows as write_grades
+from kpo.evals.regrade import main as regrade_main
 from tests.evals.demo import make, write_rows
 from tests.evals.grading.asked import NUMBERS, boxed
 from tests.evals.stored import row, write

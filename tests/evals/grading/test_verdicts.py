@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from evals.grading.grader import Grade, Grader, check_golds
-from evals.grading.respell import clean
-from evals.grading.terms import parse
-from evals.grading.units import quantity
+from kpo.evals.grading.grader import Grade, Grader, check_golds
+from kpo.evals.grading.respell import clean
+from kpo.evals.grading.terms import parse
+from kpo.evals.grading.units import quantity
 from tests.evals.grading.cases import BENCHMARK_FILES, CASES, KINDS, Case, graded_by_one
 from tests.evals.respellings import cases, misjudged, rates, read_golds
 

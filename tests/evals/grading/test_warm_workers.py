@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from evals.grading.pool import Reply, Request, WorkerPool
+from kpo.evals.grading.pool import Reply, Request, WorkerPool
 from tests.evals.grading.asked import LINE, SLOW, is_running
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -78,7 +78,7 @@ def test_closing_ends_them(pool: WorkerPool) -> None:
 def test_they_do_not_outlive_their_parent(end: str) -> None:
     """However it ends: a worker in its imports ends when it comes to read."""
     code = (
-        "import os\nfrom evals.grading.grader import Grader\n"
+        "import os\nfrom kpo.evals.grading.grader import Grader\n"
         "grader = Grader(ready=1)\n"
         "print(grader._pool._alive[0].process.pid, flush=True)\n"
         f"{end}"

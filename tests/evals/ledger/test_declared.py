@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from evals.ledger.declared import PACKAGES, Deviation, declared
+from kpo.evals.ledger.declared import PACKAGES, Deviation, declared
 
 REPO = Path(__file__).parents[3]
 

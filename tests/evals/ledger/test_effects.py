@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from evals.ledger.effects import effect
 from kpo.common.cli import UserError
+from kpo.evals.ledger.effects import effect
 from tests.evals.ledger.differences import HEADER
 
 

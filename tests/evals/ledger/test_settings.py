@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from evals.ledger.settings import Setting, settings
 from kpo.config.experiment import Experiment
+from kpo.evals.ledger.settings import Setting, settings
 from tests.evals.ledger.differences import HEADER
 from tests.kpo.config.experiments import SCRATCH, changed
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from evals import page
-from evals.pages.files import Item, fold, item, numbers, of_csv, of_json, of_markdown
 from kpo.common.text import csv_text
+from kpo.evals import page
+from kpo.evals.pages.files import Item, fold, item, numbers, of_csv, of_json, of_markdown
 
 NASTY = "<script>alert(1)</script> & \"q\" 'a'"
 

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from evals import browse
-from evals.pages.responses import (
+from kpo.common.cli import UserError
+from kpo.evals import browse
+from kpo.evals.pages.responses import (
     LONGEST,
     Model,
     few,
@@ -20,8 +21,7 @@ from evals.pages.responses import (
     shortened,
     spread,
 )
-from evals.records import GradeRow, Sample, write_rows
-from kpo.common.cli import UserError
+from kpo.evals.records import GradeRow, Sample, write_rows
 from kpo.tasks.problems import Problem
 from tests.evals.tuning.small import experiment
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from evals import sample
-from evals.sampling import sampler as sampling
+from kpo.evals import sample
+from kpo.evals.sampling import sampler as sampling
 from kpo.model.policy import save_model
 from tests.evals.sampled import experiment, write_problems
 from tests.evals.sampling.faked import FakeEngine, Row, Run

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from evals import benchmarks, sample
-from evals.grading.grader import check_golds
-from evals.sampling import benchmarks as loading
-from evals.sampling.benchmarks import load_benchmarks
 from kpo.common.cli import UserError
+from kpo.evals import benchmarks, sample
+from kpo.evals.grading.grader import check_golds
+from kpo.evals.sampling import benchmarks as loading
+from kpo.evals.sampling.benchmarks import load_benchmarks
 from tests.evals.sampled import PROBLEMS, experiment, write_problems
 from tests.kpo.config.experiments import write as write_experiment
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from evals.records import Sample, write_rows
-from evals.sampling.unfinished import UnfinishedSamples
+from kpo.evals.records import Sample, write_rows
+from kpo.evals.sampling.unfinished import UnfinishedSamples
 
 ROWS = [Sample("easy", "a", 0, "1", "response", 3, "stop")]
 LINE = ROWS[0].line()

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from evals.records import BadRowError
-from evals.sampling.repeats import RepeatError
+from kpo.evals.records import BadRowError
+from kpo.evals.sampling.repeats import RepeatError
 from kpo.model.policy import save_model
 from kpo.rollout.engine import Response
 from tests.evals.sampled import NAMES, SAMPLES

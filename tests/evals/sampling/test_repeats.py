@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from evals.sampling.repeats import CHECKED, MAX_CHANCE, RepeatError, refuse_repeats
+from kpo.evals.sampling.repeats import CHECKED, MAX_CHANCE, RepeatError, refuse_repeats
 from kpo.rollout.engine import Response, Sampling
 from kpo.rollout.transformers import TransformersEngine
 from tests.kpo.models import tiny_policy

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import torch
 
-from evals import sample
-from evals.records import read_samples
 from kpo.common.files import sha256_json
+from kpo.evals import sample
+from kpo.evals.records import read_samples
 from kpo.rollout.engine import Sampling
 from kpo.tasks.problems import DataError
 from tests.evals.sampled import NAMES, PROBLEMS, SAMPLES, experiment

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from evals import sample
-from evals.sampling import sampler as sampling
-from evals.sampling.unfinished import UnfinishedSamples
 from kpo.common.lock import lent
+from kpo.evals import sample
+from kpo.evals.sampling import sampler as sampling
+from kpo.evals.sampling.unfinished import UnfinishedSamples
 from kpo.model.loading import load_policy
 from kpo.model.policy import Policy, save_model, weights_hash
 from kpo.rollout.engine import Finished, RolloutEngine, Sampling

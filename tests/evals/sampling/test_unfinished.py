@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from evals.records import ProblemKey, Sample
-from evals.sampling.unfinished import UnfinishedSamples
+from kpo.evals.records import ProblemKey, Sample
+from kpo.evals.sampling.unfinished import UnfinishedSamples
 from tests.kpo.processes import killed_at_each_change
 
 SAMPLES = 3

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from evals.statistics.aggregates import (
+from kpo.evals.statistics.aggregates import (
     interquartile_mean,
     mean_over_seeds,
     over_seeds,

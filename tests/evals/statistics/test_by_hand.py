@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from evals.metrics import Floats, avg_scores, interval, pass_at_k, pass_scores, variance_levels
-from evals.statistics.differences import compare_rows
+from kpo.evals.metrics import Floats, avg_scores, interval, pass_at_k, pass_scores, variance_levels
+from kpo.evals.statistics.differences import compare_rows
 
 SIZES = [(3,), (2, 7), (5, 2, 4)]
 """Problems of the benchmarks."""

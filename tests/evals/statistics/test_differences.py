@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from evals.statistics.differences import all_pairs, compare_rows, holm, holm_families
+from kpo.evals.statistics.differences import all_pairs, compare_rows, holm, holm_families
 from tests.evals.simulated import additive
 
 PAIRS = [(1, 0), (0, 2), (3, 0), (2, 1), (2, 3)]

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from scipy import special
 
-from evals.metrics import Floats
-from evals.statistics.differences import POWER, Pair, all_pairs, compare_rows, holm_families
 from kpo.config.compare import DEFAULT, declared
 from kpo.config.method import Method
+from kpo.evals.metrics import Floats
+from kpo.evals.statistics.differences import POWER, Pair, all_pairs, compare_rows, holm_families
 from kpo.objective import Role
 from tests.evals.simulated import SAMPLES, Rows, additive, scores
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from evals.table.documents import latex, markdown
-from evals.table.sheets import csv_files
+from kpo.evals.table.documents import latex, markdown
+from kpo.evals.table.sheets import csv_files
 from tests.evals.demo import (
     FILES,
     PROBLEMS,

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from evals.statistics.differences import holm
-from evals.table.data import OVERALL
-from evals.table.documents import latex, markdown
+from kpo.evals.statistics.differences import holm
+from kpo.evals.table.data import OVERALL
+from kpo.evals.table.documents import latex, markdown
 from tests.evals.demo import change, differences, make, table_of
 
 CLIPPED, UNCLIPPED = "label: KPO-clipped, objective: kpo,", "label: KPO-unclipped, objective: kpo,"

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from evals.table.trainings import contamination_notes
+from kpo.evals.table.trainings import contamination_notes
 
 SEARCHED = {"ngram": 8, "share": 0.5, "benchmarks": {"aime24": "a", "math500": "b"}}
 

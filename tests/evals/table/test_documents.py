@@ -4,7 +4,7 @@ import json
 import re
 from pathlib import Path
 
-from evals.table.documents import escape, latex, markdown
+from kpo.evals.table.documents import escape, latex, markdown
 from tests.evals.demo import (
     change,
     make,

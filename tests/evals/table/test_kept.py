@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from evals import reference
-from evals.table import FILES, gathered
+from kpo.evals import reference
+from kpo.evals.table import FILES, gathered
 from tests.evals.demo import PROBLEMS, make, read_csv, records, rewarded
 
 REFERENCES = Path(__file__).parents[3] / "results/reference"

@@ -7,9 +7,9 @@ from typing import ClassVar
 
 import pytest
 
-from baselines.grpo import GRPO
-from evals.table.documents import latex, markdown
-from evals.table.sheets import csv_files
+from kpo.baselines.grpo import GRPO
+from kpo.evals.table.documents import latex, markdown
+from kpo.evals.table.sheets import csv_files
 from kpo.objective import Role
 from kpo.registry import OBJECTIVES
 from tests.evals.demo import change, differences, make, records, table_of

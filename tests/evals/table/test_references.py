@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from evals.table.documents import MARK, markdown
+from kpo.evals.table.documents import MARK, markdown
 from tests.evals.demo import read_rows, table_of, write_rows
 
 Answer = Callable[[int, int], bool]

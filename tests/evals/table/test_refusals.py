@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from evals.table.manifests import read_reported
+from kpo.evals.table.manifests import read_reported
 from tests.evals.demo import (
     PROTOCOL,
     REPORTED,

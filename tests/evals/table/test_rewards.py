@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from evals.table.documents import markdown
-from evals.table.rewards import best, collapsed, gap, last
+from kpo.evals.table.documents import markdown
+from kpo.evals.table.rewards import best, collapsed, gap, last
 from tests.evals.demo import differences, make, read_csv, rewarded, table_of
 
 

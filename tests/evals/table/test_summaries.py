@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evals.metrics import avg_at_k
+from kpo.evals.metrics import avg_at_k
 from tests.evals.demo import PROBLEMS, change, make, read_csv, records, rewarded
 
 

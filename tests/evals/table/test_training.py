@@ -3,7 +3,7 @@
 import csv
 from pathlib import Path
 
-from evals.grading.statuses import FAILURES
+from kpo.evals.grading.statuses import FAILURES
 from tests.evals.demo import make, write_rows
 
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from evals import tune, tuned
 from kpo.config.experiment import Experiment, load_experiment
+from kpo.evals import tune, tuned
 from tests.evals.tuning.small import CONFIG, GRPO, LR, RATIO, experiment, finish
 
 RIGHT = {"grpo-0.0004-paper": 8, RATIO[1]: 7}

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from evals.tuning.surface import Point, cost_of, families_of, read_surface
 from kpo.common.cli import UserError
+from kpo.evals.tuning.surface import Point, cost_of, families_of, read_surface
 from tests.evals.tuning.small import CONFIG, GRPO, RATIO, experiment, finish
 
 

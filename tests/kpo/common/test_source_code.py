@@ -14,12 +14,14 @@ FILES = {
     "kpo/__init__.py": "",
     "kpo/maths.py": "import math\n\ndef half(x):\n    return x / 2\n",
     "kpo/other.py": "import kpo.maths\n",
-    "baselines/__init__.py": "",
-    "baselines/unit.py": "one = 1\n",
-    "baselines/parent.py": (
+    "kpo/baselines/__init__.py": "",
+    "kpo/baselines/unit.py": "one = 1\n",
+    "kpo/baselines/parent.py": (
         "from kpo import maths\nfrom . import unit\n\nclass Parent:\n    scale = maths.half(2)\n"
     ),
-    "baselines/child.py": '"""Doc."""\n\nfrom .parent import Parent\n\nclass Child(Parent): ...\n',
+    "kpo/baselines/child.py": (
+        '"""Doc."""\n\nfrom .parent import Parent\n\nclass Child(Parent): ...\n'
+    ),
 }
 
 
@@ -35,38 +37,41 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize(
     ("name", "old", "new"),
     [
-        ("baselines/child.py", "...", "scale = 3"),
-        ("baselines/parent.py", "(2)", "(3)"),  # the class that it extends
+        ("kpo/baselines/child.py", "...", "scale = 3"),
+        ("kpo/baselines/parent.py", "(2)", "(3)"),  # the class that it extends
         ("kpo/maths.py", "x / 2", "x / 3"),  # what that imports
-        ("baselines/unit.py", "1", "2"),
+        ("kpo/baselines/unit.py", "1", "2"),
         ("kpo/__init__.py", "", "import os"),  # importing kpo.maths runs it
     ],
 )
 def test_what_an_objective_uses_counts(project: Path, name: str, old: str, new: str) -> None:
-    before = code_hash("baselines.child")
+    before = code_hash("kpo.baselines.child")
     (project / name).write_text(FILES[name].replace(old, new, 1))
-    assert code_hash("baselines.child") != before
+    assert code_hash("kpo.baselines.child") != before
 
 
 @pytest.mark.parametrize(
     ("name", "text"),
     [
         ("kpo/other.py", "something = 1\n"),
-        ("baselines/child.py", FILES["baselines/child.py"].replace("Doc.", "Better words.")),
-        ("baselines/child.py", "# A comment.\n" + FILES["baselines/child.py"]),
+        (
+            "kpo/baselines/child.py",
+            FILES["kpo/baselines/child.py"].replace("Doc.", "Better words."),
+        ),
+        ("kpo/baselines/child.py", "# A comment.\n" + FILES["kpo/baselines/child.py"]),
         ("kpo/maths.py", FILES["kpo/maths.py"].replace("x / 2", "(x\n        / 2)")),
     ],
 )
 def test_nothing_else_counts(project: Path, name: str, text: str) -> None:
-    before = code_hash("baselines.child")
+    before = code_hash("kpo.baselines.child")
     (project / name).write_text(text)
-    assert code_hash("baselines.child") == before
+    assert code_hash("kpo.baselines.child") == before
 
 
 def test_modules_that_are_left_out(project: Path) -> None:
-    before = code_hash("baselines.child", without={"baselines.parent"})
+    before = code_hash("kpo.baselines.child", without={"kpo.baselines.parent"})
     (project / "kpo/maths.py").write_text("half = 1\n")
-    assert code_hash("baselines.child", without={"baselines.parent"}) == before
+    assert code_hash("kpo.baselines.child", without={"kpo.baselines.parent"}) == before
 
 
 def test_an_objective_from_elsewhere_counts_by_its_own_file() -> None:
@@ -82,7 +87,7 @@ def test_every_objective_has_a_hash_of_its_own() -> None:
 def copied(target: Path) -> None:
     """The project's sources, to be edited."""
     for path in source_code.ROOT.glob("[kbe]*/**/*.py"):
-        copy = target / path.relative_to(source_code.ROOT)
+        copy = target / "kpo" / path.relative_to(source_code.ROOT).as_posix().removeprefix("kpo/")
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_bytes(path.read_bytes())
 
@@ -96,13 +101,19 @@ OF_TINY = {
 @pytest.mark.parametrize(
     ("name", "old", "new", "retrained", "trainer"),
     [
-        ("baselines/gspo.py", "mean, self.clip_low", "2 * mean, self.clip_low", {"gspo"}, False),
+        (
+            "kpo/baselines/gspo.py",
+            "mean, self.clip_low",
+            "2 * mean, self.clip_low",
+            {"gspo"},
+            False,
+        ),
         ("kpo/kalman.py", "_CHUNK = 64", "_CHUNK = 32", {"kpo"}, False),
         ("kpo/objective.py", ".clamp(min=1)", ".clamp(min=2)", OF_TINY, True),
         ("kpo/trainer/step.py", "import torch\n", "import torch\nX = 1\n", set(), True),
-        ("evals/grading/equivalence.py", "import re\n", "import re\nX = 1\n", set(), True),
+        ("kpo/evals/grading/equivalence.py", "import re\n", "import re\nX = 1\n", set(), True),
         (
-            "evals/tables.py",
+            "kpo/evals/tables.py",
             "from pathlib import Path\n",
             "from pathlib import Path\nX = 1\n",
             set(),

@@ -135,7 +135,7 @@ def test_a_training_section_records_the_objective_with_its_defaults(tmp_path: Pa
         "objective": "grpo",
         "clip_low": 0.2,
         "clip_high": 0.2,
-        "code": code_hash("baselines.grpo"),
+        "code": code_hash("kpo.baselines.grpo"),
     }
     kpo = experiment.section("train", "kpo")["method"]
     assert kpo["q"] == 1e-6

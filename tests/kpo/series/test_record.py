@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from evals.grading.grader import Grade
+from kpo.evals.grading.grader import Grade
 from kpo.objective import TokenBatch, divides_by_std, mean_over, role_of
 from kpo.registry import make_objective
 from kpo.series.ragged import Ragged

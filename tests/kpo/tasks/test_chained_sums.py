@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from evals.grading.extract import extract_boxed
+from kpo.evals.grading.extract import extract_boxed
 from kpo.tasks.chained_sums import ChainedSums, Sum
 from kpo.tasks.drawn import is_held_out
 

@@ -7,7 +7,7 @@ import pytest
 from tokenizers.processors import TemplateProcessing
 from transformers import PreTrainedTokenizerFast
 
-from evals.grading.extract import EXTRACTORS
+from kpo.evals.grading.extract import EXTRACTORS
 from kpo.tasks.prompts import BOX_INSTRUCTION, HASHES_INSTRUCTION, PROTOCOLS, Phase
 from kpo.tasks.tokenizer import EOS, PAD, character_tokenizer
 

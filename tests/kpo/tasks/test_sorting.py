@@ -5,7 +5,7 @@ import random
 import pytest
 from pydantic import ValidationError
 
-from evals.grading.extract import extract_boxed
+from kpo.evals.grading.extract import extract_boxed
 from kpo.tasks.drawn import is_held_out
 from kpo.tasks.sorting import DIGITS, Digits, Sorting
 

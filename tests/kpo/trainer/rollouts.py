@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from evals.grading.statuses import STATUSES, Status
+from kpo.evals.grading.statuses import STATUSES, Status
 from kpo.model.policy import Policy
 from kpo.rollout.engine import Response
 from kpo.trainer.batch import Rollouts, make_rollouts

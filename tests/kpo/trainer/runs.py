@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from evals.grading.grader import Grade
 from kpo.config.train import Train
 from kpo.distributed.ranks import ALONE, Ranks
+from kpo.evals.grading.grader import Grade
 from kpo.model.policy import Policy
 from kpo.objective import Objective
 from kpo.registry import make_objective

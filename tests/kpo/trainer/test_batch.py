@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import pytest
 import torch
 
-from evals.grading.grader import Grade
 from kpo.distributed.ranks import Ranks
+from kpo.evals.grading.grader import Grade
 from kpo.rollout.engine import Response
 from kpo.trainer.batch import (
     Prompt,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import fmean
 
-from evals.grading.grader import Grade, Grader
 from kpo.config.experiment import Experiment
+from kpo.evals.grading.grader import Grade, Grader
 from kpo.trainer.reward import reward_of
 from tests.kpo.config.experiments import SCRATCH, changed
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from evals.grading.grader import Grader
 from kpo.config.data import Data
+from kpo.evals.grading.grader import Grader
 from kpo.tasks.datasets.cleaning import clean, count
 from kpo.tasks.datasets.similarity import Overlap
 from kpo.tasks.problems import DataError, Problem

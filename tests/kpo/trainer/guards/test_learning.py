@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from evals.grading.grader import Grade
+from kpo.evals.grading.grader import Grade
 from kpo.model.policy import save_model
 from kpo.trainer.guards.learning import moved_weights, record, standstill, stood_still
 from tests.kpo.models import tiny_policy

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import torch
 
-from evals.grading.statuses import FAILURES
 from kpo.common.cli import UserError
 from kpo.config.train import Train
+from kpo.evals.grading.statuses import FAILURES
 from kpo.trainer.batch import Rollouts
 from kpo.trainer.guards.rollout_checks import check_mismatch, describe
 from tests.kpo.models import tiny_policy
