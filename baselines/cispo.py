@@ -19,10 +19,11 @@ from kpo.objective import (
     token_log_ratio,
     weighted_surrogate,
 )
+from kpo.settings import Settings
 
 
 @dataclass(frozen=True, kw_only=True)
-class CISPO:
+class CISPO(Settings):
     """Raw token ratios bounded to [weight_low, weight_high]."""
 
     mean_over: ClassVar[MeanOver] = "tokens"
@@ -31,6 +32,7 @@ class CISPO:
     weight_high: Bound = 5.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.weight_low > self.weight_high:
             raise ValueError(
                 f"cispo wants weight_low <= weight_high, got {self.weight_low} and"

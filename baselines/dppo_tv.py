@@ -14,8 +14,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
-from pydantic import Field
-
 from kpo.objective import (
     MeanOver,
     ObjectiveOutput,
@@ -24,16 +22,17 @@ from kpo.objective import (
     token_log_ratio,
     weighted_surrogate,
 )
+from kpo.settings import Settings, Within
 
 
 @dataclass(frozen=True, kw_only=True)
-class DPPOTV:
+class DPPOTV(Settings):
     """Raw token ratios of at most `cap`, dropped where the probability moved by `threshold`."""
 
     mean_over: ClassVar[MeanOver] = "tokens"
 
-    threshold: Annotated[float, Field(gt=0, le=1)] = 0.15
-    cap: Annotated[float, Field(ge=1)] = 20.0
+    threshold: Annotated[float, Within(gt=0, le=1)] = 0.15
+    cap: Annotated[float, Within(ge=1)] = 20.0
 
     def __call__(self, batch: TokenBatch) -> ObjectiveOutput:
         """Loss of the batch."""

@@ -9,9 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
-from pydantic import Field
-
 from kpo.baselines.grpo import GRPO
+from kpo.settings import Within
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +19,7 @@ class DrGRPO(GRPO):
 
     divides_by_std: ClassVar[bool] = False
 
-    length: Annotated[int, Field(ge=1)]
+    length: Annotated[int, Within(ge=1)]
 
     @property
     def mean_over(self) -> int:

@@ -15,8 +15,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
-from pydantic import Field
-
 from kpo.memory import q_from_memory
 from kpo.objective import (
     Bound,
@@ -28,6 +26,7 @@ from kpo.objective import (
     mean_over,
     token_log_ratio,
 )
+from kpo.settings import Settings, Within
 
 if TYPE_CHECKING:  # experiment files are checked without torch
     from torch import Tensor
@@ -37,12 +36,12 @@ UNSAFE = 4.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class FIPO:
+class FIPO(Settings):
     """PPO's clip with weights within `reach` of 1; `half_life` of the future in tokens."""
 
     mean_over: ClassVar[MeanOver] = "tokens"
 
-    half_life: Annotated[float, Field(ge=0.1)] = 32.0
+    half_life: Annotated[float, Within(ge=0.1)] = 32.0
     reach: ShareBound = 0.2
     clip_low: ShareBound = 0.2
     clip_high: Bound = 0.28

@@ -17,10 +17,11 @@ from kpo.objective import (
     masked_mean,
     token_log_ratio,
 )
+from kpo.settings import Settings
 
 
 @dataclass(frozen=True, kw_only=True)
-class GMPO:
+class GMPO(Settings):
     """Clip of the token log-ratios, in nats: [-clip_low, clip_high]."""
 
     clip_low: Bound = 0.4

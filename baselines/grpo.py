@@ -16,10 +16,11 @@ from kpo.objective import (
     mean_over,
     token_log_ratio,
 )
+from kpo.settings import Settings
 
 
 @dataclass(frozen=True, kw_only=True)
-class GRPO:
+class GRPO(Settings):
     """Raw token ratios clipped to [1 - clip_low, 1 + clip_high]."""
 
     clip_low: ShareBound = 0.2

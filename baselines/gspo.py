@@ -19,10 +19,11 @@ from kpo.objective import (
     mean_over,
     token_log_ratio,
 )
+from kpo.settings import Settings
 
 
 @dataclass(frozen=True, kw_only=True)
-class GSPO:
+class GSPO(Settings):
     """Sequence ratio clipped to [1 - clip_low, 1 + clip_high]."""
 
     clip_low: ShareBound = 3e-4

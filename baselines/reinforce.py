@@ -17,10 +17,11 @@ from kpo.objective import (
     token_log_ratio,
     weighted_surrogate,
 )
+from kpo.settings import Settings
 
 
 @dataclass(frozen=True, kw_only=True)
-class REINFORCE:
+class REINFORCE(Settings):
     """No ratio, no settings."""
 
     def __call__(self, batch: TokenBatch) -> ObjectiveOutput:

@@ -11,8 +11,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from pydantic import Field
-
 from kpo.objective import (
     ObjectiveOutput,
     TokenBatch,
@@ -20,12 +18,13 @@ from kpo.objective import (
     token_log_ratio,
     weighted_surrogate,
 )
+from kpo.settings import Settings, Within
 
-Temperature = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Temperature = Annotated[float, Within(gt=0)]
 
 
 @dataclass(frozen=True, kw_only=True)
-class SAPO:
+class SAPO(Settings):
     """Gates of temperature tau_positive where A > 0, tau_negative elsewhere."""
 
     tau_positive: Temperature = 1.0

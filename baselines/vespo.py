@@ -10,8 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
-from pydantic import Field
-
 from kpo.objective import (
     MeanOver,
     ObjectiveOutput,
@@ -20,15 +18,16 @@ from kpo.objective import (
     token_log_ratio,
     weighted_surrogate,
 )
+from kpo.settings import Settings, Within
 
 SHUT = -80.0
 """log phi of a window that is shut, finite for the statistics of ratios."""
 
-Shape = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Shape = Annotated[float, Within(gt=0)]
 
 
 @dataclass(frozen=True, kw_only=True)
-class VESPO:
+class VESPO(Settings):
     """Window (k, l) for A >= 0 and for A < 0."""
 
     mean_over: ClassVar[MeanOver] = "tokens"

@@ -20,8 +20,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar
 
-from pydantic import Field
-
 from kpo.memory import Direction, Start, memory_from_q, q_from_memory
 from kpo.objective import (
     Bound,
@@ -33,10 +31,11 @@ from kpo.objective import (
     mean_over,
     token_log_ratio,
 )
+from kpo.settings import Settings, Within
 
 
 @dataclass(frozen=True, kw_only=True)
-class KPO:
+class KPO(Settings):
     """KPO's objective; give q or memory (tokens), and both clips or None for both."""
 
     role: ClassVar[Role] = "proposed"
@@ -47,12 +46,13 @@ class KPO:
     clip_high: Bound | None = 4e-4
     start: Start = "known"
     direction: Direction = "causal"
-    saturate: Annotated[float, Field(gt=0)] | None = None
+    saturate: Annotated[float, Within(gt=0)] | None = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if (self.q is None) == (self.memory is None):
             raise ValueError(
-                f"kpo wants exactly one of q and memory, got q={self.q!r}, memory={self.memory!r}"
+                f"give exactly one of q and memory, got q={self.q!r}, memory={self.memory!r}"
             )
         if self.memory is not None:
             object.__setattr__(self, "q", q_from_memory(self.memory))

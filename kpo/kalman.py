@@ -19,7 +19,6 @@ from __future__ import annotations
 import math
 from functools import lru_cache
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
@@ -140,7 +139,9 @@ def _order(mask: Tensor, direction: Direction) -> Tensor:
     if direction == "anticausal":
         keys = -position.double()
     elif direction == "shuffled":  # the same for responses of one length, whatever is beside them
-        keys = torch.from_numpy(np.random.default_rng(0).random(mask.shape[1])).to(mask.device)
+        from numpy.random import default_rng  # noqa: PLC0415 - nothing else here needs numpy
+
+        keys = torch.from_numpy(default_rng(0).random(mask.shape[1])).to(mask.device)
         keys = keys[position.clamp(min=0)]
     else:
         keys = position.double()

@@ -17,15 +17,15 @@ from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING, Annotated, Literal, Protocol
 
-from pydantic import Field
+from kpo.settings import Within
 
 if TYPE_CHECKING:  # experiment files are checked without torch, which takes seconds to import
     from torch import Tensor
 
-Bound = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Bound = Annotated[float, Within(ge=0)]
 """How far something may go: a setting."""
 
-ShareBound = Annotated[float, Field(ge=0, lt=1)]
+ShareBound = Annotated[float, Within(ge=0, lt=1)]
 """How far below 1 a ratio may go."""
 
 Role = Literal["baseline", "control", "proposed"]

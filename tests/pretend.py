@@ -158,15 +158,15 @@ def figure(name: str, *options: str) -> str:
 
 MODULES: dict[str, Callable[[Args, dict[str, Any]], str]] = {
     "kpo.tasks.generate": problems,
-    "evals.benchmarks": benchmarks,
+    "kpo.evals.benchmarks": benchmarks,
     "kpo.tasks.training_set": training_set,
     "kpo.base": base,
     "kpo.train": train,
-    "evals.sample": sample,
-    "evals.grade": grade,
-    "evals.tables": tables,
-    "evals.tune": tune,
-    "evals.tuned": tuned,
+    "kpo.evals.sample": sample,
+    "kpo.evals.grade": grade,
+    "kpo.evals.tables": tables,
+    "kpo.evals.tune": tune,
+    "kpo.evals.tuned": tuned,
 }
 FILES = ["config", "out", "out-dir", "base", "problems", "model", "samples", "results"]
 FILES += ["queue", "checked", "surface"]
@@ -190,7 +190,7 @@ def main(argv: list[str]) -> None:
     if module == "kpo.devices":
         main(options[2:])
         return
-    job = figure(*options) if module == "evals.figure" else made(module, options)
+    job = figure(*options) if module == "kpo.evals.figure" else made(module, options)
     with Path(os.environ[JOBS]).open("a") as file:
         file.write(f"{module.rpartition('.')[2]} {job}\n")
 

@@ -143,6 +143,12 @@ def commands(config: Tree) -> Iterator[list[str]]:
     for run, model in models.items():
         samples, grades = (f"{root}/evals/{run}/{name}.jsonl" for name in ("samples", "grades"))
         what = [f"--run={run}", f"--model={model}", f"--out={samples}"]
-        yield ["evals.sample", *settings, *what, *problems]
-        yield ["evals.grade", f"--samples={samples}", f"--out={grades}", *limits, "--answers=boxed"]
-    yield ["evals.tables", *settings, "--results=results", "--out-dir=results"]
+        yield ["kpo.evals.sample", *settings, *what, *problems]
+        yield [
+            "kpo.evals.grade",
+            f"--samples={samples}",
+            f"--out={grades}",
+            *limits,
+            "--answers=boxed",
+        ]
+    yield ["kpo.evals.tables", *settings, "--results=results", "--out-dir=results"]

@@ -98,8 +98,8 @@ def test_jobs_on_the_cpu_lease_nothing(machine: Machine) -> None:
     machine.write(with_gpus(train=0, evaluate=0))
     started = machine.started(*TARGETS)
     assert sorted(command.split()[1] for _, command in started) == [
-        "evals.sample",
-        "evals.sample",
+        "kpo.evals.sample",
+        "kpo.evals.sample",
         "kpo.train",
     ]
     assert not any(gpus for gpus, _ in started)

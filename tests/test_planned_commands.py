@@ -114,7 +114,7 @@ def test_grading_is_told_limits_where_answers_are_and_who_decides(
             (from_elsewhere, {**default, "answers": "boxed-or-hashes"}),
         ):
             grade = jobs["grade", run]
-            assert grade.options("python -m evals.grade") == {**files, **rest}
+            assert grade.options("python -m kpo.evals.grade") == {**files, **rest}
             assert (grade.threads, grade.gpus) == (1, 0)
 
 
@@ -149,7 +149,7 @@ def test_sampling_has_the_evaluation_s_threads_and_gpus_and_a_queue_without_an_e
             (from_elsewhere, "python -m kpo.devices 2 ", checked, 2),
         ):
             sample = jobs["sample", run]
-            assert sample.options(f"{lease}python -m evals.sample") == {**made, **rest}
+            assert sample.options(f"{lease}python -m kpo.evals.sample") == {**made, **rest}
             assert (sample.threads, sample.gpus) == (5, gpus)
             assert (("ask", run) in jobs) == ("queue" in rest)
 
@@ -181,12 +181,12 @@ def test_problems_are_made_or_cleaned_and_checked(on_cpus: Plans, from_elsewhere
     assert data.options("python -m kpo.tasks.training_set") == cleaned
     assert data.threads == 2
     checked = {**CONFIG, "model": f"{ROOT}/base", "out": f"{ROOT}/benchmarks.json"}
-    assert benchmarks.options("python -m evals.benchmarks") == checked
+    assert benchmarks.options("python -m kpo.evals.benchmarks") == checked
 
 
 def test_tables_are_made_of_the_experiment(on_cpus: Plans) -> None:
     made = {**CONFIG, "results": "results", "out-dir": ROOT}
-    assert on_cpus["tables", ""].options("python -m evals.tables") == made
+    assert on_cpus["tables", ""].options("python -m kpo.evals.tables") == made
 
 
 def test_nothing_else_is_planned(on_gpus: Plans, on_cpus: Plans, from_elsewhere: Plans) -> None:

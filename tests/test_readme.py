@@ -6,13 +6,12 @@ import csv
 import re
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from kpo import objective
 from kpo.evals.figures.collapse import misjudged, read_arms
 from kpo.objective import TokenBatch
 from tests.configs import CONFIGS
@@ -25,8 +24,8 @@ def test_the_example_baseline_works_as_written() -> None:
     code = re.search(r"```python\n(.*?)```", README, re.DOTALL)
     assert code
     lines = [line.removeprefix("   ") for line in code[1].splitlines()]
-    names = {"dataclass": dataclass, "__name__": "example", **vars(objective)}
-    exec("\n".join(lines), names)
+    names: dict[str, Any] = {"__name__": "example"}
+    exec(compile("\n".join(lines), "README.md", "exec", dont_inherit=True), names)
     logprobs = torch.tensor([[-1.0, -2.0, -0.5]], requires_grad=True)
     batch = TokenBatch(logprobs, logprobs.detach(), torch.tensor([2.0]), torch.ones(1, 3))
     output = names["HalfSequence"]()(batch)

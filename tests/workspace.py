@@ -46,7 +46,8 @@ MADE = (
 def copy_of_project(folder: Path) -> Path:
     """A copy of the project in a new folder, to be edited."""
     for name in ("kpo", "baselines", "evals", "workflow"):
-        shutil.copytree(REPO / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(REPO / name, folder / name, ignore=ignored, symlinks=True)
     for name in ("Snakefile", "environment.yml"):
         shutil.copy(REPO / name, folder)
     return folder
@@ -58,7 +59,8 @@ def add_registered(project: Path, file: str, source: str, registry: str, key: st
     path = project / registry
     before, opening, after = path.read_text().partition("] = {\n")
     rest, _, dictionary = before.rpartition("\n")
-    module, name = file.removesuffix(".py").replace("/", "."), key.capitalize()
+    module = "kpo." + file.removeprefix("kpo/").removesuffix(".py").replace("/", ".")
+    name = key.capitalize()
     path.write_text(
         f'{rest}\nfrom {module} import {name}\n\n{dictionary}{opening}    "{key}": {name},\n{after}'
     )

@@ -175,7 +175,8 @@ class Table:
         """Every setting that some row has, of its objective and then of training."""
         of_training = [f"{TRAIN}{key}" for key in Train.model_fields]
         there = {key for row in self.rows for key in row.settings}
-        return [key for key in [*setting_names(), *of_training] if key in there]
+        objectives = [row.objective for row in self.rows if row.objective]
+        return [key for key in [*setting_names(objectives), *of_training] if key in there]
 
     def collapsed(self, row: Row) -> list[int]:
         """Seeds whose runs collapsed: see `evals.table.rewards`."""

@@ -13,6 +13,7 @@ from importlib.util import resolve_name
 from itertools import accumulate
 from pathlib import Path
 
+from kpo import HOMES
 from kpo.common.files import sha256_json
 
 ROOT = Path(__file__).parents[2]
@@ -35,7 +36,7 @@ def code_hash(*modules: str, without: Collection[str] = ()) -> str:
         waiting[module] = source
     while waiting:
         name, path = waiting.popitem()
-        tree = _WithoutTexts().visit(ast.parse(path.read_bytes(), path))
+        tree = _Running().visit(ast.parse(path.read_bytes(), path))
         found[name] = ast.dump(tree)
         package = name if path.name == "__init__.py" else name.rpartition(".")[0]
         for imported in _imports(tree, package):
@@ -46,8 +47,12 @@ def code_hash(*modules: str, without: Collection[str] = ()) -> str:
     return sha256_json(found)
 
 
-class _WithoutTexts(ast.NodeTransformer):
-    """Takes docstrings off: statements that are a text and nothing else."""
+class _Running(ast.NodeTransformer):
+    """Takes off what does nothing: docstrings, and imports for types."""
+
+    def visit_If(self, node: ast.If) -> ast.If | None:
+        types = isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+        return None if types else node
 
     def visit_Expr(self, node: ast.Expr) -> ast.Expr | None:
         text = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
@@ -63,6 +68,9 @@ def _imports(tree: ast.Module, package: str) -> Iterator[str]:
         elif isinstance(node, ast.ImportFrom):
             module = "." * node.level + (f"{node.module}." if node.module else "")
             names = [resolve_name(module + alias.name, package) for alias in node.names]
+            names = [HOMES.get(name.removeprefix("kpo."), name) for name in names]
+        elif isinstance(node, ast.Attribute) and ast.unparse(node.value) == "kpo":
+            names = [HOMES.get(node.attr, "kpo")]
         for name in names:
             yield from accumulate(name.split("."), "{}.{}".format)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, model_validator
@@ -10,7 +11,14 @@ from kpo.common.source_code import code_hash
 from kpo.config.train import OF_A_METHOD
 from kpo.config.values import MethodName, Names, Section, Text, must
 from kpo.objective import Objective, Role, role_of
-from kpo.registry import OBJECTIVES, make_objective, settings_of
+from kpo.registry import make_objective, objective_class, settings_of
+
+
+def _declared_role(objective: str) -> Role:
+    """What an objective declares; anything where there is none, which is said by `Method`."""
+    with suppress(ValueError):
+        return role_of(objective_class(objective))
+    return "baseline"
 
 
 class Method(Section):
@@ -21,7 +29,7 @@ class Method(Section):
     objective: str
     label: Text = Field(description="the row's name in tables; matches the paper's where it can")
     role: Role = Field(
-        default_factory=lambda given: role_of(OBJECTIVES.get(given["objective"])),
+        default_factory=lambda given: _declared_role(given["objective"]),
         description="what tables take the row for; else what the objective declares",
     )
 

@@ -174,7 +174,7 @@ def test_collapse_is_drawn_of_the_grids_that_are_there(
 
     monkeypatch.setattr(science, "_run", run)
     assert science.main(["reuse", "memory"]) == 0
-    drawn = [call[3:] for call in made if "evals.figure" in call]
+    drawn = [call[3:] for call in made if "kpo.evals.figure" in call]
     assert drawn == [
         ["collapse", "--grid", "results/memory/grid.csv", "--out", "results/collapse.png"]
     ]

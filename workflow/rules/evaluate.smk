@@ -47,7 +47,7 @@ rule sample:
         gpu=GPUS["sample"],
         mem_mb=lambda wildcards, input: sample_mb(input.model),
     shell:
-        "{params.lease}python -m evals.sample --config {params.config:q} --run {wildcards.run}"
+        "{params.lease}python -m kpo.evals.sample --config {params.config:q} --run {wildcards.run}"
         " --model {input.model} {params.problems} {params.checked} {params.queue}"
         " --out {output.samples} > {log} 2>&1"
 
@@ -70,11 +70,11 @@ rule grade:
         settings=EXPERIMENT.section("grade"),
         # What a task's own grade depends on stands in its settings.
         code=code_hash(
-            "evals.grade",
-            "evals.grading.worker",
+            "kpo.evals.grade",
+            "kpo.evals.grading.worker",
             without={"kpo.config.experiment", "kpo.tasks.task"},
         ),
         task=uncompared(f"--config {shlex.quote(CONFIG)}" if EXPERIMENT.grades_itself else ""),
     shell:
-        "python -m evals.grade --samples {input} --out {output} --workers {threads}"
+        "python -m kpo.evals.grade --samples {input} --out {output} --workers {threads}"
         " {params.limits} --answers {params.answers} --rule {params.rule} {params.task} > {log} 2>&1"

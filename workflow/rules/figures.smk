@@ -65,7 +65,7 @@ rule draw:
         files=options,
         more=lambda wildcards: MORE.get(wildcards.figure, ""),
     shell:
-        "python -m evals.figure {wildcards.figure} {params.files} {params.more} --out {output}"
+        "python -m kpo.evals.figure {wildcards.figure} {params.files} {params.more} --out {output}"
         " > {log} 2>&1"
 
 

@@ -38,7 +38,7 @@ rule manifests:
     params:
         root=subpath(output[0], parent=True),
     shell:
-        "python -m evals.manifests --experiment {params.root} --out {output} 2> {log}"
+        "python -m kpo.evals.manifests --experiment {params.root} --out {output} 2> {log}"
 
 
 rule page:
@@ -61,7 +61,7 @@ rule page:
     params:
         title=lambda wildcards: f"{category(wildcards)}: {wildcards.page}",
     shell:
-        "python -m evals.page {input.file} --title {params.title:q} --out {output} 2> {log}"
+        "python -m kpo.evals.page {input.file} --title {params.title:q} --out {output} 2> {log}"
 
 
 rule responses:
@@ -87,7 +87,7 @@ rule responses:
         config=uncompared(CONFIG),
         problems=problems_option,
     shell:
-        "python -m evals.browse --config {params.config:q} --results results {params.problems}"
+        "python -m kpo.evals.browse --config {params.config:q} --results results {params.problems}"
         " --out {output} 2> {log}"
 
 

@@ -23,7 +23,7 @@ rule tables:
         settings=EXPERIMENT.section("table"),
         out=subpath(output[0], parent=True),
     shell:
-        "python -m evals.tables --config {params.config:q} --results results"
+        "python -m kpo.evals.tables --config {params.config:q} --results results"
         " --out-dir {params.out} > {log} 2>&1"
 
 
@@ -57,4 +57,4 @@ rule reference:
     params:
         root=subpath(input[0], parent=True),
     shell:
-        "python -m evals.reference --experiment {params.root} --out {output} 2> {log}"
+        "python -m kpo.evals.reference --experiment {params.root} --out {output} 2> {log}"

@@ -62,7 +62,7 @@ rule benchmarks:
     params:
         config=uncompared(CONFIG),
     shell:
-        "python -m evals.benchmarks --config {params.config:q} --model {input.model}"
+        "python -m kpo.evals.benchmarks --config {params.config:q} --model {input.model}"
         " --out {output} 2> {log}"
 
 

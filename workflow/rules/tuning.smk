@@ -20,7 +20,7 @@ if is_comparison(EXPERIMENT):
         params:
             config=uncompared(CONFIG),
         shell:
-            "python -m evals.tuned --config {params.config:q} --results results"
+            "python -m kpo.evals.tuned --config {params.config:q} --results results"
             " --surface {input.surface} --out {output} > {log} 2>&1"
 
 else:
@@ -40,5 +40,5 @@ else:
         params:
             config=uncompared(CONFIG),
         shell:
-            "python -m evals.tune --config {params.config:q} --results results"
+            "python -m kpo.evals.tune --config {params.config:q} --results results"
             " --surface {output.surface} --out {output.chosen} > {log} 2>&1"

@@ -250,12 +250,12 @@ REFUSED: list[tuple[str, Any, str]] = [
     (
         "methods/grpo/q",
         1e-6,
-        "methods.grpo: objective grpo has no setting 'q'; it has clip_low, clip_high",
+        "methods.grpo: objective grpo: no setting 'q'; there is clip_low, clip_high",
     ),
     (
         "methods/grpo/name",
         "x",
-        "methods.grpo: objective grpo has no setting 'name'; it has clip_low, clip_high",
+        "methods.grpo: objective grpo: no setting 'name'; there is clip_low, clip_high",
     ),
     (
         "methods/grpo/clip_low",
@@ -270,7 +270,7 @@ REFUSED: list[tuple[str, Any, str]] = [
     (
         "methods/kpo/memory",
         9,
-        "methods.kpo: kpo wants exactly one of q and memory, got q=1e-06, memory=9",
+        "methods.kpo: objective kpo: give exactly one of q and memory, got q=1e-06, memory=9",
     ),
     # a key like a kind of policy is a key all the same
     ("methods/scratch", {"label": "S"}, "methods.scratch.objective: this key is missing"),
