@@ -48,12 +48,13 @@ mutants: $(READY) ## faults planted in the code: are they noticed? (ARGS="kpo.mo
 bench: $(READY) .venv-trl/.installed-trl ## speed of filter, sampler, grader, and trainer beside TRL
 	$(foreach bench,$(BENCHES),$(BIN)/python -m tests.bench.$(bench) &&) true
 
-lint: $(READY) ## ruff, mypy, the direction of imports, snakemake --lint
+lint: $(READY) ## ruff, mypy, the direction of imports, snakemake --lint, snakefmt
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/snakemake --lint
+	$(BIN)/snakefmt --check Snakefile workflow
 
 env: $(READY) ## only set up .venv
 

@@ -5,6 +5,6 @@ from pathlib import Path
 
 REPO = Path(__file__).parents[1]
 NAMES = re.findall(
-    r"^\| `([\w-]+\.yaml)` \|", (REPO / "workflow/README.md").read_text(), re.MULTILINE
+    r"^\| `([\w-]+\.yaml)` \|", (REPO / "workflow/config/README.md").read_text(), re.MULTILINE
 )
 CONFIGS = [REPO / "workflow/config" / name for name in NAMES]

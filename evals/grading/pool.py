@@ -24,9 +24,10 @@ from multiprocessing.connection import wait
 from typing import Literal, NamedTuple
 
 from kpo.common.cli import UserError
-from kpo.common.source_code import ROOT
+from kpo.common.source_code import python_path
 from kpo.evals.grading.rules import DEFAULT
 
+WORKER = "kpo.evals.grading.worker"
 START_LIMIT_S = 120.0  # for a worker's imports, on a busy machine
 START_ATTEMPTS = 3  # workers that may die in a row before one was ready
 
@@ -54,21 +55,13 @@ class _Worker:
     """One process: `job` is the index of the request it works on, None when it works on none."""
 
     def __init__(self, timeout_s: float, memory_mb: int) -> None:
-        path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
         self.process = subprocess.Popen(
-            [
-                sys.executable,
-                "-P",
-                "-m",
-                "kpo.evals.grading.worker",
-                str(memory_mb),
-                str(timeout_s),
-            ],
+            [sys.executable, "-P", "-m", WORKER, str(memory_mb), str(timeout_s)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             # sympy's order of work follows the hash seed: a fixed one makes grading repeatable.
-            env={**os.environ, "PYTHONPATH": path, "PYTHONHASHSEED": "0"},
+            env={**os.environ, "PYTHONPATH": python_path(), "PYTHONHASHSEED": "0"},
             start_new_session=True,
         )
         assert self.process.stdin is not None and self.process.stdout is not None

@@ -1,4 +1,4 @@
-"""Which code a result is of: hashes of the project's own modules, by what their source says.
+"""The suite's own modules: where they are found, and which code a result is of, as a hash.
 
 Comments, docstrings and layout do not count, so that rewording an objective trains nothing again.
 Nothing is imported or run.
@@ -7,6 +7,7 @@ Nothing is imported or run.
 from __future__ import annotations
 
 import ast
+import os
 import sys
 from collections.abc import Collection, Iterator
 from importlib.util import resolve_name
@@ -17,6 +18,11 @@ from kpo import HOMES
 from kpo.common.files import sha256_json
 
 ROOT = Path(__file__).parents[2]
+
+
+def python_path() -> str:
+    """PYTHONPATH of a process that is to find these modules, wherever it works."""
+    return os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
 
 
 def code_hash(*modules: str, without: Collection[str] = ()) -> str:

@@ -67,4 +67,6 @@ def category(wildcards):
     """Where the report has what belongs to an experiment, or to all of them."""
     name = os.path.basename(wildcards.root)
     own = wildcards.root == ROOT
-    return f"{name} (this run)" if own else "all experiments" if name == "kept" else f"{name} (kept)"
+    return (
+        f"{name} (this run)" if own else "all experiments" if name == "kept" else f"{name} (kept)"
+    )

@@ -8,14 +8,14 @@ rule ask:
         unpack(model_of),
     output:
         temp(f"{ROOT}/evals/{{run}}/asked"),
-    conda:
-        "../../environment.yml"
     log:
         f"{ROOT}/logs/ask/{{run}}.log",
     benchmark:
         f"{ROOT}/timings/ask/{{run}}.tsv"
-    localrule: True
     priority: 2
+    localrule: True
+    conda:
+        "../../environment.yml"
     shell:
         "echo {input.model:q} > {output} 2> {log}"
 
@@ -29,12 +29,16 @@ rule sample:
     output:
         samples=f"{ROOT}/evals/{{run}}/samples.jsonl",
         manifest=f"{ROOT}/evals/{{run}}/manifest.json",
-    conda:
-        "../../environment.yml"
     log:
         f"{ROOT}/logs/sample/{{run}}.log",
     benchmark:
         f"{ROOT}/timings/sample/{{run}}.tsv"
+    conda:
+        "../../environment.yml"
+    threads: EXPERIMENT.evaluate.threads
+    resources:
+        gpu=GPUS["sample"],
+        mem_mb=lambda wildcards, input: sample_mb(input.model),
     params:
         config=uncompared(CONFIG),
         settings=EXPERIMENT.section("evaluate"),
@@ -42,10 +46,6 @@ rule sample:
         lease=uncompared(LEASE["sample"]),
         queue=uncompared(QUEUE),
         checked=uncompared("" if EXPERIMENT.task else f"--checked {rules.benchmarks.output}"),
-    threads: EXPERIMENT.evaluate.threads
-    resources:
-        gpu=GPUS["sample"],
-        mem_mb=lambda wildcards, input: sample_mb(input.model),
     shell:
         "{params.lease}python -m kpo.evals.sample --config {params.config:q} --run {wildcards.run}"
         " --model {input.model} {params.problems} {params.checked} {params.queue}"
@@ -57,12 +57,12 @@ rule grade:
         rules.sample.output.samples,
     output:
         f"{ROOT}/evals/{{run}}/grades.jsonl",
-    conda:
-        "../../environment.yml"
     log:
         f"{ROOT}/logs/grade/{{run}}.log",
     benchmark:
         f"{ROOT}/timings/grade/{{run}}.tsv"
+    conda:
+        "../../environment.yml"
     params:
         limits=f"--timeout-s {EXPERIMENT.grading.timeout_s} --memory-mb {EXPERIMENT.grading.memory_mb}",
         answers=PROTOCOLS[EXPERIMENT.prompt].answers,

@@ -30,9 +30,7 @@ DRAWN = {
     "shootout": {"shootout": "shootout.csv"},
     "structure": {"structure": "structure.csv"},
     "autocorrelation": {"structure": "structure.csv"},
-    "collapse": {
-        "grid": [f"{name}/grid.csv" for name in STALE if f"results/kept/{name}" in KEPT]
-    },
+    "collapse": {"grid": [f"{name}/grid.csv" for name in STALE if f"results/kept/{name}" in KEPT]},
 }
 MORE = {"grid": "--column reward_last5_% collapsed_%"}
 OF_TABLES = ["learning", "grid", "pass-share", *(["forest"] if EXPERIMENT.compared else [])]
@@ -55,12 +53,12 @@ rule draw:
             labels=lambda wildcards: {"figure": TITLES[wildcards.figure]},
         ),
         "{root}/figures/{figure}.svg",
-    conda:
-        "../../environment.yml"
     log:
         "{root}/logs/figures/{figure}.log",
     benchmark:
         "{root}/timings/figures/{figure}.tsv"
+    conda:
+        "../../environment.yml"
     params:
         files=options,
         more=lambda wildcards: MORE.get(wildcards.figure, ""),

@@ -29,12 +29,12 @@ rule manifests:
         f"{ROOT}/base",
     output:
         f"{ROOT}/manifests.json",
-    conda:
-        "../../environment.yml"
     log:
         f"{ROOT}/logs/manifests.log",
     benchmark:
         f"{ROOT}/timings/manifests.tsv"
+    conda:
+        "../../environment.yml"
     params:
         root=subpath(output[0], parent=True),
     shell:
@@ -52,12 +52,12 @@ rule page:
             subcategory="Tables",
             labels={"table": "{page}"},
         ),
-    conda:
-        "../../environment.yml"
     log:
         "{root}/logs/pages/{page}.log",
     benchmark:
         "{root}/timings/pages/{page}.tsv"
+    conda:
+        "../../environment.yml"
     params:
         title=lambda wildcards: f"{category(wildcards)}: {wildcards.page}",
     shell:
@@ -77,12 +77,12 @@ rule responses:
             subcategory="Responses",
             labels={"responses": "problem, gold, response, grade"},
         ),
-    conda:
-        "../../environment.yml"
     log:
         f"{ROOT}/logs/pages/responses.log",
     benchmark:
         f"{ROOT}/timings/pages/responses.tsv"
+    conda:
+        "../../environment.yml"
     params:
         config=uncompared(CONFIG),
         problems=problems_option,

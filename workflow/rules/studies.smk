@@ -19,19 +19,19 @@ rule shootout:
     output:
         table=f"{ROOT}/shootout.csv",
         manifest=f"{ROOT}/shootout.manifest.json",
-    conda:
-        "../../environment.yml"
     log:
         f"{ROOT}/logs/shootout.log",
     benchmark:
         f"{ROOT}/timings/shootout.tsv"
-    params:
-        command="kpo.shootout",
-        **STUDY,
+    conda:
+        "../../environment.yml"
     threads: EXPERIMENT.train.threads
     resources:
         gpu=GPUS["train"],
         mem_mb=lambda wildcards, input: shootout_mb(input.base, EXPERIMENT.train),
+    params:
+        **STUDY,
+        command="kpo.shootout",
     shell:
         "{params.lease}python -m {params.command} --config {params.config:q} --base {input.base}"
         " {params.problems} --out {output.table} 2> {log}"
@@ -43,12 +43,12 @@ rule shootout_here:
     output:
         "results/shootout.csv",
         "results/shootout.manifest.json",
-    conda:
-        "../../environment.yml"
     log:
         "results/shootout.log",
     benchmark:
         "results/shootout.tsv"
+    conda:
+        "../../environment.yml"
     shell:
         "cp {input} results/ 2> {log}"
 
@@ -62,12 +62,12 @@ use rule shootout as structure with:
         f"{ROOT}/logs/structure.log",
     benchmark:
         f"{ROOT}/timings/structure.tsv"
-    params:
-        command="kpo.structure",
-        **STUDY,
     resources:
         gpu=GPUS["train"],
         mem_mb=lambda wildcards, input: train_mb(input.base, EXPERIMENT.train),
+    params:
+        **STUDY,
+        command="kpo.structure",
 
 
 use rule shootout_here as structure_here with:

@@ -12,12 +12,12 @@ rule tables:
         reported="results/reported/table1.csv",
     output:
         expand(f"{ROOT}/{{file}}", file=FILES),
-    conda:
-        "../../environment.yml"
     log:
         f"{ROOT}/logs/tables.log",
     benchmark:
         f"{ROOT}/timings/tables.tsv"
+    conda:
+        "../../environment.yml"
     params:
         config=uncompared(CONFIG),
         settings=EXPERIMENT.section("table"),
@@ -32,12 +32,12 @@ rule table1:
         expand(f"{ROOT}/table1.{{format}}", format=FORMATS),
     output:
         expand("results/table1.{format}", format=FORMATS),
-    conda:
-        "../../environment.yml"
     log:
         "results/table1.log",
     benchmark:
         "results/table1.tsv"
+    conda:
+        "../../environment.yml"
     shell:
         "cp {input} results/ 2> {log}"
 
@@ -48,12 +48,12 @@ rule reference:
         rules.tables.output,
     output:
         directory(f"results/reference/{EXPERIMENT.experiment}"),
-    conda:
-        "../../environment.yml"
     log:
         f"{ROOT}/logs/reference.log",
     benchmark:
         f"{ROOT}/timings/reference.tsv"
+    conda:
+        "../../environment.yml"
     params:
         root=subpath(input[0], parent=True),
     shell:

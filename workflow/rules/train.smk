@@ -10,12 +10,12 @@ if EXPERIMENT.task:
     rule problems:
         output:
             f"{ROOT}/problems/train.jsonl",
-        conda:
-            "../../environment.yml"
         log:
             f"{ROOT}/logs/problems.log",
         benchmark:
             f"{ROOT}/timings/problems.tsv"
+        conda:
+            "../../environment.yml"
         params:
             config=uncompared(CONFIG),
             settings=EXPERIMENT.section("problems"),
@@ -27,12 +27,12 @@ if EXPERIMENT.task:
     rule test_problems:
         output:
             expand(f"{ROOT}/problems/{{tier}}.jsonl", tier=EXPERIMENT.task.tests),
-        conda:
-            "../../environment.yml"
         log:
             f"{ROOT}/logs/test_problems.log",
         benchmark:
             f"{ROOT}/timings/test_problems.tsv"
+        conda:
+            "../../environment.yml"
         params:
             config=uncompared(CONFIG),
             settings=EXPERIMENT.section("test_problems"),
@@ -53,12 +53,12 @@ rule benchmarks:
         content=f"{ROOT}/base.sha256",
     output:
         f"{ROOT}/benchmarks.json",
-    conda:
-        "../../environment.yml"
     log:
         f"{ROOT}/logs/benchmarks.log",
     benchmark:
         f"{ROOT}/timings/benchmarks.tsv"
+    conda:
+        "../../environment.yml"
     params:
         config=uncompared(CONFIG),
     shell:
@@ -75,17 +75,17 @@ rule data:
         dropped=f"{ROOT}/data/dropped.jsonl",
         record=f"{ROOT}/data/data.json",
         content=f"{ROOT}/data/content.sha256",
-    conda:
-        "../../environment.yml"
     log:
         f"{ROOT}/logs/data.log",
     benchmark:
         f"{ROOT}/timings/data.tsv"
+    conda:
+        "../../environment.yml"
+    threads: 2
     params:
         config=uncompared(CONFIG),
         settings=EXPERIMENT.section("data"),
         out=subpath(output.problems, parent=True),
-    threads: 2
     shell:
         "python -m kpo.tasks.training_set --config {params.config:q} --workers {threads}"
         " --out {params.out} 2> {log}"
@@ -95,20 +95,20 @@ rule base:
     output:
         model=directory(f"{ROOT}/base"),
         content=f"{ROOT}/base.sha256",
-    conda:
-        "../../environment.yml"
     log:
         f"{ROOT}/logs/base.log",
     benchmark:
         f"{ROOT}/timings/base.tsv"
-    params:
-        config=uncompared(CONFIG),
-        settings=EXPERIMENT.section("base"),
-        lease=uncompared(LEASE["base"]),
+    conda:
+        "../../environment.yml"
     threads: EXPERIMENT.train.threads
     resources:
         gpu=GPUS["base"],
         mem_mb=base_mb(EXPERIMENT.policy),
+    params:
+        config=uncompared(CONFIG),
+        settings=EXPERIMENT.section("base"),
+        lease=uncompared(LEASE["base"]),
     shell:
         "{params.lease}python -m kpo.base --config {params.config:q} --out {output.model} 2> {log}"
 
@@ -129,12 +129,17 @@ rule train:
         dropped=f"{ROOT}/runs/{{method}}-s{{seed}}/dropped.jsonl",
         settings=f"{ROOT}/runs/{{method}}-s{{seed}}/config.yaml",
         manifest=f"{ROOT}/runs/{{method}}-s{{seed}}/manifest.json",
-    conda:
-        "../../environment.yml"
     log:
         f"{ROOT}/logs/train/{{method}}-s{{seed}}.log",
     benchmark:
         f"{ROOT}/timings/train/{{method}}-s{{seed}}.tsv"
+    priority: 1  # before evaluations, which then wait for one another's engine
+    conda:
+        "../../environment.yml"
+    threads: EXPERIMENT.train.threads * EXPERIMENT.train.world
+    resources:
+        gpu=GPUS["train"],
+        mem_mb=lambda wildcards, input: train_mb(input.base, EXPERIMENT.train),
     params:
         config=uncompared(CONFIG),
         settings=lambda wildcards: EXPERIMENT.section("train", wildcards.method),
@@ -142,11 +147,6 @@ rule train:
         out=subpath(output.manifest, parent=True),
         lease=uncompared(LEASE["train"]),
         launcher=uncompared(EXPERIMENT.train.launcher),
-    threads: EXPERIMENT.train.threads * EXPERIMENT.train.world
-    priority: 1  # before evaluations, which then wait for one another's engine
-    resources:
-        gpu=GPUS["train"],
-        mem_mb=lambda wildcards, input: train_mb(input.base, EXPERIMENT.train),
     shell:
         # exec: a signal to the job reaches the run, not a shell that dies of it and leaves it behind
         "exec {params.lease}{params.launcher} -m kpo.train --config {params.config:q}"

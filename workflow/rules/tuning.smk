@@ -2,7 +2,6 @@
 # follows from the choice says. Not part of `all`: asked for by name, one after the other.
 from kpo.evals.tuning.chosen import is_comparison
 
-
 if is_comparison(EXPERIMENT):
 
     rule tuned:
@@ -11,12 +10,12 @@ if is_comparison(EXPERIMENT):
             surface="results/tuning.csv",
         output:
             "results/tuned.csv",
-        conda:
-            "../../environment.yml"
         log:
             f"{ROOT}/logs/tuned.log",
         benchmark:
             f"{ROOT}/timings/tuned.tsv"
+        conda:
+            "../../environment.yml"
         params:
             config=uncompared(CONFIG),
         shell:
@@ -31,12 +30,12 @@ else:
         output:
             surface="results/tuning.csv",
             chosen=f"{ROOT}/tuned.yaml",
-        conda:
-            "../../environment.yml"
         log:
             f"{ROOT}/logs/tune.log",
         benchmark:
             f"{ROOT}/timings/tune.tsv"
+        conda:
+            "../../environment.yml"
         params:
             config=uncompared(CONFIG),
         shell:
