@@ -21,10 +21,10 @@ OF = $(if $(CONFIG),--configfile $(CONFIG))
 BENCHES := $(basename $(notdir $(wildcard tests/bench/bench_*.py)))
 
 .DEFAULT_GOAL := help
-.PHONY: help table1 science report test mutants bench lint env clean-env
+.PHONY: help table1 science report test test-integrations mutants bench lint env clean-env
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' Makefile
 
 table1: $(READY) ## train, evaluate and tabulate: results/table1.csv
 	$(SNAKEMAKE) results/table1.csv $(OF)
@@ -39,6 +39,9 @@ report: $(READY) ## tables, figures, responses and what is kept: results/report.
 # A process a core, 4 at most; what a module sets up is set up once. ARGS=-n0: in one process.
 test: $(READY) ## the test suite (ARGS="..." goes to pytest)
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadscope $(if $(ARGS),$(ARGS),tests)
+
+test-integrations: .venv-verl/.installed-verl ## adapters, in environments with the frameworks of others
+	.venv-verl/bin/python -m pytest $(if $(ARGS),$(ARGS),tests/integrations/verl)
 
 mutants: $(READY) ## faults planted in the code: are they noticed? (ARGS="kpo.model.head.*")
 	rm -rf mutants
@@ -58,11 +61,14 @@ lint: $(READY) ## ruff, mypy, the direction of imports, snakemake --lint, snakef
 
 env: $(READY) ## only set up .venv
 
-clean-env: ## remove .venv and .venv-trl
-	rm -rf .venv .venv-trl
+clean-env: ## remove .venv, .venv-trl and .venv-verl
+	rm -rf .venv .venv-trl .venv-verl
 
 .venv/.installed-%: workflow/lock/%.txt
 	@workflow/setup.sh $* "$(PYTHON)"
 
 .venv-trl/.installed-trl: workflow/lock/trl.txt
 	@workflow/setup.sh trl "$(PYTHON)"
+
+.venv-verl/.installed-verl: workflow/lock/verl.txt
+	@workflow/setup.sh verl "$(PYTHON)"

@@ -1,0 +1,1 @@
+"""The objectives in the frameworks of others: adapters over the same code."""
