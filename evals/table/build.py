@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,8 @@ from kpo.evals.metrics import Floats, avg_scores, interval, pass_scores, varianc
 from kpo.evals.table.comparisons import comparisons
 from kpo.evals.table.data import OVERALL, Cell, Row, Table, Tally
 from kpo.evals.table.manifests import read_manifest, read_reported
-from kpo.evals.table.runs import Run, read_runs
+from kpo.evals.table.rewards import collapsed_runs
+from kpo.evals.table.runs import Correct, Run, read_runs
 from kpo.evals.table.trainings import (
     check_trainings,
     contamination_notes,
@@ -38,15 +39,17 @@ def build_table(experiment: Experiment, results: Path) -> Table:
     }
     runs = read_runs(experiment, folder / "evals", ["base", *experiment.runs])
     check_trainings(experiment, folder, trainings, {name: run.model for name, run in runs.items()})
-    still = still_runs(trainings)
-    rows = [_row(experiment, name, runs, still) for name in ("base", *experiment.methods)]
     steps = read_steps(folder / "runs", trainings)
+    gone = {"still": {*still_runs(trainings)}, "collapsed": {*collapsed_runs(steps)}}
+    rows = [_row(experiment, name, runs, gone) for name in ("base", *experiment.methods)]
     notes = contamination_notes(folder / "data", trainings, experiment.evaluate.benchmarks)
     return Table(
-        experiment=experiment,
         rows=rows,
+        benchmarks=tuple(experiment.evaluate.benchmarks),
+        comparisons=list(comparisons(experiment.compared, rows)),
+        k=experiment.evaluate.samples,
+        experiment=experiment,
         problems=runs["base"].problems,
-        comparisons=list(comparisons(experiment, rows, steps)),
         protocol=runs["base"].protocol,
         reported=read_reported(results / "reported" / "table1.csv"),
         steps=steps,
@@ -54,19 +57,18 @@ def build_table(experiment: Experiment, results: Path) -> Table:
     )
 
 
-def _row(experiment: Experiment, name: str, runs: Mapping[str, Run], still: Container[str]) -> Row:
-    """The base model, or a method: its runs in the order of the seeds."""
+def _row(
+    experiment: Experiment, name: str, runs: Mapping[str, Run], gone: Mapping[str, Set[str]]
+) -> Row:
+    """The base model, or a method: its runs in the order of the seeds.
+
+    gone: names of the runs that did not learn what they should have, by attribute of a row.
+    """
     seeds = {f"{name}-s{seed}": seed for seed in experiment.seeds if name != "base"}
     mine = [runs[run] for run in seeds or [name]]
-    benchmarks, k = experiment.evaluate.benchmarks, experiment.evaluate.samples
-    columns = (*benchmarks, OVERALL)
-    correct = [np.stack([run.correct[b] for run in mine]) for b in benchmarks]
-    scores = {"avg": [*map(avg_scores, correct)], "pass": [pass_scores(c, k) for c in correct]}
-    cells = {
-        (metric, column): _cell(chosen)
-        for metric, blocks in scores.items()
-        for column, chosen in zip(columns, [*([x] for x in blocks), blocks], strict=True)
-    }
+    benchmarks = experiment.evaluate.benchmarks
+    correct = {b: np.stack([run.correct[b] for run in mine]) for b in benchmarks}
+    scores, cells = scored(correct)
     tallies = {b: Tally() for b in benchmarks}
     for benchmark, total in tallies.items():
         for run in mine:
@@ -77,8 +79,27 @@ def _row(experiment: Experiment, name: str, runs: Mapping[str, Run], still: Cont
         train = experiment.train_of(name).model_dump(mode="json", include=own)
         settings = settings_of(method.build()) | {f"{TRAIN}{key}": train[key] for key in train}
         told = method.label, method.objective, method.role, settings
-    stood = tuple(seed for run, seed in seeds.items() if run in still)
-    return Row(name, *told, tuple(seeds.values()), scores, cells, tallies, stood)
+    lost = {how: tuple(seed for run, seed in seeds.items() if run in gone[how]) for how in gone}
+    family = method.family if method else None
+    return Row(name, *told, tuple(seeds.values()), scores, cells, tallies, **lost, family=family)
+
+
+def scored(
+    correct: Mapping[str, Correct],
+) -> tuple[dict[str, list[Floats]], dict[tuple[str, str], Cell]]:
+    """A row's scores and cells from its answers [seeds, problems, samples] to each benchmark."""
+    scores = {
+        "avg": [avg_scores(block) for block in correct.values()],
+        "pass": [pass_scores(block, block.shape[-1]) for block in correct.values()],
+    }
+    cells = {
+        (metric, column): _cell(chosen)
+        for metric, blocks in scores.items()
+        for column, chosen in zip(
+            (*correct, OVERALL), [*([x] for x in blocks), blocks], strict=True
+        )
+    }
+    return scores, cells
 
 
 def _cell(blocks: Sequence[Floats]) -> Cell:

@@ -5,24 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from kpo.config.compare import Pair
-from kpo.config.experiment import Experiment
 from kpo.evals.metrics import Floats
 from kpo.evals.statistics.differences import Tests, compare_rows, holm_families
 from kpo.evals.table.data import AS, BASELINE, BEST, NAMED, OVERALL, Cell, Comparison, Row
-from kpo.evals.table.rewards import collapsed_runs
-from kpo.evals.table.trainings import Steps
 
 
 def comparisons(
-    experiment: Experiment, rows: Sequence[Row], steps: Mapping[str, Steps]
+    declared: Mapping[Pair, tuple[str, ...]], rows: Sequence[Row]
 ) -> Iterator[Comparison]:
     """Every declared pair in every metric and column; rows: the base model and all methods.
 
-    steps: of each run's training, which tells the rows that collapsed.
+    declared: as what each pair is, in words of the experiment file (`kpo.config.compare`).
     """
-    lost = {*collapsed_runs(steps)}
-    apart = {place for place, row in enumerate(rows) if lost & {*row.runs.values()}}
-    declared, places = experiment.compared, {row.name: place for place, row in enumerate(rows)}
+    apart = {place for place, row in enumerate(rows) if row.collapsed}
+    places = {row.name: place for place, row in enumerate(rows)}
     lines = _lines(declared, _best(rows))
     pairs = [(places[row], places[reference]) for row, reference in declared]
     for metric in ("avg", "pass"):

@@ -16,7 +16,6 @@ from kpo.config.grid import TRAIN
 from kpo.config.train import Train
 from kpo.evals.metrics import Floats
 from kpo.evals.statistics.differences import LEVEL
-from kpo.evals.table.rewards import collapsed_runs
 from kpo.objective import Role
 from kpo.registry import setting_names, usual_words
 
@@ -64,6 +63,8 @@ class Row:
         cells: by (metric, column).
         tallies: by benchmark, over all seeds.
         still: seeds whose runs learnt nothing.
+        collapsed: seeds whose runs collapsed: see `evals.table.rewards`.
+        family: the grid that it is a point of.
     """
 
     name: str
@@ -76,6 +77,8 @@ class Row:
     cells: Mapping[tuple[str, str], Cell]
     tallies: Mapping[str, Tally]
     still: tuple[int, ...]
+    collapsed: tuple[int, ...] = ()
+    family: str | None = None
 
     @property
     def by_benchmark(self) -> Floats:
@@ -86,6 +89,11 @@ class Row:
     def runs(self) -> dict[int, str]:
         """Names of its runs by seed."""
         return {seed: f"{self.name}-s{seed}" for seed in self.seeds}
+
+    @property
+    def collapsed_share(self) -> float | None:
+        """Of its runs; None for the base model, which has none."""
+        return len(self.collapsed) / len(self.seeds) if self.seeds else None
 
     @property
     def settings_text(self) -> str:
@@ -140,52 +148,22 @@ class Comparison:
 
 
 @dataclass(frozen=True)
-class Table:
-    """A whole table of an experiment.
+class Grid:
+    """Rows side by side, with what is known of their differences; `k` are answers to a problem."""
 
-    `problems` are the ids of each benchmark's, `steps` the metrics of each run's training; `notes`
-    are what else readers must know, a sentence or two each.
-    """
-
-    experiment: Experiment
-    rows: list[Row]
-    problems: Mapping[str, Sequence[str]]
-    comparisons: list[Comparison]
-    protocol: Mapping[str, Any]
-    reported: list[dict[str, str]]
-    steps: Mapping[str, list[dict[str, float]]]
-    notes: Sequence[str]
-
-    @property
-    def k(self) -> int:
-        """Answers to a problem."""
-        return self.experiment.evaluate.samples
+    rows: Sequence[Row]
+    benchmarks: tuple[str, ...]
+    comparisons: Sequence[Comparison]
+    k: int
 
     @property
     def columns(self) -> tuple[str, ...]:
         """The benchmarks and, last, their macro-average."""
-        return (*self.problems, OVERALL)
+        return (*self.benchmarks, OVERALL)
 
     def label(self, name: str) -> str:
         """A row's name for readers."""
         return next(row.label for row in self.rows if row.name == name)
-
-    @property
-    def setting_columns(self) -> list[str]:
-        """Every setting that some row has, of its objective and then of training."""
-        of_training = [f"{TRAIN}{key}" for key in Train.model_fields]
-        there = {key for row in self.rows for key in row.settings}
-        objectives = [row.objective for row in self.rows if row.objective]
-        return [key for key in [*setting_names(objectives), *of_training] if key in there]
-
-    def collapsed(self, row: Row) -> list[int]:
-        """Seeds whose runs collapsed: see `evals.table.rewards`."""
-        lost = collapsed_runs({run: self.steps[run] for run in row.runs.values()})
-        return [seed for seed, run in row.runs.items() if run in lost]
-
-    def collapsed_share(self, row: Row) -> float | None:
-        """Of a row's runs; None for the base model, which has none."""
-        return len(self.collapsed(row)) / len(row.seeds) if row.seeds else None
 
     @property
     def first(self) -> str | None:
@@ -214,3 +192,27 @@ class Table:
         told = [{c.row, c.reference} for c in self.compared(OVERALL)]
         others = (row for row in self.rows if row.name != self.first)
         return [row.label for row in others if {row.name, self.first} not in told]
+
+
+@dataclass(frozen=True)
+class Table(Grid):
+    """A whole table of an experiment.
+
+    `problems` are the ids of each benchmark's, `steps` the metrics of each run's training; `notes`
+    are what else readers must know, a sentence or two each.
+    """
+
+    experiment: Experiment
+    problems: Mapping[str, Sequence[str]]
+    protocol: Mapping[str, Any]
+    reported: list[dict[str, str]]
+    steps: Mapping[str, list[dict[str, float]]]
+    notes: Sequence[str]
+
+    @property
+    def setting_columns(self) -> list[str]:
+        """Every setting that some row has, of its objective and then of training."""
+        of_training = [f"{TRAIN}{key}" for key in Train.model_fields]
+        there = {key for row in self.rows for key in row.settings}
+        objectives = [row.objective for row in self.rows if row.objective]
+        return [key for key in [*setting_names(objectives), *of_training] if key in there]

@@ -16,7 +16,17 @@ from typing import Any
 
 import jinja2
 
-from kpo.evals.table.data import BASELINE, NOISE, OVERALL, OWN, UNKNOWN, Comparison, Table, percent
+from kpo.evals.table.data import (
+    BASELINE,
+    NOISE,
+    OVERALL,
+    OWN,
+    UNKNOWN,
+    Comparison,
+    Grid,
+    Table,
+    percent,
+)
 from kpo.evals.table.trainings import STILL
 
 MARK = "≈"
@@ -44,13 +54,13 @@ def markdown(table: Table) -> str:
     return _filled(
         "table1.md",
         table,
-        grid=_grid(_cells(table)),
+        grid=grid(table),
         other_rules=list(_other_rules(table)),
         detectable=_detectable(table),
-        differences=_grid(_difference_cells(table)),
+        differences=differences(table),
         pairs=len({frozenset(pair) for pair in table.experiment.compared}),
         shared=shared,
-        papers_grid=_grid(_papers_cells(table, shared or benchmarks)),
+        papers_grid=_aligned(_papers_cells(table, shared or benchmarks)),
     )
 
 
@@ -78,7 +88,17 @@ def _filled(name: str, table: Table, **more: Any) -> str:
     return environment.get_template(f"{name}.jinja").render(table=table, **more)
 
 
-def _cells(table: Table) -> Iterable[list[str]]:
+def grid(table: Grid) -> str:
+    """The rows themselves, in Markdown."""
+    return _aligned(_cells(table))
+
+
+def differences(table: Grid) -> str:
+    """What those rows are set against of which that is told, in Markdown."""
+    return _aligned(_difference_cells(table))
+
+
+def _cells(table: Grid) -> Iterable[list[str]]:
     """Header and rows of the table itself."""
     yield ["Method", "Settings", *table.columns]
     for row in table.rows:
@@ -135,7 +155,7 @@ def _detectable(table: Table) -> str:
     return ", ".join(found)
 
 
-def _difference_cells(table: Table) -> Iterable[list[str]]:
+def _difference_cells(table: Grid) -> Iterable[list[str]]:
     """Header and rows of what those rows are set against that are proposed, collapsed or have a
     control of their own.
 
@@ -143,7 +163,7 @@ def _difference_cells(table: Table) -> Iterable[list[str]]:
     """
     roles = {row.name: row.role for row in table.rows}
     told = [c for c in table.compared(OVERALL) if c.against != (BASELINE,)]
-    lost = {row.name for row in table.rows if table.collapsed(row)}
+    lost = {row.name for row in table.rows if row.collapsed}
     shown = {c.row for c in told if roles[c.row] == "proposed" or OWN & {*c.against}} | lost
     columns: dict[str, dict[str, str]] = {}
     for c in told:
@@ -157,16 +177,15 @@ def _difference_cells(table: Table) -> Iterable[list[str]]:
         yield [table.label(name), *(cells.get(name, UNKNOWN) for cells in columns.values())]
 
 
-def _headings(table: Table, comparison: Comparison) -> Iterable[str]:
+def _headings(table: Grid, comparison: Comparison) -> Iterable[str]:
     """Columns of a reference: one of its own, or, as what not every row has, one of its grid."""
-    methods = table.experiment.methods
+    families = {row.name: row.family for row in table.rows}
 
-    def grid(c: Comparison) -> str | None:
-        given = c.reference in methods and OWN & {*c.against}
-        return methods[c.reference].family if given else None
+    def family(c: Comparison) -> str | None:
+        return families[c.reference] if OWN & {*c.against} else None
 
-    name = grid(comparison)
-    points = Counter(c.row for c in table.compared(OVERALL) if grid(c) == name)
+    name = family(comparison)
+    points = Counter(c.row for c in table.compared(OVERALL) if family(c) == name)
     alone = name is not None and max(points.values()) == 1
     if alone:
         yield f"{name} at its place"
@@ -181,7 +200,7 @@ def _short(value: Any) -> str:
     return text[:12] if re.fullmatch(r"[0-9a-f]{40,}", text) else text
 
 
-def _grid(cells_of_lines: Iterable[Sequence[str]]) -> str:
+def _aligned(cells_of_lines: Iterable[Sequence[str]]) -> str:
     """A Markdown table whose columns line up as plain text too; numbers to the right."""
     rows = [[cell.replace("|", "\\|") for cell in line] for line in cells_of_lines]
     columns = []

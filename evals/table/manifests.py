@@ -75,6 +75,12 @@ def sides(values: Mapping[str, str]) -> str:
 
 def check_alike(records: Mapping[str, dict[str, Any]], what: str) -> None:
     """Raise UserError, saying which runs differ in which key of their flat records."""
+    if faults := unlike(records):
+        raise UserError(f"manifest.json: {what}: {'; '.join(faults)}.")
+
+
+def unlike(records: Mapping[str, dict[str, Any]]) -> list[str]:
+    """For each key that flat records do not agree in: what it is in which of them."""
     faults = []
     for key in dict.fromkeys(key for record in records.values() for key in record):
         values = {
@@ -83,5 +89,4 @@ def check_alike(records: Mapping[str, dict[str, Any]], what: str) -> None:
         }
         if len(set(values.values())) > 1:
             faults.append(f"{key} is {sides(values)}")
-    if faults:
-        raise UserError(f"manifest.json: {what}: {'; '.join(faults)}.")
+    return faults

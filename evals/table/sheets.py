@@ -84,10 +84,9 @@ def _diagnostic_rows(table: Table) -> Iterable[list[str]]:
 def _training_rows(table: Table) -> Iterable[list[str]]:
     yield ["method", "name", "role", "seed", "steps", "collapsed", *_STEPS]
     for row in table.rows:
-        collapsed = table.collapsed(row)
         for seed, run in row.runs.items():
             steps = table.steps[run]
-            cells = ["yes" if seed in collapsed else "no"]
+            cells = ["yes" if seed in row.collapsed else "no"]
             for column, (metric, taken) in _STEPS.items():
                 values = [float(step[metric]) for step in steps if metric in step]
                 value = taken(values) if values else None

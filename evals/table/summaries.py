@@ -49,11 +49,10 @@ def grid_rows(table: Table) -> Iterable[list[str]]:
     evaluated = [avg, f"{avg}_low", f"{avg}_high"]
     yield ["method", "name", "family", *keys, "seeds", "collapsed_%", *limited, *evaluated]
     for row in table.rows:
-        method = table.experiment.methods.get(row.name)
         runs = [table.steps[run] for run in row.runs.values()]
-        cells = [row.label, row.name, (method and method.family) or ""]
+        cells = [row.label, row.name, row.family or ""]
         cells += [number(row.settings.get(key)) for key in keys]
-        cells += [str(len(runs)), percent(table.collapsed_share(row))]
+        cells += [str(len(runs)), percent(row.collapsed_share)]
         for column, taken in _RUN.items():
             values = [value for run in runs if (value := taken(run)) is not None]
             cells += _over_runs(values, share=column.endswith("%"))

@@ -94,7 +94,7 @@ def _side(table: Table, row: Row, first: Row | None) -> list[str]:
     return [
         number(table.experiment.train_of(row.name).lr),
         row.settings_text,
-        *map(percent, (*figures, fmean(map(gap, runs)), table.collapsed_share(row))),
+        *map(percent, (*figures, fmean(map(gap, runs)), row.collapsed_share)),
     ]
 
 

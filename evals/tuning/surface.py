@@ -126,7 +126,7 @@ def _point(table: Table, row: Row, folder: Path) -> Point:
         row.settings_text,
         row.seeds,
         row.cells["avg", OVERALL],
-        table.collapsed_share(row),
+        row.collapsed_share,
         Cost(
             len(runs),
             round(tokens * train.prompts * train.group),
