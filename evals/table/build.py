@@ -40,7 +40,7 @@ def build_table(experiment: Experiment, results: Path) -> Table:
     runs = read_runs(experiment, folder / "evals", ["base", *experiment.runs])
     check_trainings(experiment, folder, trainings, {name: run.model for name, run in runs.items()})
     steps = read_steps(folder / "runs", trainings)
-    gone = {"still": {*still_runs(trainings)}, "collapsed": {*collapsed_runs(steps)}}
+    gone = {*still_runs(trainings)}, {*collapsed_runs(steps)}
     rows = [_row(experiment, name, runs, gone) for name in ("base", *experiment.methods)]
     notes = contamination_notes(folder / "data", trainings, experiment.evaluate.benchmarks)
     return Table(
@@ -58,11 +58,11 @@ def build_table(experiment: Experiment, results: Path) -> Table:
 
 
 def _row(
-    experiment: Experiment, name: str, runs: Mapping[str, Run], gone: Mapping[str, Set[str]]
+    experiment: Experiment, name: str, runs: Mapping[str, Run], gone: tuple[Set[str], Set[str]]
 ) -> Row:
     """The base model, or a method: its runs in the order of the seeds.
 
-    gone: names of the runs that did not learn what they should have, by attribute of a row.
+    gone: names of the runs that learnt nothing, and of those that collapsed.
     """
     seeds = {f"{name}-s{seed}": seed for seed in experiment.seeds if name != "base"}
     mine = [runs[run] for run in seeds or [name]]
@@ -79,9 +79,10 @@ def _row(
         train = experiment.train_of(name).model_dump(mode="json", include=own)
         settings = settings_of(method.build()) | {f"{TRAIN}{key}": train[key] for key in train}
         told = method.label, method.objective, method.role, settings
-    lost = {how: tuple(seed for run, seed in seeds.items() if run in gone[how]) for how in gone}
+    still, collapsed = (tuple(s for run, s in seeds.items() if run in lost) for lost in gone)
     family = method.family if method else None
-    return Row(name, *told, tuple(seeds.values()), scores, cells, tallies, **lost, family=family)
+    seen = tuple(seeds.values())
+    return Row(name, *told, seen, scores, cells, tallies, still, collapsed, family)
 
 
 def scored(

@@ -44,3 +44,13 @@ def split(values: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any], list[dic
                 if key in value:
                     mine[key] = value[key]
     return shared, own
+
+
+def laid_over(shared: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """The inverse of `split`, for one of the dictionaries."""
+    both = {
+        key: laid_over(shared[key], value)
+        for key, value in own.items()
+        if isinstance(shared.get(key), dict)
+    }
+    return {**shared, **own, **both}

@@ -78,7 +78,7 @@ def test_a_reference_holds_all_files_and_manifests(
     for kind in gathered.KINDS:
         for path in (root / "results/demo" / kind).glob("*/manifest.json"):
             own = kept[kind]["own"][path.parent.name]
-            assert laid_over(kept[kind]["shared"], own) == json.loads(path.read_text())
+            assert gathered.laid_over(kept[kind]["shared"], own) == json.loads(path.read_text())
 
 
 def test_a_study_is_kept_with_its_manifest_and_whatever_is_named(tmp_path: Path) -> None:
@@ -104,21 +104,12 @@ def test_an_experiment_that_was_not_run_is_not_kept(
     assert not (tmp_path / "kept").exists()
 
 
-def laid_over(shared: Any, own: Any) -> Any:
-    if not isinstance(shared, dict):
-        return own
-    keys = {**shared, **own}
-    return {
-        key: laid_over(shared[key], own[key]) if key in shared and key in own else keys[key]
-        for key in keys
-    }
-
-
 def test_manifests_are_split_into_what_is_shared_and_what_is_not() -> None:
     one: dict[str, Any] = {"a": 1, "in": {"x": 1, "y": 2}, "only": None, "kind": {"z": 0}}
     two: dict[str, Any] = {"a": 1, "in": {"x": 1, "y": 3}, "kind": 5}
     shared, own = gathered.split([one, two])
     assert shared == {"a": 1, "in": {"x": 1}}
     assert own == [{"in": {"y": 2}, "only": None, "kind": {"z": 0}}, {"in": {"y": 3}, "kind": 5}]
+    assert [gathered.laid_over(shared, rest) for rest in own] == [one, two]
     assert gathered.split([one]) == (one, [{}])
     assert gathered.split([]) == ({}, [])

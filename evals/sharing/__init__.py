@@ -1,0 +1,1 @@
+"""Results of several places side by side, and results for others."""
