@@ -12,7 +12,7 @@ from pathlib import Path
 
 from kpo.common.cli import command
 from kpo.common.lock import hold
-from kpo.config.builds import check_builds
+from kpo.config.builds import check_builds, check_tracker
 from kpo.config.cli import experiment_parser
 from kpo.config.experiment import load_experiment
 
@@ -31,6 +31,7 @@ def main() -> None:
 
     check_methods({name: method.build() for name, method in experiment.methods.items()})
     check_builds(experiment)
+    check_tracker(experiment)
     hold(args.out)
     make_base(experiment, args.out)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from kpo.common.cli import command
 from kpo.common.lock import hold
-from kpo.config.builds import check_builds
+from kpo.config.builds import check_builds, check_tracker
 from kpo.config.cli import experiment_of, method_parser
 
 
@@ -40,6 +40,7 @@ def main() -> None:
 
     check_methods({args.method: experiment.methods[args.method].build()})
     check_builds(experiment)
+    check_tracker(experiment)
     if int(os.environ.get("RANK", "0")) == 0:  # the other ranks wait for this one
         hold(args.out)
     args.out.mkdir(parents=True, exist_ok=True)

@@ -22,7 +22,7 @@ import yaml
 from kpo.evals.table import FILES as TABLES
 
 Args = argparse.Namespace
-OPERATIONAL = ("threads", "checkpoint_every", "stall_s", "gpu_memory")
+OPERATIONAL = ("threads", "checkpoint_every", "stall_s", "gpu_memory", "tracker")
 JOBS = "PRETEND_JOBS"
 
 

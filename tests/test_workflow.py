@@ -50,7 +50,7 @@ def test_runs_carry_manifest_settings_and_a_loadable_model(finished: Workspace) 
     run = finished.folder / "results/test/runs/kpo-clipped-s0"
     for name in ("manifest.json", "config.yaml", "metrics.jsonl", "timings.jsonl"):
         assert (run / name).stat().st_size > 0
-    assert not (run / ".partial").exists()
+    assert not (run / "unfinished").exists()
     assert list((run / "model").glob("*.safetensors"))
     AutoModelForCausalLM.from_pretrained(run / "model")
     AutoTokenizer.from_pretrained(run / "model")

@@ -1,9 +1,10 @@
-"""Whether torch and vLLM are built for CPUs or for GPUs, and what an experiment asks of them."""
+"""Whether torch, vLLM and the tracker are here as an experiment asks for them."""
 
 from __future__ import annotations
 
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from typing import Literal
 
 from kpo.common.cli import UserError
@@ -38,3 +39,12 @@ def check_builds(experiment: Experiment) -> None:
                 f"{key}.gpus is 0, but vLLM here is the GPU build, which cannot use the CPU: raise"
                 f" {key}.gpus, or set up the environment from the CPU lock (make env LOCK=cpu)"
             )
+
+
+def check_tracker(experiment: Experiment) -> None:
+    """Raise UserError where the package that training tells its steps is not installed."""
+    if find_spec(tracker := experiment.train.tracker) is None:
+        raise UserError(
+            f"train.tracker is {tracker}, which is not installed: pip install {tracker}, or drop"
+            " the line, as TensorBoard's events are written all the same"
+        )

@@ -9,7 +9,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat
 
 from kpo.config.values import Beta, Engine, Gpus, PositiveInt, Section, Share, must
 
-OPERATIONAL = {"threads", "checkpoint_every", "stall_s", "gpu_memory"}
+OPERATIONAL = {"threads", "checkpoint_every", "stall_s", "gpu_memory", "tracker"}
 """Settings that change how a run is carried out but not what comes out of it."""
 OF_A_METHOD = {
     *("lr", "betas", "weight_decay", "warm_up", "final_lr", "clip_norm"),
@@ -79,6 +79,9 @@ class Train(Section):
     stall_s: PositiveFloat = Field(3600.0, description="stop after so long without progress")
     gpu_memory: Annotated[float, Field(gt=0, lt=1)] = Field(
         0.4, description="share of a GPU's memory for vLLM while it samples"
+    )
+    tracker: Literal["tensorboard", "wandb", "trackio"] = Field(
+        "tensorboard", description="shows curves while a run trains; TensorBoard's are always there"
     )
 
     @property

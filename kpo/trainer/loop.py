@@ -94,6 +94,7 @@ class Trainer:
                 for _ in bar:
                     self.sample_ahead(at)
                     self.learn(at)
+                    bar.set_postfix(reward=self.log.rows[-1][1]["reward"], refresh=False)
                     if at.step % self.config.checkpoint_every == 0:
                         self.progress.save(at)
             except Preempted:

@@ -32,9 +32,14 @@ from kpo.trainer.noise import noise_of
 from kpo.trainer.prompts import load_prompts
 from kpo.trainer.reward import reward_of
 from kpo.trainer.state.checkpoint import Checkpoints
+from kpo.trainer.trackers import TRACKERS, Tracked, Unharmed
 from kpo.trainer.training_set import stated, training_set
 
-PARTIAL, CHECKPOINTS = ".partial", ".checkpoints"
+UNFINISHED, CHECKPOINTS = "unfinished", ".checkpoints"
+"""Within a run's folder: what it has written so far, for whoever watches, and what it goes on from.
+
+Nothing reads a run from there, and its other files stay those of a finished run, or missing.
+"""
 GRADING_WORKERS = 2
 
 
@@ -73,6 +78,15 @@ def grader_of(experiment: Experiment) -> Grader:
     return Grader(workers=GRADING_WORKERS, answers=answers, ready=ready, **limits)
 
 
+def tracker_of(experiment: Experiment, method: str, seed: int, out: Path) -> Unharmed | None:
+    """What is told of every step beside TensorBoard."""
+    if (name := experiment.train.tracker) not in TRACKERS:
+        return None
+    settings = {**experiment.section("train", method), "seed": seed}
+    told = Tracked(experiment.experiment, f"{method}-s{seed}", method, settings, out)
+    return Unharmed(name, told)
+
+
 def run(
     experiment: Experiment, method: str, seed: int, base: Path, problems: Path | None, out: Path
 ) -> None:
@@ -80,7 +94,7 @@ def run(
 
     A run that was interrupted goes on from its newest checkpoint.
     """
-    train, partial = experiment.train_of(method), out / PARTIAL
+    train, unfinished = experiment.train_of(method), out / UNFINISHED
     ranks = start(train)
     section = experiment.section("train", method)
     settings = {**section, "seed": seed}
@@ -92,16 +106,17 @@ def run(
         sys.stderr.write(f"{stated(trained_on.record)}\n")
         if protocol.forces_thinking(policy.tokenizer):
             warn(FORCED_THINKING)
-        shutil.rmtree(partial, ignore_errors=True)
+        shutil.rmtree(unfinished, ignore_errors=True)
     inputs = {
         "base": ranks.gather(weights_hash(base) if ranks.is_main else None)[0],
         "data": trained_on.record["problems_sha256"],
         "prompt": protocol.identity(policy.tokenizer, [prompt.tokens for prompt in prompts]),
     }
     policy, engine = prepare(train, base, policy, ranks)
+    tracker = tracker_of(experiment, method, seed, out)
     with (
         grader_of(experiment) as grader,
-        RunLog(partial if ranks.is_main else None) as log,
+        RunLog(unfinished if ranks.is_main else None, tracker) as log,
     ):
         Trainer(
             policy=policy,
@@ -115,38 +130,38 @@ def run(
             checkpoints=Checkpoints(out / CHECKPOINTS, {**settings, "inputs": inputs}, ranks=ranks),
             ranks=ranks,
         ).train()
-    save_sharded(policy, partial / "model", ranks, train.dtype)
+    save_sharded(policy, unfinished / "model", ranks, train.dtype)
     if ranks.is_main:
         manifest.content |= {"method": method, "seed": seed, **inputs, "code": code}
         shared = {part: value for part, value in section.items() if part != "method"}
         manifest.content |= {"settings": shared, "processes": ranks.size}
         manifest.content |= {"training_set": trained_on.record, "engine": engine.describe()}
-        write_jsonl(partial / "dropped.jsonl", (drop.row() for drop in trained_on.drops))
-        write_text(partial / "config.yaml", yaml.safe_dump(settings, sort_keys=False))
+        write_jsonl(unfinished / "dropped.jsonl", (drop.row() for drop in trained_on.drops))
+        write_text(unfinished / "config.yaml", yaml.safe_dump(settings, sort_keys=False))
         finish(manifest, [metrics for _, metrics, _ in log.rows], base, out)
 
 
 def finish(manifest: Manifest, rows: Sequence[Mapping[str, float]], base: Path, out: Path) -> None:
     """Add what the run came to, a row of metrics a step, and give its files their names."""
-    partial = out / PARTIAL
-    learning = record(rows, base, partial / "model")
+    unfinished = out / UNFINISHED
+    learning = record(rows, base, unfinished / "model")
     if sentence := stood_still(learning):
         warn(f"this run learnt nothing: {sentence}")
-    weights = weights_hash(partial / "model")
+    weights = weights_hash(unfinished / "model")
     manifest.finish(
-        partial / "manifest.json", weights=weights, learning=learning, noise=noise_of(rows)
+        unfinished / "manifest.json", weights=weights, learning=learning, noise=noise_of(rows)
     )
-    move_into_place(partial, out)
+    move_into_place(unfinished, out)
     shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
 
 
-def move_into_place(partial: Path, out: Path) -> None:
+def move_into_place(unfinished: Path, out: Path) -> None:
     """Move finished files to their declared names, the manifest last.
 
     An older manifest goes first, so that none ever stands beside another run's files; until the new
     one is there, the run is unfinished, and its checkpoints are still beside it.
     """
     (out / "manifest.json").unlink(missing_ok=True)
-    for path in sorted(partial.iterdir(), key=lambda path: path.name == "manifest.json"):
+    for path in sorted(unfinished.iterdir(), key=lambda path: path.name == "manifest.json"):
         put_in_place(path, out / path.name)
-    partial.rmdir()
+    unfinished.rmdir()

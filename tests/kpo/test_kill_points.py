@@ -122,12 +122,12 @@ def test_a_manifest_never_stands_beside_another_runs_files(tmp_path: Path) -> No
     def again() -> None:
         shutil.rmtree(out, ignore_errors=True)
         run_folder(out, "old")
-        run_folder(out / ".partial", "new")
+        run_folder(out / "unfinished", "new")
 
     again()
     for _ in killed_at_each_change(finish_run, out):
         deaths += 1
-        shutil.rmtree(out / ".partial", ignore_errors=True)  # as the next start does
+        shutil.rmtree(out / "unfinished", ignore_errors=True)  # as the next start does
         if (out / "manifest.json").exists():
             kept = [p for p in out.rglob("*") if not p.relative_to(out).parts[0].startswith(".")]
             assert len({p.read_text() for p in kept if p.is_file()}) == 1

@@ -38,4 +38,4 @@ def write_folder(path: Path) -> None:
 
 def finish_run(out: Path) -> None:
     """Move a run's new files over its old ones."""
-    move_into_place(out / ".partial", out)
+    move_into_place(out / "unfinished", out)

@@ -72,10 +72,11 @@ class Progress:
         """
         found = self.checkpoints.restore(training_state(self.policy.model, self.optimizer))
         if found is None:
+            self.log.begin()
             return Position()
         ranks, (step, state) = self.checkpoints.ranks, found
         set_schedule_state(self.schedule, state["schedule"])
-        self.log.rewrite(state["log"])
+        self.log.begin(state["log"])
         self.log.seconds = state["seconds"]
         waiting = deque(restored(own, self.policy.device) for own in state["waiting"])
         begun = [

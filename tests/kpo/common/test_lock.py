@@ -126,7 +126,7 @@ def test_every_long_command_is_alone_and_leaves_the_others_files(
 ) -> None:
     out = tmp_path / "out"
     out.mkdir()
-    (out / ".partial").mkdir()
+    (out / "unfinished").mkdir()
     (tmp_path / ".out.partial").mkdir()
     before = sorted(tmp_path.rglob("*"))
     model = [MODELS[module], str(tmp_path)] if module in MODELS else []

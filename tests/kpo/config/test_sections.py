@@ -163,6 +163,7 @@ EXCEPT: dict[str, set[str]] = {
     "train.checkpoint_every": set(),
     "train.stall_s": set(),
     "train.gpu_memory": set(),
+    "train.tracker": set(),
     "train.problems": {"train", "data"},
     "evaluate.threads": set(),
     "evaluate.gpu_memory": set(),
