@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import shutil
 import subprocess
 import sys
@@ -145,6 +146,25 @@ def test_overrides_that_would_be_ignored_are_refused(tmp_path: Path) -> None:
     run = Workspace(tmp_path).snakemake("--dry-run", "results/table1.csv", "--config", "steps=1")
     assert run.returncode != 0
     assert "An experiment is one file" in run.stdout
+
+
+@pytest.mark.parametrize("entrance", ["Snakefile", "workflow/Snakefile"])
+def test_a_folder_that_has_only_problems_and_settings_will_do(
+    entrance: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Jobs too find the suite's modules, beside a package that has taken one of their names."""
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    workspace = Workspace(tmp_path)
+    for name in ("evals", "baselines"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text("raise RuntimeError('of another')\n")
+    call = [sys.executable, "-m", "snakemake", "results/test/problems/train.jsonl"]
+    call += ["--cores", "1", "--snakefile", str(REPO / entrance)]
+    call += ["--configfile", str(workspace.config)]
+    run = subprocess.run(call, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert (tmp_path / "results/test/problems/train.jsonl").stat().st_size > 0
 
 
 def test_lint_is_clean() -> None:
