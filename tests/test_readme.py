@@ -6,6 +6,7 @@ import csv
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,20 @@ def test_collapse_is_parted_as_it_says() -> None:
     assert not exceptions
     said = f"Of the {len(arms)} arms of three grids most runs collapse where the clip that a drift"
     assert f"{said} meets is wider than {width:.2f}" in " ".join(README.split())
+
+
+def test_collapse_by_age_is_as_it_says() -> None:
+    (finding,) = (" ".join(text.split()) for text in FINDINGS if "Older rollouts" in text)
+    rows = [*csv.DictReader((REPO / "results/reference/staleness/grid.csv").open())]
+    runs, lost = Counter[bool](), Counter[bool]()
+    for row in rows:
+        if row["family"]:
+            of_known = row["family"] == "known"
+            runs[of_known] += int(row["seeds"])
+            lost[of_known] += round(int(row["seeds"]) * float(row["collapsed_%"]) / 100)
+    assert f"{lost[True]} of {runs[True]} runs of KPO with the paper's start collapse" in finding
+    assert lost[False] == 0
+    assert f"none of {runs[False]} of GRPO" in finding
 
 
 def test_structure_is_as_it_says() -> None:
