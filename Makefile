@@ -40,8 +40,10 @@ report: $(READY) ## tables, figures, responses and what is kept: results/report.
 test: $(READY) ## the test suite (ARGS="..." goes to pytest)
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadscope $(if $(ARGS),$(ARGS),tests)
 
-test-integrations: .venv-trl/.installed-trl ## adapters, in environments with the frameworks of others
-	.venv-trl/bin/python -m pytest $(if $(ARGS),$(ARGS),tests/integrations/trl)
+test-integrations: test-trl test-verl ## adapters, in environments with the frameworks of others
+
+test-%: .venv-%/.installed-% # ARGS goes to pytest
+	.venv-$*/bin/python -m pytest $(if $(ARGS),$(ARGS),tests/integrations/$*)
 
 mutants: $(READY) ## faults planted in the code: are they noticed? (ARGS="kpo.model.head.*")
 	rm -rf mutants
@@ -61,11 +63,14 @@ lint: $(READY) ## ruff, mypy, the direction of imports, snakemake --lint, snakef
 
 env: $(READY) ## only set up .venv
 
-clean-env: ## remove .venv and .venv-trl
-	rm -rf .venv .venv-trl
+clean-env: ## remove .venv, .venv-trl and .venv-verl
+	rm -rf .venv .venv-trl .venv-verl
 
 .venv/.installed-%: workflow/lock/%.txt
 	@workflow/setup.sh $* "$(PYTHON)"
 
 .venv-trl/.installed-trl: workflow/lock/trl.txt
 	@workflow/setup.sh trl "$(PYTHON)"
+
+.venv-verl/.installed-verl: workflow/lock/verl.txt
+	@workflow/setup.sh verl "$(PYTHON)"

@@ -1,6 +1,6 @@
 #!/bin/sh
 # workflow/setup.sh KIND PYTHON: make an environment from workflow/lock/KIND.txt: .venv where KIND is
-# cpu or gpu, .venv-trl where it is trl, the trainer that `make bench` compares with.
+# cpu or gpu, .venv-KIND where it is trl, the trainer that `make bench` compares with, or verl.
 #
 # The last step copies the lock to .installed-KIND in it. An environment whose copy is missing or
 # differs is unfinished or stale, and is made again from nothing: pip takes a package for installed

@@ -1,12 +1,13 @@
 #!/bin/sh
-# Resolve direct.in into gpu.txt and cpu.txt, and TRL into trl.txt, from metadata: nothing is
-# installed. Needs uv.
+# Resolve direct.in into gpu.txt and cpu.txt, TRL into trl.txt and verl into verl.txt, from metadata:
+# nothing is installed. Needs uv.
 #
 #   workflow/lock/refresh.sh [OPTIONS OF uv pip compile]
 #
 # A pin stays while the requirements allow it; `--upgrade-package NAME` moves one, `--upgrade` all.
-# One set of versions: what two locks hold, cpu.txt takes from gpu.txt, and trl.txt from cpu.txt. TORCH_CPU says where the
-# CPU build of torch is found, as an option of uv (`--find-links FOLDER`, say).
+# One set of versions: what two locks hold, cpu.txt takes from gpu.txt, and trl.txt from cpu.txt.
+# verl.txt has its own, as verl wants an older transformers; only torch is the same. TORCH_CPU says
+# where the CPU build of torch is found, as an option of uv (`--find-links FOLDER`, say).
 set -eu
 : "${TORCH_CPU:=--extra-index-url https://download.pytorch.org/whl/cpu}"
 cd "$(dirname "$0")"
@@ -56,4 +57,26 @@ transformers==5.19.0
 setuptools
 pytest
 hypothesis
+IN
+
+# What `make test-integrations` runs kpo.integrations.verl in. verl's wheel names its trainer's
+# needs not all: the second group. Without its extras, which pin other builds of torch.
+for name in torchvision torchaudio torchcodec triton; do
+    echo "$name; python_version < '0'"
+done >"$work/overrides"
+# shellcheck disable=SC2086
+resolve verl.txt $TORCH_CPU --override "$work/overrides" "$@" <<IN
+verl==0.9.1
+torch==2.13.0+cpu
+
+TransferQueue>=0.1.10
+cachetools
+fastapi
+msgspec
+pyzmq
+uvicorn
+
+hypothesis # of tests/conftest.py
+pytest
+setuptools
 IN
