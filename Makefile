@@ -21,7 +21,7 @@ OF = $(if $(CONFIG),--configfile $(CONFIG))
 BENCHES := $(basename $(notdir $(wildcard tests/bench/bench_*.py)))
 
 .DEFAULT_GOAL := help
-.PHONY: help table1 science report test test-integrations mutants bench lint env clean-env
+.PHONY: help table1 science report test test-integrations test-trl test-verl mutants bench lint env clean-env
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' Makefile
@@ -42,7 +42,9 @@ test: $(READY) ## the test suite (ARGS="..." goes to pytest)
 
 test-integrations: test-trl test-verl ## adapters, in environments with the frameworks of others
 
-test-%: .venv-%/.installed-% # ARGS goes to pytest
+test-trl: .venv-trl/.installed-trl
+test-verl: .venv-verl/.installed-verl
+test-trl test-verl: test-%:
 	.venv-$*/bin/python -m pytest $(if $(ARGS),$(ARGS),tests/integrations/$*)
 
 mutants: $(READY) ## faults planted in the code: are they noticed? (ARGS="kpo.model.head.*")
