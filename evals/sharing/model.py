@@ -153,8 +153,7 @@ def _body(trained: Trained, repo_id: str) -> Iterator[str]:
         f" `{objective}`{f' ({told})' if told else ''}, seed {manifest.get('seed')},"
         f" {learning['steps']} steps of {train.get('prompts')} prompts with {train.get('group')}"
         f" responses, learning rate {number(train.get('lr'))}, by the suite for KPO"
-        " (arXiv 2602.10609). All settings are in `run.yaml`; code, versions, hardware and times in"
-        " `manifest.json`."
+        " (arXiv 2602.10609). Settings, code, versions, hardware and times are in `manifest.json`."
     )
     if trained.collapsed:
         yield "\n**This run collapsed**: its reward fell below half of what it began with."

@@ -11,9 +11,9 @@ import pytest
 from huggingface_hub import constants
 
 from tests.evals.sharing.halves import compared, halves, refused
+from tests.evals.sharing.uploads import TOKEN
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
-TOKEN = "hf_" + "Fake" * 9
 
 
 class Handler(SimpleHTTPRequestHandler):

@@ -2,7 +2,6 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -11,8 +10,7 @@ from kpo.evals import publish
 from kpo.evals.table import FILES
 from tests.evals.demo import SKILL
 from tests.evals.sharing.halves import OWN, STORED, compared, lines, part
-
-TOKEN = "hf_" + "Fake" * 9
+from tests.evals.sharing.uploads import TOKEN, FakeHub
 
 
 @pytest.fixture
@@ -103,55 +101,28 @@ def test_an_experiment_that_is_not_whole_is_not_published(
     assert not (tmp_path / "set").exists()
 
 
-class Api:
-    """A hub that remembers what it was given."""
-
-    uploads: list[dict[str, Any]]
-    error: Exception | None = None
-
-    def __init__(self, token: str) -> None:
-        assert token == TOKEN
-
-    def create_repo(self, repo_id: str, **_: Any) -> str:
-        return f"https://hub/datasets/{repo_id}"
-
-    def upload_folder(self, *, folder_path: Path, **more: Any) -> None:
-        if self.error:
-            raise self.error
-        files = {path.name: path.read_bytes() for path in folder_path.iterdir()}
-        self.uploads.append({**more, "files": files})
-
-
-@pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch) -> type[Api]:
-    monkeypatch.setattr("huggingface_hub.HfApi", Api)
-    monkeypatch.setenv("HF_TOKEN", TOKEN)
-    monkeypatch.setattr(Api, "uploads", [], raising=False)
-    return Api
-
-
 def test_the_upload_holds_the_folder_and_no_token(
-    experiment: Path, tmp_path: Path, hub: type[Api], capsys: pytest.CaptureFixture[str]
+    experiment: Path, tmp_path: Path, fake_hub: type[FakeHub], capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = published(experiment, tmp_path / "set", "--push", "me/results")
-    (upload,) = hub.uploads
+    (upload,) = fake_hub.uploads
     assert (upload["repo_id"], upload["repo_type"]) == ("me/results", "dataset")
     assert upload["files"].keys() == {path.name for path in out.iterdir()}
     assert b'load_dataset("me/results"' in upload["files"]["README.md"]
     assert not any(TOKEN.encode() in content for content in upload["files"].values())
     told = capsys.readouterr()
-    assert told.out.endswith("https://hub/datasets/me/results\n")
+    assert told.out.endswith("https://hub/me/results\n")
     assert TOKEN not in told.out + told.err
 
 
 def test_what_the_hub_refuses_is_said_without_the_token(
     experiment: Path,
     tmp_path: Path,
-    hub: type[Api],
+    fake_hub: type[FakeHub],
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(hub, "error", OSError(f"403 for Bearer {TOKEN}\nmore"))
+    monkeypatch.setattr(fake_hub, "error", OSError(f"403 for Bearer {TOKEN}\nmore"))
     told = refusal(capsys, experiment, tmp_path / "set", "--push", "me/results")
     assert told == "error: --push me/results: 403 for Bearer (token)\n"
 

@@ -23,6 +23,16 @@ def write(path: Path, settings: dict[str, Any] | None = None, **more: Any) -> di
     return content
 
 
+def test_a_manifest_records_no_value_of_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("HF_TOKEN", "WANDB_API_KEY", "HF_HOME", "HTTPS_PROXY", "SOME_PASSWORD", "USER")
+    for name in names:
+        monkeypatch.setenv(name, f"/value-of-{name}")
+    write(tmp_path / "manifest.json", EXPERIMENT.section("train", "gspo"), seed=3)
+    assert "value-of-" not in (tmp_path / "manifest.json").read_text()
+
+
 def test_what_a_manifest_holds(tmp_path: Path) -> None:
     settings = EXPERIMENT.section("train", "gspo")
     content = write(tmp_path / "manifest.json", settings, seed=3, weights="abc")
