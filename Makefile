@@ -16,18 +16,22 @@ READY := .venv/.installed-$(LOCK)
 # The workflow's shell commands find `python` in the environment.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 BIN := .venv/bin
-SNAKEMAKE := $(BIN)/snakemake --cores all
+# In a terminal, what is left and how far the jobs are stands below Snakemake's messages.
+SNAKEMAKE := $(BIN)/python -m kpo.watch -- $(BIN)/snakemake --cores all
 OF = $(if $(CONFIG),--configfile $(CONFIG))
 BENCHES := $(basename $(notdir $(wildcard tests/bench/bench_*.py)))
 
 .DEFAULT_GOAL := help
-.PHONY: help table1 science report test test-integrations test-trl test-verl mutants bench lint env clean-env
+.PHONY: help table1 watch science report test test-integrations test-trl test-verl mutants bench lint env clean-env
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' Makefile
 
 table1: $(READY) ## train, evaluate and tabulate: results/table1.csv
 	$(SNAKEMAKE) results/table1.csv $(OF)
+
+watch: $(READY) ## how far the pipeline is that runs in this folder, wherever it was started
+	$(BIN)/python -m kpo.watch
 
 science: $(READY) ## every experiment of the suite, in hours (ARGS=--dry-run: says how many)
 	$(BIN)/python -m evals.science $(ARGS)

@@ -31,3 +31,10 @@ def records_text(rows: Sequence[Mapping[str, Any]], digits: int = 5) -> str:
 
 def _finite(value: Any, digits: int) -> str:
     return "" if isinstance(value, float) and not math.isfinite(value) else number(value, digits)
+
+
+def duration(seconds: float) -> str:
+    """For readers, in the unit that fits."""
+    if seconds < 120:
+        return f"{seconds:.3g} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:,.0f} h"

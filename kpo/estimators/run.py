@@ -14,6 +14,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from kpo.common.cli import UserError, warn
+from kpo.common.text import duration
 from kpo.config.experiment import Experiment
 from kpo.config.train import Train
 from kpo.estimators.compare import Size, compare, looked_at
@@ -21,7 +22,6 @@ from kpo.estimators.frozen import Recorder
 from kpo.estimators.gradients import OnPolicy
 from kpo.estimators.table import ALL, Found, Row, doubts, over_seeds, rows
 from kpo.objective import Objective
-from kpo.planning.report import duration
 from kpo.trainer.laboratory import Study, check_alone, laboratory
 
 AGES = (0, 1, 4, 16, 64)

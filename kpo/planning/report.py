@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Iterator
 
+from kpo.common.text import duration
 from kpo.config.limits import faults_of
 from kpo.config.train import Train
 from kpo.planning.memory import RESERVE, gb
@@ -179,10 +180,3 @@ def _evaluation(plan: Plan) -> Iterator[str]:
     if plan.experiment.train.steps is not None or plan.problems is not None:
         together = duration(plan.training_seconds(plan.problems or 0) + models * a_model)
         yield f"together: at most {together}, one after the other"
-
-
-def duration(seconds: float) -> str:
-    """For readers, in the unit that fits."""
-    if seconds < 120:
-        return f"{seconds:.3g} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:,.0f} h"

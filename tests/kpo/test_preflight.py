@@ -9,8 +9,9 @@ import pytest
 import torch
 from transformers import AutoConfig
 
+from kpo.common.text import duration
 from kpo.planning.plan import Plan
-from kpo.planning.report import duration, report
+from kpo.planning.report import report
 from kpo.preflight import main
 from tests.kpo.planning.planned import plan
 
