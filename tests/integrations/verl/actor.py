@@ -57,22 +57,38 @@ def ask(
     """What the actor's loss says of a micro-batch.
 
     `whole`: sizes of the mini-batch and number of ranks; `dtype` is of the log-probs.
+    """
+    leaf = batch.logprobs.detach().clone().to(dtype=dtype).requires_grad_()
+    old = batch.old_logprobs.to(dtype=dtype)
+    loss, metrics = micro_batch(config, batch, whole, leaf, old, weights)
+    (gradient,) = torch.autograd.grad(loss, leaf)
+    return Answer(loss.detach(), gradient[batch.mask], metrics)
+
+
+def micro_batch(
+    config: FSDPActorConfig,
+    batch: TokenBatch,
+    whole: Mapping[str, int],
+    logprobs: Tensor | None = None,
+    old_logprobs: Tensor | None = None,
+    weights: Tensor | None = None,
+) -> tuple[Tensor, dict[str, float]]:
+    """The call as verl makes it; log-probs other than the batch's may be given.
+
     Padding holds advantages and weights of 0, as in verl.
     """
     sizes = {"dp_size": 1, "batch_num_tokens": None, "global_batch_size": None, **whole}
     config.global_batch_info.update(sizes, loss_scale_factor=config.loss_scale_factor)
-    leaf = batch.logprobs.detach().clone().to(dtype=dtype).requires_grad_()
     loss, metrics = get_policy_loss_fn(config.policy_loss.loss_mode)(
-        old_log_prob=batch.old_logprobs.to(dtype=dtype),
-        log_prob=leaf,
+        old_log_prob=batch.old_logprobs if old_logprobs is None else old_logprobs,
+        log_prob=batch.logprobs if logprobs is None else logprobs,
         advantages=batch.advantages[:, None] * batch.mask,
         response_mask=batch.mask,
         loss_agg_mode=config.loss_agg_mode,
         config=config,
         rollout_is_weights=None if weights is None else weights[:, None] * batch.mask,
     )
-    (gradient,) = torch.autograd.grad(loss, leaf)
-    return Answer(loss.detach(), gradient[batch.mask], metrics)
+    return loss, metrics
 
 
 def in_parts(
