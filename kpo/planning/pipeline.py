@@ -39,13 +39,12 @@ class Job:
     started: float
     id: str
     log: Path | None = None
-    wildcards: str = ""
 
     @property
     def name(self) -> str:
-        """The rule, and what tells its jobs apart."""
-        values = (pair.partition("=")[2] for pair in self.wildcards.split(", "))
-        return f"{self.rule} {'-'.join(values)}".strip()
+        """The rule, and by its log what tells its jobs apart."""
+        stem = self.log.stem if self.log else self.rule
+        return self.rule if stem == self.rule else f"{self.rule} {stem}"
 
 
 @dataclass
@@ -117,8 +116,7 @@ def read_log(text: str) -> Pipeline:
             items = dict(re.findall(r"^    (\w+): (.*)$", event["items"], re.MULTILINE))
             log = Path(items["log"].partition(", ")[0]) if "log" in items else None
             if "jobid" in items:  # else it is being written
-                wildcards = items.get("wildcards", "")
-                found.start(Job(event["rule"], now, items["jobid"], log, wildcards))
+                found.start(Job(event["rule"], now, items["jobid"], log))
         elif job := found.running.pop(event["failed"] or event["finished"], None):
             if event["failed"]:
                 found.failed.append(job)

@@ -69,7 +69,7 @@ def test_a_run_started_elsewhere_is_shown(
     assert watch.main(["--once"]) == 0
     shown = " ".join(capsys.readouterr().out.split())
     assert "tiny: 1 of 4 jobs done, 1 running, about 118 s left" in shown  # (2 x 82 + 72) / 2
-    assert shown.endswith("train kpo-0 9/20 reward=0.45 10 s 72 s")
+    assert shown.endswith("train kpo-s0 9/20 reward=0.45 10 s 72 s")
 
 
 def test_the_newest_call_is_shown_and_that_it_ended(

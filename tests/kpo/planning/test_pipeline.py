@@ -59,8 +59,8 @@ def test_jobs_wait_run_fail_and_are_done() -> None:
     assert found.planned == {"base": 1, "train": 3, "sample": 4}
     assert (found.done, found.cores, found.at_once, found.ended) == (1, 2, 2, False)
     assert found.seconds == {"train": [20.0]}
-    assert [job.name for job in found.failed] == ["train b-0"]
-    assert [job.name for job in found.running.values()] == ["sample a-0"]
+    assert [job.name for job in found.failed] == ["train b"]
+    assert [job.name for job in found.running.values()] == ["sample a"]
     assert found.running["3"].log == Path("results/tiny/logs/sample/a.log")
     assert found.waiting == {"base": 1, "train": 1, "sample": 3}
     assert found.experiment == "tiny"
