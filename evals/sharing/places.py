@@ -65,7 +65,7 @@ def _from_hub(name: str, revision: str) -> tuple[Path, str]:
                 name, repo_type="dataset", revision=revision or None, allow_patterns=[*FILES]
             )
         )
-    except (OSError, ValueError) as error:
+    except Exception as error:  # the hub's client has errors without a class in common
         reason = str(error).partition("\n")[0]
         raise UserError(f"{name}: no such folder here, nor such a data set: {reason}") from None
     return found, f"{name}@{found.name[:12]}"

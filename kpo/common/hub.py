@@ -93,7 +93,7 @@ class Hub:
             api = HfApi(token=self._token)
             address = api.create_repo(**place, exist_ok=True)
             api.upload_folder(**place, folder_path=folder, commit_message="Upload of kpo-suite")
-        except (OSError, ValueError) as error:
+        except Exception as error:  # its client's errors have no class in common
             reason = str(error).partition("\n")[0].replace(self._token, "(token)")
             raise UserError(f"--push {self.repo_id}: {reason}") from None
         return str(address)

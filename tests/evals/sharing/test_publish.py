@@ -127,6 +127,19 @@ def test_what_the_hub_refuses_is_said_without_the_token(
     assert told == "error: --push me/results: 403 for Bearer (token)\n"
 
 
+def test_a_hub_that_is_not_there(
+    experiment: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:1")
+    told = refusal(capsys, experiment, tmp_path / "set", "--push", "me/results")
+    assert told.startswith("error: --push me/results: ") and told.count("\n") == 1
+    assert TOKEN not in told
+
+
 @pytest.mark.parametrize("name", ["HF_TOKEN", "WANDB_API_KEY", "DATABASE_PASSWORD"])
 def test_a_secret_in_a_file_stops_it(
     experiment: Path,
