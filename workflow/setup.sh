@@ -37,6 +37,8 @@ install() {
 echo "Setting up $venv from $lock: a few minutes, once."
 rm -rf "$venv"
 "$python" -m venv "$venv"
+cp "$lock" "$venv/lock.txt" # what is installed, and said to be, is the lock as it is now
+lock=$venv/lock.txt
 install "$(grep '^setuptools==' "$lock")" # builds the one package that has no wheel
 torch=$(grep '^torch==' "$lock")
 install "$torch" 2>"$venv/torch.log" || {
@@ -49,4 +51,4 @@ install "$torch" 2>"$venv/torch.log" || {
     install --extra-index-url https://download.pytorch.org/whl/cpu "$torch"
 }
 install --no-build-isolation --use-pep517 -r "$lock"
-cp "$lock" "$stamp"
+mv "$lock" "$stamp"
