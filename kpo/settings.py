@@ -72,7 +72,8 @@ def _wanted(annotation: Any, value: Any) -> str:
         return "" if "" in wanted else wanted[0]
     if kind is Literal:
         same = any(type(value) is type(word) and value == word for word in arguments)
-        return "" if same else " or ".join(map(repr, arguments))
+        *first, last = map(repr, arguments)
+        return "" if same else " or ".join(filter(None, [", ".join(first), last]))
     if annotation not in _KINDS:
         raise TypeError(
             f"a setting is annotated with {annotation!r}; it may be float, int, bool, str, a"
