@@ -7,7 +7,7 @@ micro-batch returns
 
 and neither micro-batches nor ranks change the gradient.
 
-Deviation: verl's number of responses counts those without a token too.
+verl's number of responses counts those without a token too, which the suite's own trainer does not.
 """
 
 from __future__ import annotations
