@@ -65,7 +65,7 @@ def workspace(tmp_path: Path) -> Pretended:
     made = started(tmp_path, {**SUMS, "experiment": "tuning"})
     (tmp_path / "Snakefile").symlink_to(REPO / "Snakefile")
     (tmp_path / "workflow/config").mkdir(parents=True)
-    for name in ("rules", "seconds.csv"):
+    for name in ("Snakefile", "rules", "captions", "seconds.csv"):
         (tmp_path / "workflow" / name).symlink_to(REPO / "workflow" / name)
     (tmp_path / "workflow/config/tuning.yaml").write_text(made.config.read_text())
     return made

@@ -22,7 +22,8 @@ ROOT = Path(__file__).parents[2]
 
 def python_path() -> str:
     """PYTHONPATH of a process that is to find these modules, wherever it works."""
-    return os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
+    there = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    return os.pathsep.join(dict.fromkeys(filter(None, [str(ROOT), *there])))
 
 
 def code_hash(*modules: str, without: Collection[str] = ()) -> str:
