@@ -57,9 +57,10 @@ def code_hash(*modules: str, without: Collection[str] = ()) -> str:
 class _Running(ast.NodeTransformer):
     """Takes off what does nothing: docstrings, and imports for types."""
 
-    def visit_If(self, node: ast.If) -> ast.If | None:
+    def visit_If(self, node: ast.If) -> ast.If | list[ast.stmt]:
+        self.generic_visit(node)
         types = isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
-        return None if types else node
+        return node.orelse if types else node
 
     def visit_Expr(self, node: ast.Expr) -> ast.Expr | None:
         text = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
@@ -76,8 +77,8 @@ def _imports(tree: ast.Module, package: str) -> Iterator[str]:
             module = "." * node.level + (f"{node.module}." if node.module else "")
             names = [resolve_name(module + alias.name, package) for alias in node.names]
             names = [HOMES.get(name.removeprefix("kpo."), name) for name in names]
-        elif isinstance(node, ast.Attribute) and ast.unparse(node.value) == "kpo":
-            names = [HOMES.get(node.attr, "kpo")]
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            names = [HOMES[node.attr]] if node.value.id == "kpo" and node.attr in HOMES else []
         for name in names:
             yield from accumulate(name.split("."), "{}.{}".format)
 

@@ -12,8 +12,12 @@ from kpo.registry import OBJECTIVES
 
 FILES = {
     "kpo/__init__.py": "",
-    "kpo/maths.py": "import math\n\ndef half(x):\n    return x / 2\n",
+    "kpo/maths.py": "import math\nfrom kpo import branch\n\ndef half(x):\n    return x / 2\n",
     "kpo/other.py": "import kpo.maths\n",
+    "kpo/branch.py": (
+        "if TYPE_CHECKING:\n    kind = int\nelse:\n    kind = str\n"
+        'if kind:\n    def one():\n        """Doc."""\n'
+    ),
     "kpo/baselines/__init__.py": "",
     "kpo/baselines/unit.py": "one = 1\n",
     "kpo/baselines/parent.py": (
@@ -42,6 +46,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("kpo/maths.py", "x / 2", "x / 3"),  # what that imports
         ("kpo/baselines/unit.py", "1", "2"),
         ("kpo/__init__.py", "", "import os"),  # importing kpo.maths runs it
+        ("kpo/branch.py", "str", "bytes"),  # what runs where types are not checked
     ],
 )
 def test_what_an_objective_uses_counts(project: Path, name: str, old: str, new: str) -> None:
@@ -60,6 +65,8 @@ def test_what_an_objective_uses_counts(project: Path, name: str, old: str, new: 
         ),
         ("kpo/baselines/child.py", "# A comment.\n" + FILES["kpo/baselines/child.py"]),
         ("kpo/maths.py", FILES["kpo/maths.py"].replace("x / 2", "(x\n        / 2)")),
+        ("kpo/branch.py", FILES["kpo/branch.py"].replace("int", "float")),
+        ("kpo/branch.py", FILES["kpo/branch.py"].replace("Doc.", "Better words.")),
     ],
 )
 def test_nothing_else_counts(project: Path, name: str, text: str) -> None:
