@@ -17,6 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 
 from rich.console import Console, Group, RenderableType
@@ -34,6 +35,7 @@ from kpo.planning.pipeline import (
     means,
     newest_log,
     read_log,
+    stored_means,
     time_left,
 )
 
@@ -42,11 +44,17 @@ QUIET_S = 120.0
 """After so long without a word from Snakemake or its jobs, that is said."""
 
 
+@cache
+def known(_log: Path, experiment: str) -> dict[str, float]:
+    """Mean seconds by rule from before a call, read once in it: its own jobs its log tells."""
+    return stored_means(experiment)
+
+
 def board(log: Path, now: float) -> RenderableType:
     """The state of the call that writes this log."""
     pipeline = read_log(log.read_text(encoding="utf-8", errors="replace"))
     bars = {job: bar_of(job) for job in pipeline.running.values()}
-    mean = by_their_bars(bars, now) | means(pipeline)
+    mean = by_their_bars(bars, now) | means(pipeline, known(log.resolve(), pipeline.experiment))
     lefts = {job.id: job_left(job, bar, mean, now) for job, bar in bars.items()}
     table = Table(box=None, padding=(0, 2, 0, 0), show_header=bool(bars))
     for title in ("running", "step", "", "time", "left"):

@@ -150,13 +150,18 @@ def clock(text: str) -> float:
     return float(total)
 
 
-def means(pipeline: Pipeline, seconds: Path = SECONDS, results: Path = RESULTS) -> dict[str, float]:
-    """Mean seconds of a job by rule: of this call, else of the experiment here, else the file's."""
-    name = pipeline.experiment
+def stored_means(
+    experiment: str, seconds: Path = SECONDS, results: Path = RESULTS
+) -> dict[str, float]:
+    """Mean seconds of a job by rule, before a call: of the experiment here, else the file's."""
     stored = read_seconds(seconds) if seconds.is_file() else []
-    known = [*stored, *own_timings(name, results, "here")]
-    found = {m.job: m.seconds for m in known if m.experiment == name}
-    return found | {rule: fmean(times) for rule, times in pipeline.seconds.items()}
+    known = [*stored, *own_timings(experiment, results, "here")]
+    return {m.job: m.seconds for m in known if m.experiment == experiment}
+
+
+def means(pipeline: Pipeline, stored: Mapping[str, float]) -> dict[str, float]:
+    """Mean seconds of a job by rule: of this call, else what was stored before it."""
+    return {**stored, **{rule: fmean(times) for rule, times in pipeline.seconds.items()}}
 
 
 def by_their_bars(jobs: Mapping[Job, Bar | None], now: float) -> dict[str, float]:

@@ -6,7 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from kpo.planning.pipeline import Bar, Job, bar_of, job_left, means, read_log, time_left
+from kpo.planning.pipeline import (
+    Bar,
+    Job,
+    bar_of,
+    job_left,
+    means,
+    read_log,
+    stored_means,
+    time_left,
+)
 
 HEAD = """SNAKEMAKE
 =========
@@ -115,7 +124,11 @@ def test_times_are_of_this_call_else_of_the_experiment_else_of_the_file(tmp_path
     timings.mkdir(parents=True)
     (timings / "base.tsv").write_text("s\th:m:s\n70.0\t0:01:10\n")
     found = read_log(HEAD + started(1, "train", "a", 0) + finished(1, "train", 20))
-    assert means(found, file, tmp_path) == {"base": 70.0, "grade": 90.0, "train": 20.0}
+    assert means(found, stored_means("tiny", file, tmp_path)) == {
+        "base": 70.0,
+        "grade": 90.0,
+        "train": 20.0,
+    }
 
 
 def test_the_time_left_is_that_of_waiting_and_running_jobs_side_by_side() -> None:
