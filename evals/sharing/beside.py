@@ -57,7 +57,7 @@ def beside(mine: Stored, theirs: Stored, against: Sequence[str] = ()) -> Beside:
         for name, row in _told(theirs, mine).items()
     ]
     rows = [*stored[:1], *own, *stored[1:]]
-    seeds = tuple(seed for seed in _seeds(mine) if seed in _seeds(theirs))
+    seeds = tuple(seed for seed in mine.seeds if seed in theirs.seeds)
     declared: Mapping[Pair, tuple[str, ...]] = {}
     if mine.right and theirs.right and seeds:
         if mine.problems != theirs.problems:
@@ -111,11 +111,6 @@ def _told(stored: Stored, other: Stored) -> dict[str, Row]:
         own = {f"{TRAIN}{key}": train[key] for key in varied if key in train}
         rows[name] = replace(row, settings=of_objective | own)
     return rows
-
-
-def _seeds(stored: Stored) -> tuple[int, ...]:
-    """Those that all its trained rows have."""
-    return next(row.seeds for row in stored.rows.values() if row.seeds)
 
 
 def _of_seeds(row: Row, seeds: Sequence[int]) -> Row:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from kpo.evals.sharing.beside import Beside
-from kpo.evals.sharing.stored import SCORES, TRAINING, Stored
+from kpo.evals.sharing.stored import SCORES, TRAINING
 from kpo.evals.table.data import NOISE
 from kpo.evals.table.documents import MARK, differences, grid
 from kpo.evals.table.trainings import STILL
@@ -47,7 +47,7 @@ def _cells(found: Beside) -> Iterator[str]:
 def _pairs(found: Beside) -> Iterator[str]:
     """By which seeds rows are paired, or why they are not."""
     sides = (found.mine, found.theirs)
-    seeds = {side.name: _seeds(side) for side in sides}
+    seeds = {side.name: side.seeds for side in sides}
     if len(found.same) == len(found.mine.rows):
         yield f"No differences: every row of {found.mine.name} is a stored one, too."
     elif bare := [side.name for side in sides if not side.right]:
@@ -105,10 +105,6 @@ def _trained(found: Beside) -> Iterator[str]:
             "Computed otherwise, which should change nothing but rounding and is not refused:"
             f" {'; '.join(found.apart)}."
         )
-
-
-def _seeds(stored: Stored) -> tuple[int, ...]:
-    return next(row.seeds for row in stored.rows.values() if row.seeds)
 
 
 def _listed(seeds: tuple[int, ...]) -> str:

@@ -73,6 +73,11 @@ class Stored:
         """The rows of its table, by name."""
         return {line["name"]: self._row(line) for line in self.lines}
 
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Training seeds, which all its trained rows have."""
+        return next(row.seeds for row in self.rows.values() if row.seeds)
+
     def _row(self, line: Line) -> Row:
         name, objective = line["name"], line["objective"]
         texts = line["seeds"].split()
