@@ -74,9 +74,8 @@ def test_two_snakemakes_keep_eight_gpus_busy_and_share_none(
         workspace.write(settings)
         pretend_made(workspace.folder)
         runs = [f"results/test/runs/grpo-s{seed}/manifest.json" for seed in settings["seeds"]]
-        call = [sys.executable, "-m", "snakemake", *runs, "--rerun-triggers", "mtime"]
-        call += ["--snakefile", str(REPO / "Snakefile"), "--configfile", str(workspace.config)]
-        call += ["--resources", "gpu=8", "--cores", "64"]
+        given = ["--rerun-triggers", "mtime", "--resources", "gpu=8", "--cores", "64"]
+        call = [sys.executable, "-m", "snakemake", *workspace.arguments(*runs, *given)]
         calls.append(subprocess.Popen(call, cwd=workspace.folder, stderr=subprocess.PIPE))
     for running in calls:
         running.communicate()

@@ -160,8 +160,7 @@ def test_an_objective_and_a_task_of_another_package_join_the_table(
     }
     task = {**TEST_CONFIG["task"], "kind": "other_sums"}
     workspace = Workspace(tmp_path, {**TEST_CONFIG, "methods": methods, "task": task})
-    call = [sys.executable, "-m", "snakemake", "results/table1.csv", "--cores", "2"]
-    call += ["--snakefile", str(REPO / "Snakefile"), "--configfile", str(workspace.config)]
+    call = [sys.executable, "-m", "snakemake", *workspace.arguments("results/table1.csv")]
     done(*call, cwd=tmp_path, path=installed)
     with (tmp_path / "results/table1.csv").open() as file:
         rows = {row["name"]: row for row in csv.DictReader(file)}

@@ -159,9 +159,8 @@ def test_a_folder_that_has_only_problems_and_settings_will_do(
     for name in ("evals", "baselines"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "__init__.py").write_text("raise RuntimeError('of another')\n")
-    call = [sys.executable, "-m", "snakemake", "results/test/problems/train.jsonl"]
-    call += ["--cores", "1", "--snakefile", str(REPO / entrance)]
-    call += ["--configfile", str(workspace.config)]
+    made = workspace.arguments("results/test/problems/train.jsonl", entrance=entrance)
+    call = [sys.executable, "-m", "snakemake", *made]
     run = subprocess.run(call, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stdout + run.stderr
     assert (tmp_path / "results/test/problems/train.jsonl").stat().st_size > 0

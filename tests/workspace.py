@@ -98,10 +98,16 @@ class Workspace:
         """Write the experiment file."""
         self.config.write_text(yaml.safe_dump(config))
 
+    def arguments(
+        self, *args: str, config: Path | None = None, entrance: str = "Snakefile"
+    ) -> list[str]:
+        """Of a call of snakemake here."""
+        argv = ["--snakefile", str(self.project / entrance), "--cores", "2", *args]
+        return [*argv, "--configfile", str(config or self.config)]
+
     def snakemake(self, *args: str, config: Path | None = None) -> subprocess.CompletedProcess[str]:
         """Run snakemake here; stdout and stderr together."""
-        argv = ["--snakefile", str(self.project / "Snakefile"), "--cores", "2", *args]
-        argv += ["--configfile", str(config or self.config)]
+        argv = self.arguments(*args, config=config)
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         env = {**os.environ, "PYTHONPATH": str(self.project), "PATH": path, **self.environment}
         server = _server(self.project)
