@@ -29,7 +29,8 @@ def torch_build() -> Literal["cpu", "gpu"]:
 def check_builds(experiment: Experiment) -> None:
     """Raise UserError where training or evaluation asks for what this environment cannot do."""
     for key, settings in (("train", experiment.train), ("evaluate", experiment.evaluate)):
-        if settings.gpus and torch_build() == "cpu":
+        elsewhere = settings.engine == "verl"  # in an environment of its own
+        if settings.gpus and not elsewhere and torch_build() == "cpu":
             raise UserError(
                 f"{key}.gpus is {settings.gpus}, but torch here is the CPU build: set up the"
                 " environment from the GPU lock (make env LOCK=gpu)"

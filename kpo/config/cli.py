@@ -49,5 +49,6 @@ def experiment_of(args: argparse.Namespace) -> Experiment:
     if args.method not in experiment.methods:
         there = ", ".join(experiment.methods)
         raise UserError(f"{args.config}: no method {args.method!r}; there is {there}")
-    check_base(args.base)
+    if args.base is not None:
+        check_base(args.base)
     return experiment

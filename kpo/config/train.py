@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat
 
-from kpo.config.values import Beta, Engine, Gpus, PositiveInt, Section, Share, must
+from kpo.config.values import Beta, Engine, Gpus, PositiveInt, Section, Share, Text, must
 
 OPERATIONAL = {"threads", "checkpoint_every", "stall_s", "gpu_memory", "tracker"}
 """Settings that change how a run is carried out but not what comes out of it."""
@@ -28,7 +29,14 @@ class Train(Section):
     """One RL run; methods share these settings but for what a row has otherwise."""
 
     problems: str = Field(description="name of the training set")
-    engine: Engine = "transformers"
+    engine: Engine | Literal["verl"] = Field(
+        "transformers", description="samples the rollouts; verl does all the training, on Ray"
+    )
+    verl: list[Text] = Field(
+        [],
+        exclude_if=operator.not_,
+        description="where engine is verl, further settings of its own, as on its command line",
+    )
     steps: PositiveInt | None = Field(None, description="rollout batches")
     epochs: PositiveInt | None = Field(None, description="passes over the prompts, in their place")
     prompts: PositiveInt = Field(32, description="prompts per step")
@@ -106,7 +114,8 @@ class Train(Section):
     @property
     def launcher(self) -> str:
         """The command that starts `-m kpo.train`."""
-        return "python" if self.world == 1 else f"python -m kpo.launch {self.world}"
+        alone = self.world == 1 or self.engine == "verl"  # whose processes are Ray's
+        return "python" if alone else f"python -m kpo.launch {self.world}"
 
     @property
     def longest(self) -> int:
@@ -116,6 +125,9 @@ class Train(Section):
     def _faults(self) -> Iterator[str]:
         responses = self.prompts // self.mini_batches * self.group
         faults: dict[str, bool] = {
+            f"verl ({', '.join(self.verl)}) has no use without engine verl; drop it": (
+                bool(self.verl) and self.engine != "verl"
+            ),
             f"give either steps or epochs, got steps {self.steps} and epochs {self.epochs}": (
                 (self.steps is None) == (self.epochs is None)
             ),
@@ -134,4 +146,26 @@ class Train(Section):
             f"prompts ({self.prompts}) must be at least one for each of the {self.world}"
             " processes": self.prompts < self.world,
         }
-        return (fault for fault, present in faults.items() if present)
+        yield from (fault for fault, present in faults.items() if present)
+        if self.engine == "verl":
+            yield from self.refused_by_verl()
+
+    def refused_by_verl(self) -> Iterator[str]:
+        """A sentence for each of these settings that verl has nothing for."""
+        stall_s = type(self).model_fields["stall_s"].default
+        faults: dict[str, bool] = {
+            f"gpus ({self.gpus}) must be at least 1 with verl, which does not train on the CPU": (
+                not self.gpus
+            ),
+            f"staleness ({self.staleness}) must be 0 with verl, which samples every batch from the"
+            " present weights": self.staleness > 0,
+            f"truncated_importance ({self.truncated_importance}) must be left out with verl, which"
+            " would clip each response's weight": self.truncated_importance is not None,
+            f"reward ({self.reward}) must be graded with verl": self.reward != "graded",
+            f"max_logprob_mismatch ({self.max_logprob_mismatch}) must be left out with verl, which"
+            " stops at none": self.max_logprob_mismatch is not None,
+            f"stall_s ({self.stall_s:g}) must be left out with verl, which waits however long": (
+                self.stall_s != stall_s
+            ),
+        }
+        yield from (fault for fault, present in faults.items() if present)

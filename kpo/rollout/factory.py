@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from kpo.common.cli import UserError
 from kpo.config.evaluate import Evaluate
 from kpo.config.train import Train
 from kpo.model.loading import load_policy
@@ -27,8 +28,14 @@ def make_engine(
     `longest` are the tokens of the longest prompt plus response. `transformers` samples on the
     `device`, from a `policy` that is loaded already where one is given; `vllm` knows its devices by
     itself. While a run trains, each rank has its own, which sleeps while it learns.
+
+    Raises UserError for verl, which trains by itself and lends no engine.
     """
     dtype = settings.dtype
+    if settings.engine == "verl":
+        raise UserError(
+            "train.engine is verl, which only trains runs: here it must be transformers or vllm"
+        )
     if settings.engine == "vllm":
         from kpo.rollout.vllm import VLLMEngine  # noqa: PLC0415 - slow to import
 

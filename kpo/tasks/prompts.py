@@ -47,10 +47,15 @@ class PromptProtocol:
     chat: bool = True
     answers: str = "boxed"
 
+    def text(self, problem: str, phase: Phase) -> str:
+        """The prompt's text, before any chat template."""
+        template: str = getattr(self, phase)
+        return template.replace("{problem}", problem)  # which holds braces of its own
+
     def encode(self, tokenizer: Any, problem: str, phase: Phase) -> list[int]:
         """Token ids of the prompt; a tokenizer without a chat template gets the plain text."""
-        text = getattr(self, phase).replace("{problem}", problem)  # which holds braces of its own
-        if self._wraps(tokenizer):
+        text = self.text(problem, phase)
+        if self.wraps(tokenizer):
             return list(_chat(tokenizer, text, return_dict=True)["input_ids"])
         ids = list(tokenizer(text)["input_ids"])
         while ids and ids[-1] == tokenizer.eos_token_id:  # some append it, as if all were said
@@ -63,7 +68,7 @@ class PromptProtocol:
         `prompts` are the encoded prompts, in order: a template may print more than it is given,
         such as the date.
         """
-        wraps = self._wraps(tokenizer)
+        wraps = self.wraps(tokenizer)
         thinking = "forced on" if self.forces_thinking(tokenizer) else "off"
         return {
             "name": self.name,
@@ -77,11 +82,12 @@ class PromptProtocol:
 
     def forces_thinking(self, tokenizer: Any) -> bool:
         """Whether the chat template opens a block of thinking although it is asked not to."""
-        return self._wraps(tokenizer) and bool(
+        return self.wraps(tokenizer) and bool(
             _OPENS_THINKING.search(_chat(tokenizer, "1+1=?", tokenize=False))
         )
 
-    def _wraps(self, tokenizer: Any) -> bool:
+    def wraps(self, tokenizer: Any) -> bool:
+        """Whether prompts stand in the tokenizer's chat template."""
         return self.chat and bool(tokenizer.chat_template)
 
 

@@ -121,7 +121,9 @@ def laboratory(
     train = experiment.train_of(method)
     ranks = start(train)
     policy = load(train, base, ranks)
-    prompts, trained_on = load_prompts(experiment, policy, training_set(experiment, problems))
+    found = training_set(experiment, problems)
+    config, tokenizer = policy.model.config, policy.tokenizer
+    prompts, trained_on = load_prompts(experiment, config, tokenizer, found)
     policy, engine = prepare(train, base, policy, ranks)
     with grader_of(experiment) as grader:
         yield Laboratory(

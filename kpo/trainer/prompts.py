@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from kpo.config.experiment import Experiment
 from kpo.config.limits import faults_of
-from kpo.model.policy import Policy
 from kpo.tasks.datasets.cleaning import Drop, count, refuse
 from kpo.tasks.problems import DataError, content_hash
 from kpo.tasks.prompts import PROTOCOLS
@@ -13,9 +14,11 @@ from kpo.trainer.training_set import TrainingSet
 
 
 def load_prompts(
-    experiment: Experiment, policy: Policy, found: TrainingSet
+    experiment: Experiment, config: Any, tokenizer: Any, found: TrainingSet
 ) -> tuple[list[Prompt], TrainingSet]:
     """The training set's prompts, without those of more than train.max_prompt_tokens.
+
+    `config` and `tokenizer` are the model's, as transformers has them.
 
     Returns them, and the set of just their problems: its record counts the others among what was
     dropped, its drops are those alone. Raises DataError for a model that has no room for the
@@ -23,9 +26,9 @@ def load_prompts(
     section refuses them, and too few problems for a step.
     """
     train, protocol = experiment.train, PROTOCOLS[experiment.prompt]
-    if faults := faults_of(train, experiment.evaluate, policy.model.config):
+    if faults := faults_of(train, experiment.evaluate, config):
         raise DataError(faults[0])
-    longest, tokenizer = train.max_prompt_tokens, policy.tokenizer
+    longest = train.max_prompt_tokens
     encoded = {p.id: protocol.encode(tokenizer, p.problem, "training") for p in found.problems}
     too_long = {name: len(tokens) for name, tokens in encoded.items() if len(tokens) > longest}
     drops = [Drop("overlong", [name], {"tokens": length}) for name, length in too_long.items()]

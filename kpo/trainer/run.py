@@ -100,7 +100,9 @@ def run(
     settings = {**section, "seed": seed}
     manifest, code = Manifest(experiment.experiment, settings), trainer_code()
     policy = load(train, base, ranks)
-    prompts, trained_on = load_prompts(experiment, policy, training_set(experiment, problems))
+    found = training_set(experiment, problems)
+    config, tokenizer = policy.model.config, policy.tokenizer
+    prompts, trained_on = load_prompts(experiment, config, tokenizer, found)
     protocol = PROTOCOLS[experiment.prompt]
     if ranks.is_main:
         sys.stderr.write(f"{stated(trained_on.record)}\n")

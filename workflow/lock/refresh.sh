@@ -76,6 +76,8 @@ msgspec
 pyzmq
 uvicorn
 
+math-verify[antlr4_9_3]==0.9.0 # of rewards; on the antlr that hydra wants
+
 hypothesis # of tests/conftest.py
 pytest
 setuptools

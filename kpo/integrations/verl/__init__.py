@@ -2,10 +2,16 @@
 
 `actor_rollout_ref.actor.policy_loss._target_=kpo.integrations.verl.PolicyLoss` imports it in every
 worker by itself; so does `VERL_USE_EXTERNAL_MODULES=kpo.integrations.verl`.
+
+`python -m kpo.integrations.verl` makes a run of an experiment file one of verl's. It works beside
+verl as well as without it, as verl has an environment of its own.
 """
 
-from kpo.integrations.verl.policy_loss import PolicyLoss, register
+from importlib.util import find_spec
 
-__all__ = ["PolicyLoss"]
+if find_spec("verl") is not None:
+    from kpo.integrations.verl.policy_loss import PolicyLoss, register
 
-register()
+    __all__ = ["PolicyLoss"]
+
+    register()

@@ -23,14 +23,11 @@ from verl.trainer.ppo.core_algos import register_policy_loss
 from verl.workers.config import ActorConfig, PolicyLossConfig
 
 from kpo.common.plugins import names
+from kpo.integrations.verl.means import agg_mode
 from kpo.objective import MeanOver, Objective, TokenBatch, mean_over, token_log_ratio
 from kpo.registry import GROUP, OBJECTIVES, make_objective
 
 PREFIX = "kpo_"
-MEANS = {"responses": "seq-mean-token-mean", "tokens": "token-mean"}
-"""verl's `loss_agg_mode` by what an objective's loss is a mean over."""
-CONSTANT_LENGTH = "seq-mean-token-sum-norm"
-"""The same where each response counts as a number of tokens, verl's `loss_scale_factor`."""
 OF_ITS_OWN_LOSSES = (
     *("clip_ratio", "clip_ratio_low", "clip_ratio_high", "clip_ratio_c"),
     *("tau_pos", "tau_neg"),
@@ -125,8 +122,7 @@ def policy_loss(
 
 def _check_actor(mode: str, over: MeanOver, loss_agg_mode: str, config: ActorConfig) -> None:
     """Raise ValueError where the actor's settings mean another loss than the objective's."""
-    wanted = CONSTANT_LENGTH if isinstance(over, int) else MEANS[over]
-    if loss_agg_mode != wanted:
+    if loss_agg_mode != (wanted := agg_mode(over)):
         raise ValueError(
             f"actor.loss_agg_mode is {loss_agg_mode!r}, but {mode} is a mean of its own: set it to"
             f" {wanted!r}"

@@ -48,7 +48,9 @@ def load(
             "data": data or {},
         }
     )
-    return load_prompts(experiment, tiny_policy(), TrainingSet(found, FOUND, []))
+    policy = tiny_policy()
+    found_set = TrainingSet(found, FOUND, [])
+    return load_prompts(experiment, policy.model.config, policy.tokenizer, found_set)
 
 
 @pytest.mark.parametrize("prompt", ["boxed", "official"])
