@@ -248,16 +248,15 @@ def _reward(experiment: Experiment) -> Overrides:
 
 def _trainer(experiment: Experiment, train: Train, run: str, place: Place) -> Overrides:
     steps = train.total_steps(place.problems)
-    tracked: dict[str, Any] = {
+    of_trackers: dict[str, dict[str, str | Path]] = {
         "tensorboard": {"TENSORBOARD_DIR": place.folder / "tensorboard"},
         "wandb": {"WANDB_RUN_ID": run, "WANDB_RESUME": "allow"},
-        "trackio": {},
-    }[train.tracker]
+    }
     variables = {
         "PYTHONPATH": python_path(),
         "OMP_NUM_THREADS": str(train.threads),
         "VERL_FILE_LOGGER_PATH": place.steps,
-        **tracked,
+        **of_trackers.get(train.tracker, {}),
     }
     return {
         "trainer.n_gpus_per_node": train.gpus,
