@@ -18,6 +18,7 @@ from kpo.common.files import atomic_folder, write_json
 from kpo.evals.table import FILES
 from kpo.evals.table.gathered import manifests
 
+MANIFESTS = "manifests.json"
 STUDIES = ("structure", "shootout")
 """What makes a CSV of its own, and no tables."""
 
@@ -30,13 +31,13 @@ def keep(experiment: Path, also: Sequence[Path], out: Path) -> None:
         raise UserError(f"{experiment}: neither {FILES[0]} nor a study; run the experiment first")
     files = [experiment / name for name in FILES if tables]
     files += [experiment / f"{name}.csv" for name in studies]
-    with atomic_folder(out) as folder:
+    with atomic_folder(out, MANIFESTS) as folder:
         for path in (*files, *also):
             shutil.copyfile(path, folder / path.name)
         content = manifests(experiment) if tables else {}
         for name in studies:
             content[name] = json.loads((experiment / f"{name}.manifest.json").read_text())
-        write_json(folder / "manifests.json", content)
+        write_json(folder / MANIFESTS, content)
 
 
 @command

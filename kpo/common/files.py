@@ -12,10 +12,26 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from kpo.common.cli import UserError
+
+
+def check_replaceable(path: Path, known_by: str) -> None:
+    """Raise UserError for a folder that holds something, but not the file its kind is known by."""
+    holds_something = path.is_file() or (path.is_dir() and any(path.iterdir()))
+    if holds_something and not (path / known_by).is_file():
+        raise UserError(
+            f"{path} is there, and would be replaced, but was not made by this command (it has no"
+            f" {known_by}): name another folder"
+        )
+
 
 @contextmanager
-def atomic_folder(path: Path) -> Iterator[Path]:
-    """A temporary folder beside `path` that takes its place when the block ends without error."""
+def atomic_folder(path: Path, known_by: str) -> Iterator[Path]:
+    """A temporary folder beside `path` that takes its place when the block ends without error.
+
+    Raises UserError where `path` is something else: no folder of the kind `known_by` a file in it.
+    """
+    check_replaceable(path, known_by)
     partial = path.with_name(f".{path.name}.partial")
     take_back(path)
     shutil.rmtree(partial, ignore_errors=True)

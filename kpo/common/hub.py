@@ -43,7 +43,7 @@ def card_folder(out: Path) -> Iterator[Path]:
     ours = card.is_file() and MADE_BY in card.read_text(encoding="utf-8", errors="replace")
     if out.exists() and not ours:
         raise UserError(f"{out} is there, and was not made by this command: name another folder")
-    with atomic_folder(out) as folder:
+    with atomic_folder(out, CARD) as folder:
         yield folder
         check_secrets(folder)
 

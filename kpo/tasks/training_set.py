@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from kpo.common.cli import command, fail
+from kpo.common.files import check_replaceable
 from kpo.config.cli import experiment_parser
 from kpo.config.experiment import load_experiment
 from kpo.trainer.training_set import CONTENT, DROPPED, PROBLEMS, RECORD, stated, training_set, write
@@ -30,6 +31,7 @@ def main() -> None:
     experiment = load_experiment(args.config)
     if experiment.task is not None:
         fail(f"{args.config}: the task makes its own problems, which need no cleaning")
+    check_replaceable(args.out, RECORD)
     found = training_set(experiment, None, workers=args.workers, progress=True)
     write(found, args.out)
     sys.stderr.write(f"{stated(found.record)}\n")

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from kpo.common.allocator import keep_freed_memory
 from kpo.common.cli import warn
-from kpo.common.files import atomic_folder, sha256_path, write_text
+from kpo.common.files import atomic_folder, check_replaceable, sha256_path, write_text
 from kpo.common.manifest import Manifest
 from kpo.common.seeding import derive_seed
 from kpo.config.experiment import Experiment
@@ -97,6 +97,7 @@ def make_base(experiment: Experiment, out: Path) -> None:
     It is read back as training reads it, which refuses a model that cannot be trained.
     The hash of the model's files goes into `<out>.sha256`, which tells whether it is another.
     """
+    check_replaceable(out, "manifest.json")
     torch.set_num_threads(experiment.train.threads)
     keep_freed_memory()
     manifest = Manifest(experiment.experiment, experiment.section("base"))
@@ -113,7 +114,7 @@ def make_base(experiment: Experiment, out: Path) -> None:
         if PROTOCOLS[experiment.prompt].forces_thinking(tokenizer):
             warn(FORCED_THINKING)
     parameters = sum(p.numel() for p in model.parameters())
-    with atomic_folder(out) as folder:
+    with atomic_folder(out, "manifest.json") as folder:
         save_model(model, tokenizer, folder)
         del model
         load_policy(folder, longest=experiment.train.longest)

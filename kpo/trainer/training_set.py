@@ -117,7 +117,7 @@ def _benchmarks(experiment: Experiment) -> tuple[dict[str, Any] | None, Overlap 
 
 def write(found: TrainingSet, out: Path) -> None:
     """Write the folder of a training set: problems, dropped rows, record, the problems' hash."""
-    with atomic_folder(out) as folder:
+    with atomic_folder(out, RECORD) as folder:
         write_jsonl(folder / PROBLEMS, map(asdict, found.problems))
         write_jsonl(folder / DROPPED, (drop.row() for drop in found.drops))
         write_json(folder / RECORD, found.record)

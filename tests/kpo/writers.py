@@ -32,7 +32,7 @@ def fill(folder: Path, text: str) -> None:
 
 def write_folder(path: Path) -> None:
     """Fill a folder with new content."""
-    with atomic_folder(path) as folder:
+    with atomic_folder(path, "a") as folder:
         fill(folder, "new")
 
 

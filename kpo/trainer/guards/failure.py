@@ -82,7 +82,7 @@ def save_failure(
     responses, weights = ranks.concatenate(failed), whole_weights(model, ranks)
     if ranks.is_main:
         content = {"step": step, "what": what, "settings": settings, "responses": responses}
-        with atomic_folder(path) as partial:
+        with atomic_folder(path, WEIGHTS) as partial:
             write_values(partial / CONTENT, content)
             save_file(weights, partial / WEIGHTS)
     ranks.wait()  # a rank that ends early would end the one that writes

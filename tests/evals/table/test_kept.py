@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from kpo.common.files import write_json
 from kpo.evals import reference
 from kpo.evals.table import FILES, gathered
 from tests.evals.demo import PROBLEMS, make, read_csv, records, rewarded
@@ -66,8 +67,7 @@ def test_a_reference_holds_all_files_and_manifests(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make(root, "results/demo")
-    (root / "results/demo/base").mkdir()
-    (root / "results/demo/base/manifest.json").write_text('{"weights": "1"}')
+    write_json(root / "results/demo/base/manifest.json", {"weights": "1"})
     arguments = ["--experiment", str(root / "results/demo"), "--out", str(tmp_path / "kept")]
     monkeypatch.setattr("sys.argv", ["evals.reference", *arguments])
     reference.main()
@@ -93,6 +93,19 @@ def test_a_study_is_kept_with_its_manifest_and_whatever_is_named(tmp_path: Path)
     )
     assert {p.name for p in out.iterdir()} == {"structure.csv", "tuned.csv", "manifests.json"}
     assert json.loads((out / "manifests.json").read_text()) == {"structure": {"code": "c"}}
+
+
+def test_only_a_reference_is_replaced(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make(root, "results/demo")
+    results = root / "results"
+    write_json(results / "demo/base/manifest.json", {"weights": "1"})
+    with pytest.raises(SystemExit):
+        reference.main(["--experiment", str(results / "demo"), "--out", str(results)])
+    assert "it has no manifests.json): name another folder" in capsys.readouterr().err
+    assert (results / "demo/table1.csv").is_file()
+    again = ["--experiment", str(results / "demo"), "--out", str(root / "kept")]
+    reference.main(again)
+    reference.main(again)
 
 
 def test_an_experiment_that_was_not_run_is_not_kept(

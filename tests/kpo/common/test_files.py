@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from kpo.common.cli import UserError
 from kpo.common.files import atomic_folder, sha256_file, sha256_json, write_json, write_text
 
 
@@ -21,7 +22,7 @@ def names(folder: Path) -> list[str]:
 
 def test_a_folder_appears_when_its_block_ends(tmp_path: Path) -> None:
     out = tmp_path / "deep" / "out"
-    with atomic_folder(out) as folder:
+    with atomic_folder(out, "old") as folder:
         (folder / "a").write_text("new")
         assert not out.exists()
     assert names(out) == ["a"]
@@ -32,7 +33,7 @@ def test_a_folder_replaces_the_old_one_as_a_whole(tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
     (out / "old").touch()
-    with atomic_folder(out) as folder:
+    with atomic_folder(out, "old") as folder:
         (folder / "new").touch()
         assert names(out) == ["old"]
     assert names(out) == ["new"]
@@ -42,14 +43,26 @@ def test_a_failure_leaves_the_old_folder(tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
     (out / "old").touch()
-    with pytest.raises(OSError, match="no space"), atomic_folder(out) as folder:
+    with pytest.raises(OSError, match="no space"), atomic_folder(out, "old") as folder:
         (folder / "half").touch()
         broken()
     assert names(out) == ["old"]
-    with atomic_folder(out) as folder:  # what was left of the failure does not come along
+    with atomic_folder(out, "old") as folder:  # what was left of the failure does not come along
         (folder / "new").touch()
     assert names(out) == ["new"]
     assert names(tmp_path) == ["out"]
+
+
+def test_what_is_of_another_kind_is_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/thesis").touch()
+    (tmp_path / "file").touch()
+    for name in ("mine", "file"):
+        told = rf"{name} is there.*not made by this command \(it has no a\): name another folder"
+        with pytest.raises(UserError, match=told), atomic_folder(tmp_path / name, "a"):
+            pass
+    assert names(tmp_path) == ["file", "mine"]
+    assert names(tmp_path / "mine") == ["thesis"]
 
 
 def test_text_makes_its_folders(tmp_path: Path) -> None:
