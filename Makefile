@@ -4,13 +4,16 @@
 #   make science ARGS="memory clip"        some of the experiments that make up the evidence
 #   make test ARGS="tests/kpo -k kalman"   some of the tests
 #   make env LOCK=gpu                      the environment for experiments that use GPUs
-PYTHON ?= python3.11
+#   make env PYTHON=python3.11             with this one, else with the newest of 3.11 to 3.13 there is
+PYTHON ?=
 CONFIG ?=
 ARGS ?=
 
-# cpu, on machines with a GPU too: the default experiment is the same everywhere. Experiments that
-# use GPUs need LOCK=gpu, once: an environment that is there is kept unless another is asked for.
-LOCK ?= $(if $(wildcard .venv/.installed-gpu),gpu,cpu)
+# cpu, on machines with a GPU too: the default experiment is the same everywhere. no-vllm where the CPU
+# build of vLLM was not tried. Experiments that use GPUs need LOCK=gpu, once: an environment that is
+# there is kept unless another is asked for.
+THERE := $(patsubst .venv/.installed-%,%,$(firstword $(wildcard .venv/.installed-*)))
+LOCK ?= $(or $(THERE),$(if $(filter Linux-x86_64,$(shell uname -s)-$(shell uname -m)),cpu,no-vllm))
 READY := .venv/.installed-$(LOCK)
 
 # The workflow's shell commands find `python` in the environment.
@@ -72,11 +75,16 @@ env: $(READY) ## only set up .venv
 clean-env: ## remove .venv, .venv-trl and .venv-verl
 	rm -rf .venv .venv-trl .venv-verl
 
-.venv/.installed-%: workflow/lock/%.txt
+# Looked at again where a Python is named, which may be another than the environment's.
+NAMED := $(if $(PYTHON),named-python)
+.PHONY: named-python
+named-python:
+
+.venv/.installed-%: workflow/lock/%.txt $(NAMED)
 	@workflow/setup.sh $* "$(PYTHON)"
 
-.venv-trl/.installed-trl: workflow/lock/trl.txt
+.venv-trl/.installed-trl: workflow/lock/trl.txt $(NAMED)
 	@workflow/setup.sh trl "$(PYTHON)"
 
-.venv-verl/.installed-verl: workflow/lock/verl.txt
+.venv-verl/.installed-verl: workflow/lock/verl.txt $(NAMED)
 	@workflow/setup.sh verl "$(PYTHON)"

@@ -43,6 +43,23 @@ def test_a_gpu_that_nobody_asked_for_changes_nothing(folder: Path, target: str) 
     assert "workflow/setup.sh cpu" in planned(folder, target)
 
 
+@pytest.mark.parametrize("place", ["Linux aarch64", "Darwin arm64"])
+def test_where_vllm_was_not_tried_the_lock_is_without_it(folder: Path, place: str) -> None:
+    uname = folder / "bin/uname"
+    system, machine = place.split()
+    uname.write_text(f'#!/bin/sh\n[ "$1" = -s ] && echo {system} || echo {machine}\n')
+    uname.chmod(0o755)
+    assert "workflow/setup.sh no-vllm" in planned(folder, "table1")
+
+
+def test_what_is_there_is_kept_unless_a_python_is_named(folder: Path) -> None:
+    stamp = folder / ".venv/.installed-no-vllm"
+    stamp.parent.mkdir()
+    shutil.copy(folder / "workflow/lock/no-vllm.txt", stamp)
+    assert "workflow/setup.sh" not in planned(folder, "test")
+    assert 'setup.sh no-vllm "python3.12"' in planned(folder, "test", "PYTHON=python3.12")
+
+
 def test_the_gpu_lock_is_asked_for_once(folder: Path) -> None:
     assert "workflow/setup.sh gpu" in planned(folder, "env", "LOCK=gpu")
     stamp = folder / ".venv/.installed-gpu"

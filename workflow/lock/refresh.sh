@@ -24,24 +24,31 @@ compile() { uv pip compile --quiet --index-strategy unsafe-best-match --no-heade
 
 # What LOCK holds for one Python and platform. The CPU builds of torch are looked for as PyPI's, which
 # are for the same, as not every mirror has theirs.
-pins() { # LOCK PYTHON PLATFORM
+pins() { # PYTHON PLATFORM LOCK
     # shellcheck disable=SC2086 # options and their values
-    sed 's/+cpu//' "$1" | compile - --no-deps --only-binary :all: $built \
-        --python-version "$2" --python-platform "$3"
+    sed 's/+cpu//' "$3" | compile - --no-deps --only-binary :all: $built \
+        --python-version "$1" --python-platform "$2"
 }
 
-check() { # LOCK PLATFORMS: does every pin have a wheel, or build?
+check() { # PYTHON PLATFORM LOCK
+    pins "$@" >"$work/$*" && echo "$3: $(grep -c == "$work/$*") pins for CPython $1 on $2"
+}
+
+for_each() { # PLATFORMS COMMAND ...: COMMAND PYTHON PLATFORM ..., all at a time
+    platforms=$1 command=$2
+    shift 2
     for python in $pythons; do
-        for platform in $2; do
-            pins "$1" "$python" "$platform" >"$work/pins"
-            echo "$1: $(grep -c == "$work/pins") pins for CPython $python on $platform"
+        for platform in $platforms; do
+            { "$command" "$python" "$platform" "$@" || touch "$work/failed"; } &
         done
     done
+    wait
+    [ ! -e "$work/failed" ]
 }
 
 if [ "${1:-}" = --check ]; then
-    check no-vllm.txt "$everywhere"
-    for lock in cpu gpu trl verl; do check "$lock.txt" "$linux"; done
+    for_each "$everywhere" check no-vllm.txt
+    for lock in cpu gpu trl verl; do for_each $linux check "$lock.txt"; done
     exit
 fi
 
@@ -77,19 +84,20 @@ resolve() { # LOCK linux|everywhere [INPUTS AND OPTIONS OF UV]: standard input a
     grep '^#' "$lock" >"$work/comments" # the lock's comments stay
     shorten <"$work/$lock" | cat "$work/comments" - >"$lock"
 
-    # For all at once uv reads one wheel of a package. Where another asks for more, it is seen here.
     [ "$platforms" = linux ] && platforms=$linux || platforms=$everywhere
-    for python in $pythons; do
-        for platform in $platforms; do
-            pins "$lock" "$python" "$platform" >"$work/locked"
-            compile "$@" --constraint "$lock" --python-version "$python" \
-                --python-platform "$platform" | sed 's/+cpu//' >"$work/needed"
-            diff "$work/needed" "$work/locked" || {
-                echo "$lock lacks (<) or has too much (>) for CPython $python on $platform" >&2
-                exit 1
-            }
-        done
-    done
+    for_each "$platforms" complete "$lock" "$@"
+}
+
+# For all at once uv reads one wheel of a package; where another asks for more, it is seen here.
+complete() { # PYTHON PLATFORM LOCK [INPUTS AND OPTIONS OF UV]
+    at="--python-version $1 --python-platform $2" name="$1 $2" lock=$3
+    pins "$1" "$2" "$lock" >"$work/$name" || return
+    shift 3
+    # shellcheck disable=SC2086
+    compile "$@" $at --constraint "$lock" >"$work/$name needed" || return
+    sed 's/+cpu//' "$work/$name needed" | diff - "$work/$name" && return
+    echo "$lock lacks (<) or has too much (>) with $at" >&2
+    return 1
 }
 
 # numpy: the Slurm plugin wants 2.4.5 for a report that nothing here asks for, mistral-common < 2.4.
