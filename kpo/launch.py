@@ -6,13 +6,12 @@ The processes find each other as torchrun's do. Unlike torchrun, which has its o
 ends processes 30 s after a signal, this hands on both: SIGTERM goes to every process, which takes
 the time that its checkpoint takes (a hanging one is ended by its watchdog), and the exit code is
 that of the first process that failed. When one fails the others are ended, and when this process is
-killed they receive SIGTERM.
+killed they receive SIGTERM. Processes on several machines are started by `kpo.nodes`.
 """
 
 from __future__ import annotations
 
 import argparse
-import ctypes
 import math
 import os
 import signal
@@ -20,12 +19,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from functools import partial
+
+from kpo.common.parent import end_with_parent
 
 SHUTDOWN_S = 60.0
 """Seconds from the failure of one process to the killing of those that do not end by themselves."""
 POLL_S = 0.1
-PR_SET_PDEATHSIG = 1  # of prctl(2)
 
 Processes = Sequence[subprocess.Popen[bytes]]
 
@@ -46,12 +45,11 @@ def launch(count: int, command: Sequence[str]) -> int:
         "LOCAL_WORLD_SIZE": str(count),
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"),
     }
-    end_with_parent = partial(ctypes.CDLL(None).prctl, PR_SET_PDEATHSIG, signal.SIGTERM)
     processes = [
         subprocess.Popen(
             [sys.executable, *command],
             env={**os.environ, **shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-            preexec_fn=end_with_parent,  # noqa: PLW1509 - one system call, no lock
+            preexec_fn=end_with_parent,  # noqa: PLW1509 - it takes no lock
         )
         for rank in range(count)
     ]

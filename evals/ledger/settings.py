@@ -16,7 +16,7 @@ _SECTIONS = ("prompt", "train", "evaluate", "grading")
 _PLACE = {"kind", "model"}
 """What is told of policy and task; the rest of them follows from it."""
 _FOLLOWS = {
-    *("problems", "benchmarks", "engine", "dtype", "gpus"),
+    *("problems", "benchmarks", "engine", "dtype", "gpus", "nodes"),
     *("max_tokens_per_microbatch", "activation_checkpointing"),
 }
 """Settings of how a run is carried out, or of what policy and task say already."""

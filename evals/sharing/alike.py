@@ -18,7 +18,10 @@ from kpo.evals.sharing.stored import Stored
 from kpo.evals.table.manifests import flatten, unlike
 from kpo.evals.table.trainings import ALIKE, VERSIONS
 
-HOW = {"gpus", "ranks", "max_tokens_per_microbatch", "activation_checkpointing", "deterministic"}
+HOW = {
+    *("gpus", "ranks", "nodes", "max_tokens_per_microbatch"),
+    *("activation_checkpointing", "deterministic"),
+}
 """Settings of training that say how it is computed, not what."""
 WHAT = {"name", "dtype", "generation_config"}
 """Of an engine, what it computes; the rest is how."""

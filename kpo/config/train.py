@@ -82,6 +82,11 @@ class Train(Section):
     )
     gpus: Gpus = 0
     ranks: PositiveInt = Field(1, description="processes on the CPU, where gpus is 0")
+    nodes: PositiveInt = Field(
+        1,
+        description="machines of a run, started by Slurm: gpus and ranks are those of each",
+        exclude_if=lambda nodes: nodes == 1,  # runs are recognised by what settings say
+    )
     threads: PositiveInt = Field(1, description="CPU threads of each process")
     checkpoint_every: PositiveInt = Field(10, description="steps between two checkpoints")
     stall_s: PositiveFloat = Field(3600.0, description="stop after so long without progress")
@@ -95,6 +100,11 @@ class Train(Section):
     @property
     def world(self) -> int:
         """Number of processes."""
+        return self.nodes * self.per_node
+
+    @property
+    def per_node(self) -> int:
+        """Number of processes on each machine."""
         return self.gpus or self.ranks
 
     @property
@@ -114,8 +124,26 @@ class Train(Section):
     @property
     def launcher(self) -> str:
         """The command that starts `-m kpo.train`."""
-        alone = self.world == 1 or self.engine == "verl"  # whose processes are Ray's
-        return "python" if alone else f"python -m kpo.launch {self.world}"
+        if self.engine == "verl":  # whose processes are Ray's
+            return "python"
+        if self.nodes > 1:
+            how = f"--threads {self.threads}{' --gpus' if self.gpus else ''}"
+            return f"python -m kpo.nodes {how} {self.nodes} {self.per_node}"
+        return "python" if self.world == 1 else f"python -m kpo.launch {self.world}"
+
+    @property
+    def on_nodes(self) -> dict[str, int | str]:
+        """What Snakemake's Slurm executor is told of the machines, as resources.
+
+        GPUs of several machines are given by gres, which is what each has; `mpi` says that the
+        command starts its tasks itself.
+        """
+        if self.nodes == 1:
+            return {"nodes": 1}
+        told: dict[str, int | str] = {"nodes": self.nodes, "tasks": self.nodes, "mpi": "srun"}
+        if self.gpus:
+            told |= {"gres": f"gpu:{self.gpus}", "tasks_per_gpu": 0}
+        return told
 
     @property
     def longest(self) -> int:
@@ -157,6 +185,8 @@ class Train(Section):
             f"gpus ({self.gpus}) must be at least 1 with verl, which does not train on the CPU": (
                 not self.gpus
             ),
+            f"nodes ({self.nodes}) must be left out with verl, whose nodes are Ray's: set"
+            " trainer.nnodes under verl": self.nodes > 1,
             f"staleness ({self.staleness}) must be 0 with verl, which samples every batch from the"
             " present weights": self.staleness > 0,
             f"truncated_importance ({self.truncated_importance}) must be left out with verl, which"

@@ -1,7 +1,8 @@
 """A policy's weights over the ranks, by FSDP2: each holds a part in float32 and computes with all.
 
 Weights are gathered layer by layer in the compute dtype; gradients are averaged over ranks, and
-added up, in float32.
+added up, in float32. Of several nodes each has all the weights, over its own ranks, so that none
+are gathered from another machine.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ def needs_sharding(world: int, dtype: str) -> bool:
 
 
 def shard(policy: Policy, ranks: Ranks, dtype: str) -> Policy:
-    """The policy as it is trained: masters in float32, computed in `dtype`, over all ranks.
+    """The policy as it is trained: masters in float32, computed in `dtype`, over a node's ranks.
 
     One rank in float32 needs no FSDP and gets none. The policy's model is changed in place, layer
     by layer, so that the float32 copy of no more than a layer exists beside the shards.
@@ -43,7 +44,11 @@ def shard(policy: Policy, ranks: Ranks, dtype: str) -> Policy:
             rank=0,
             world_size=1,
         )
-    mesh = init_device_mesh(ranks.device.type, (ranks.size,))
+    kind, each = ranks.device.type, ranks.size // ranks.nodes
+    if ranks.nodes == 1:
+        mesh = init_device_mesh(kind, (each,))
+    else:  # ranks are numbered node by node
+        mesh = init_device_mesh(kind, (ranks.nodes, each), mesh_dim_names=("nodes", "ranks"))
     precision = MixedPrecisionPolicy(
         param_dtype=getattr(torch, dtype), reduce_dtype=torch.float32, cast_forward_inputs=False
     )

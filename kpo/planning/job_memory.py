@@ -25,13 +25,13 @@ def base_mb(policy: ScratchPolicy | PretrainedPolicy) -> int:
 
 
 def train_mb(base: str, train: Train) -> int:
-    """Of a run on the base policy in this folder, all its ranks together.
+    """Of a run on the base policy in this folder, all its ranks on one machine together.
 
     Masters, moments and gradients in float32 where they are on the CPU, else masters while they are
     spread over the GPUs, and a checkpoint on its way to the disk; and each rank loads the weights.
     Raises FileNotFoundError before the base is made.
     """
-    return _megabytes(((12 if train.gpus else 20) + 4 * train.world) * _stored(base))
+    return _megabytes(((12 if train.gpus else 20) + 4 * train.per_node) * _stored(base))
 
 
 def shootout_mb(base: str, train: Train) -> int:

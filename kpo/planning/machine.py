@@ -61,7 +61,7 @@ def machine_for(
     if not elsewhere:
         _check_gpus(train=train.gpus, evaluate=evaluate.gpus)
     training = device(train, train.scoring, told=True)
-    sharing = 1 if train.gpus else train.world  # ranks on the device
+    sharing = 1 if train.gpus else train.per_node  # ranks on the device
     known = same_kind or not elsewhere
     return Machine(
         rank=Device(training.memory / sharing, training.rate),
@@ -85,7 +85,7 @@ def _runs_at_once(experiment: Experiment) -> int:
     """Runs for which there are GPUs, or cores."""
     train = experiment.train
     there = torch.cuda.device_count() if train.gpus else len(os.sched_getaffinity(0))
-    most = there // (train.gpus or train.threads * train.world)
+    most = there // (train.gpus or train.threads * train.per_node)
     return max(1, min(most, len(experiment.runs)))
 
 

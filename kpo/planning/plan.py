@@ -168,7 +168,7 @@ class Plan:
         """Bytes on each rank by part, while sampling and while learning."""
         t, size = self.experiment.train, self.size
         engine = self.rollout.memory(self.machine.rank.memory)
-        share = MASTER * size.parameters / t.world
+        share = MASTER * size.parameters / t.per_node  # each machine has them all
         always = {"master weights": share, "AdamW moments": 2 * share, "reserve": RESERVE}
         gathered = root = 0.0
         if needs_sharding(t.world, t.scoring):

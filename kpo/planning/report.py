@@ -38,7 +38,8 @@ def _step(plan: Plan) -> Iterator[str]:
         f"step: {t.prompts} prompts x {t.group} responses of at most {t.longest:,} tokens with"
         f" their prompts, {plan.responses * t.longest:,} together ({plan.packed_tokens:,} packed),"
         f" in {t.mini_batches} mini-batches of at most {each} micro-batches on each of"
-        f" {t.world} ranks{f', {t.passes} times' if t.passes > 1 else ''}"
+        f" {t.world} ranks{f' of {t.nodes} nodes' if t.nodes > 1 else ''}"
+        f"{f', {t.passes} times' if t.passes > 1 else ''}"
     )
     if otherwise := sum(bool(method.train) for method in plan.experiment.methods.values()):
         yield (
@@ -86,11 +87,11 @@ def _memory(plan: Plan) -> Iterator[str]:
                 f"{phase}: {gb(total)} of {gb(there)} leave less than {SPARE:.0%} to spare, by"
                 f" which these figures may be off: {_remedy(largest, train)}"
             )
-    at_once, a_run = plan.machine.at_once or 1, train.world * (max(together.values()) - RESERVE)
-    if not train.gpus and a_run <= train.world * there < at_once * a_run:
+    at_once, a_run = plan.machine.at_once or 1, train.per_node * (max(together.values()) - RESERVE)
+    if not train.gpus and a_run <= train.per_node * there < at_once * a_run:
         yield Warned(  # on the CPU, runs share its memory with each other
             f"{at_once} runs at a time, for which there are cores, need {gb(at_once * a_run)} of"
-            f" {gb(train.world * there)}: give snakemake fewer --cores, or raise train.threads"
+            f" {gb(train.per_node * there)}: give snakemake fewer --cores, or raise train.threads"
         )
 
 

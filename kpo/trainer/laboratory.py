@@ -59,7 +59,7 @@ def check_alone(experiment: Experiment, method: str, what: str) -> None:
     if needs_sharding(train.world, train.scoring):
         raise UserError(
             f"train asks for {train.world} processes that compute in {train.scoring}, but {what}"
-            " by one process in float32: lower train.gpus or train.ranks to 1, and set"
+            " by one process in float32: lower train.gpus, ranks and nodes to 1, and set"
             " train.scoring_dtype to float32"
         )
 

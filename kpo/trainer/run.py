@@ -17,7 +17,7 @@ from kpo.common.manifest import Manifest, trainer_code
 from kpo.common.seeding import ask_for_determinism
 from kpo.config.experiment import Experiment
 from kpo.config.train import Train
-from kpo.distributed.ranks import Ranks, join
+from kpo.distributed.ranks import Ranks, check_shared, join
 from kpo.distributed.sharding import needs_sharding, save_sharded, shard
 from kpo.evals.grading.grader import Grader
 from kpo.model.loading import load_policy
@@ -49,7 +49,7 @@ def start(train: Train) -> Ranks:
     keep_freed_memory()
     if train.deterministic:
         ask_for_determinism()
-    return join(gpus=train.gpus, ranks=train.ranks, stall_s=train.stall_s)
+    return join(gpus=train.gpus, ranks=train.ranks, nodes=train.nodes, stall_s=train.stall_s)
 
 
 def load(train: Train, base: Path, ranks: Ranks) -> Policy:
@@ -96,6 +96,7 @@ def run(
     """
     train, unfinished = experiment.train_of(method), out / UNFINISHED
     ranks = start(train)
+    check_shared(out, ranks)
     section = experiment.section("train", method)
     settings = {**section, "seed": seed}
     manifest, code = Manifest(experiment.experiment, settings), trainer_code()

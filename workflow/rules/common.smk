@@ -8,9 +8,11 @@ ROOT = f"results/{EXPERIMENT.experiment}"
 FORMATS = ["csv", "md", "tex"]
 GPUS = {
     "base": min(1, EXPERIMENT.train.gpus),
-    "train": EXPERIMENT.train.gpus,
+    "train": EXPERIMENT.train.gpus if EXPERIMENT.train.nodes == 1 else 0,
     "sample": EXPERIMENT.evaluate.gpus,
 }
+# What Slurm is told of a run: one machine, or a task on each, which starts the processes there.
+ON_NODES = EXPERIMENT.train.on_nodes
 # What stands before a command that uses GPUs: it waits until so many are free, and sees no others.
 LEASE = {job: f"python -m kpo.devices {count} " if count else "" for job, count in GPUS.items()}
 # Where sampling a model takes less time than starting an engine: the embedded task's models.

@@ -136,8 +136,9 @@ rule train:
     priority: 1  # before evaluations, which then wait for one another's engine
     conda:
         "../../environment.yml"
-    threads: EXPERIMENT.train.threads * EXPERIMENT.train.world
+    threads: EXPERIMENT.train.threads * EXPERIMENT.train.per_node
     resources:
+        **ON_NODES,
         gpu=GPUS["train"],
         mem_mb=lambda wildcards, input: train_mb(input.base, EXPERIMENT.train),
     params:

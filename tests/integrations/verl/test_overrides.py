@@ -76,6 +76,7 @@ REFUSED: dict[str, Any] = {
     "reward": "coin",
     "max_logprob_mismatch": 0.1,
     "stall_s": 60.0,
+    "nodes": 2,
 }
 ELSEWHERE = {
     "problems": "which set train.parquet is of",

@@ -39,6 +39,16 @@ def test_parts_of_a_section(stage: str, tmp_path: Path) -> None:
         assert json.loads(json.dumps(found)) == found  # as it is stored
 
 
+def test_runs_of_one_node_are_those_they_were_before_there_were_more(tmp_path: Path) -> None:
+    """A run that is there is recognised, though the setting is younger than it."""
+    train = [
+        load(tmp_path, changed(SCRATCH, "train/nodes", nodes)).section("train", "kpo")["train"]
+        for nodes in (1, 2)
+    ]
+    assert "nodes" not in train[0]
+    assert train[1] == {**train[0], "nodes": 2}
+
+
 def with_files(folder: Path, text: str) -> Tree:
     """Training problems and a model that lie in a folder."""
     (folder / "model").mkdir(parents=True)

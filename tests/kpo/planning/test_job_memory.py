@@ -52,6 +52,7 @@ def test_a_larger_model_asks_for_more(tmp_path: Path) -> None:
     two = train.model_copy(update={"gpus": 2})
     assert train_mb(large, two) == PROCESS_MB + 40_000
     assert shootout_mb(large, train) - train_mb(large, train) > 96 * 4 * 2e9 / 1e6  # the truth's
+    assert train_mb(large, two.model_copy(update={"nodes": 2})) == train_mb(large, two)  # of each
     local = PretrainedPolicy(kind="pretrained", model=large)
     assert base_mb(local) == PROCESS_MB + 16_000
     assert base_mb(TINY.policy) < PROCESS_MB + 10

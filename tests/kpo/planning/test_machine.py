@@ -22,7 +22,13 @@ def test_ranks_on_the_cpu_share_its_memory(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("settings", "cores", "at_once"),
-    [({}, 2, 2), ({}, 64, 8), ({"threads": 2}, 5, 2), ({"threads": 2, "ranks": 2}, 3, 1)],
+    [
+        ({}, 2, 2),
+        ({}, 64, 8),
+        ({"threads": 2}, 5, 2),
+        ({"threads": 2, "ranks": 2}, 3, 1),
+        ({"ranks": 2, "nodes": 2}, 5, 2),  # of another machine's cores nothing is known
+    ],
 )
 def test_as_many_runs_at_once_as_there_are_cores_for(
     tmp_path: Path,

@@ -74,6 +74,12 @@ def test_the_state_is_what_training_allocates(tmp_path: Path) -> None:
     assert found["AdamW moments"] == nbytes(moments)
 
 
+def test_every_node_has_the_whole_state() -> None:
+    one, two = update(ranks=2), update(ranks=2, nodes=2)
+    for part in ("master weights", "AdamW moments", "gradients", "gathered layers"):
+        assert two[part] == one[part], part
+
+
 def test_ranks_share_the_state_and_gather_layers() -> None:
     one, two = update(), update(ranks=2)
     for part in ("master weights", "AdamW moments", "gradients"):

@@ -1,6 +1,7 @@
 """A small training run under the launcher: `... sharded_run FOLDER SETTINGS` (JSON)."""
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -19,10 +20,13 @@ from tests.kpo.trainer.runs import EndlessEngine, tiny_trainer
 def main() -> None:
     folder, settings = Path(sys.argv[1]), json.loads(sys.argv[2])
     torch.set_num_threads(1)
-    ranks = join(gpus=0, ranks=settings.pop("ranks"), stall_s=600.0)
+    (folder / f"launcher-{os.environ.get('RANK')}").write_text(str(os.getppid()))
+    each, nodes = settings.pop("ranks"), settings.pop("nodes", 1)
+    ranks = join(gpus=0, ranks=each, nodes=nodes, stall_s=600.0)
     dtype = settings.get("dtype", Train.model_fields["dtype"].default)
     engine = TransformersEngine(tiny_policy(seed=3))
-    if (after := settings.pop("endless_after", None)) is not None:
+    endless = settings.pop("endless_ranks", range(ranks.size))
+    if (after := settings.pop("endless_after", None)) is not None and ranks.rank in endless:
         engine = EndlessEngine(engine.policy, folder / f"endless-{ranks.rank}", after)
     if (mean := settings.get("objective")) in MEANS:
         settings["objective"] = MEANS[mean]
