@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 from kpo.common.cli import command
@@ -34,6 +35,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder of the run, written")
     args = parser.parse_args()
     experiment = experiment_of(args)
+    if experiment.train.engine == "verl":
+        command_line = [sys.executable, "-m", "kpo.integrations.verl", *sys.argv[1:], "--launch"]
+        os.execv(sys.executable, command_line)
     from kpo.objective_check import check_methods  # noqa: PLC0415
     from kpo.trainer.guards.preemption import leave_on_sigterm  # noqa: PLC0415
     from kpo.trainer.run import run  # noqa: PLC0415

@@ -180,7 +180,9 @@ class Plan:
             "rollout": {**always, "rollout engine": engine},
             "update": {
                 **always,
-                "rollout engine": 0.0 if t.engine == "vllm" and t.gpus else engine,  # asleep
+                "rollout engine": 0.0
+                if t.engine != "transformers" and t.gpus
+                else engine,  # asleep
                 "gradients": share,
                 "gathered layers": gathered,
                 "activations": float(working.kept),

@@ -57,6 +57,8 @@ def _engines(plan: Plan) -> Iterator[str]:
             yield Fault(
                 f"{key}.engine is vllm, which is not installed: install it, or take transformers"
             )
+    if train.engine == "verl":
+        yield "  train.engine is verl: these figures are of the suite's own trainer on its GPUs"
     yield from map(Fault, faults_of(train, evaluate, plan.config))
     faults = plan.rollout.faults(plan.machine.rank.memory, "rollout engine", "train")
     yield from map(Fault, faults)
@@ -71,7 +73,7 @@ def _memory(plan: Plan) -> Iterator[str]:
         yield f"  {part:26}{gb(rollout.get(part, 0.0)):>12}{gb(update[part]):>12}"
     together = {phase: sum(parts.values()) for phase, parts in plan.phases.items()}
     yield f"  {'together':26}" + "".join(f"{gb(total):>12}" for total in together.values())
-    if train.engine == "vllm":
+    if train.engine != "transformers":
         tokens = plan.rollout.cache_tokens(there)
         yield f"  vLLM's share holds the weights and a cache of about {tokens:,} tokens"
     for phase, total in together.items():
@@ -101,7 +103,7 @@ def _remedy(part: str, train: Train) -> str:
             return "set train.activation_checkpointing to true"
         return "lower train.max_tokens_per_microbatch"
     if part == "rollout engine":
-        own = train.engine != "vllm" or not train.gpus
+        own = train.engine == "transformers" or not train.gpus
         return f"lower {'train.group' if own else 'train.gpu_memory'}"
     return "raise train.gpus" if train.gpus else "choose a smaller policy"
 

@@ -38,6 +38,11 @@ def with_noise(updater: Updater, rollouts: Rollouts, rows: Sequence[int]) -> Rol
 
 
 def noise_of(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """That of a run, from its steps' metrics: the mean, of the largest the largest."""
+    """That of a run, from its steps' metrics: the mean, of the largest the largest.
+
+    Nothing for a run that did not measure it.
+    """
+    if not all(name in row for row in rows for name in NOISE):
+        return {}
     means = {name: sum(row[name] for row in rows) / len(rows) for name in NOISE}
     return {**means, "noise_max": max(row["noise_max"] for row in rows)}

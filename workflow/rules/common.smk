@@ -15,6 +15,8 @@ GPUS = {
 ON_NODES = EXPERIMENT.train.on_nodes
 # What stands before a command that uses GPUs: it waits until so many are free, and sees no others.
 LEASE = {job: f"python -m kpo.devices {count} " if count else "" for job, count in GPUS.items()}
+if EXPERIMENT.train.engine == "verl" and "RAY_ADDRESS" in os.environ:
+    LEASE["train"] = ""  # its GPUs are that cluster's
 # Where sampling a model takes less time than starting an engine: the embedded task's models.
 QUEUE = f"--queue {ROOT}/evals" if EXPERIMENT.task and not EXPERIMENT.evaluate.gpus else ""
 GRADED = expand(f"{ROOT}/evals/{{run}}/grades.jsonl", run=["base", *EXPERIMENT.runs])

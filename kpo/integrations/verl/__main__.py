@@ -4,7 +4,7 @@
         --method kpo-clipped --seed 0
 
 writes `verl/launch.sh` and its data into the run's folder, and with --launch starts it, and makes a
-run like any other of what comes out.
+run like any other of what comes out. Where `train.engine` is verl, `kpo.train` does all that.
 """
 
 from __future__ import annotations
@@ -35,26 +35,24 @@ def main() -> None:
         type=Path,
         help="folder of the run, written; else results/<experiment>/runs/<method>-s<seed>",
     )
+    parser.add_argument("--launch", action="store_true", help="start it, and wait for its end")
     args = parser.parse_args()
     experiment = experiment_of(args)
+    from kpo.integrations.verl.launching import run  # noqa: PLC0415
     from kpo.integrations.verl.writing import write  # noqa: PLC0415
     from kpo.objective_check import check_methods  # noqa: PLC0415
-    from kpo.trainer.run import CHECKPOINTS  # noqa: PLC0415
+    from kpo.trainer.guards.preemption import leave_on_sigterm  # noqa: PLC0415
 
     check_methods({args.method: experiment.methods[args.method].build()})
-    run = Path("results", experiment.experiment, "runs", f"{args.method}-s{args.seed}")
-    out: Path = args.out or run
+    name = f"{args.method}-s{args.seed}"
+    out: Path = args.out or Path("results", experiment.experiment, "runs", name)
     hold(out)
-    written = write(
-        experiment,
-        args.method,
-        args.seed,
-        base=args.base,
-        problems=args.problems,
-        folder=out / "verl",
-        checkpoints=out / CHECKPOINTS,
-    )
-    print(written.script)
+    what = experiment, args.method, args.seed
+    if args.launch:
+        leave_on_sigterm()  # verl goes on from its newest checkpoint
+        run(*what, args.base, args.problems, out)
+    else:
+        print(write(*what, base=args.base, problems=args.problems, out=out).script)
 
 
 if __name__ == "__main__":

@@ -70,7 +70,7 @@ class Place:
         return self.folder / "steps.jsonl"
 
 
-def overrides(experiment: Experiment, method: str, seed: int, place: Place) -> Overrides:
+def overrides(experiment: Experiment, method: str, seed: int, place: Place) -> dict[str, Any]:
     """All that verl must be told of a run but `train.verl`.
 
     Raises UserError for settings that verl has nothing for.

@@ -5,10 +5,12 @@
     val.parquet      the benchmarks'
 
 What is trained on, and which prompts are too long, is found as for the suite's own trainer.
+Checkpoints of other settings are refused, as verl itself would go on from them.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import sys
@@ -17,20 +19,22 @@ from pathlib import Path
 from typing import Any
 
 from kpo.common.cli import UserError
-from kpo.common.files import write_text
+from kpo.common.files import write_json, write_text
 from kpo.common.source_code import python_path
 from kpo.config.experiment import Experiment
 from kpo.config.policy import PretrainedPolicy, ScratchPolicy
 from kpo.integrations.verl.data import benchmark_rows, check_prompts, rows, write_rows
-from kpo.integrations.verl.overrides import Place, arguments, further, overrides
+from kpo.integrations.verl.overrides import Overrides, Place, arguments, further, overrides
 from kpo.model.architecture import check_stated, origin
 from kpo.model.files import naming, read_config
 from kpo.model.policy import load_tokenizer, weights_hash
 from kpo.tasks.prompts import PROTOCOLS
 from kpo.trainer.prompts import load_prompts
+from kpo.trainer.run import CHECKPOINTS
+from kpo.trainer.state.checkpoint import differences
 from kpo.trainer.training_set import TrainingSet, training_set
 
-SCRIPT, EARLIER = "launch.sh", "earlier-steps.jsonl"
+FOLDER, SCRIPT, EARLIER, RUN = "verl", "launch.sh", "earlier-steps.jsonl", "run.json"
 PYTHON = "KPO_VERL_PYTHON"
 """The environment variable that names the Python of verl's environment."""
 TURN_END = "<|im_end|>"
@@ -43,6 +47,7 @@ class Written:
 
     Attributes:
         base: folder of the base policy.
+        settings: what verl is told, with `train.verl` where it says otherwise.
         steps: of the whole run.
         trained_on: the problems of train.parquet.
         inputs: hashes of base, data and prompts, as a run's manifest has them.
@@ -50,6 +55,7 @@ class Written:
 
     place: Place
     base: Path
+    settings: Overrides
     steps: int
     trained_on: TrainingSet
     inputs: dict[str, Any]
@@ -67,12 +73,12 @@ def write(
     *,
     base: Path | None,
     problems: Path | None,
-    folder: Path,
-    checkpoints: Path,
+    out: Path,
 ) -> Written:
-    """Write a run's files into a folder.
+    """Write a run's files into `verl` in its folder `out`.
 
-    Raises UserError for what verl could not do as the experiment file says.
+    Raises UserError for what verl could not do as the experiment file says, and where checkpoints
+    of another run lie in `out`.
     """
     train, protocol = experiment.train_of(method), PROTOCOLS[experiment.prompt]
     for fault in train.refused_by_verl():  # before anything is loaded
@@ -83,15 +89,23 @@ def write(
     found = training_set(experiment, problems)
     prompts, trained_on = load_prompts(experiment, config, tokenizer, found)
     check_prompts(protocol, tokenizer, trained_on.problems, prompts)
+    out = out.resolve()
     place = Place(
         model=base,
-        folder=folder.resolve(),
-        checkpoints=checkpoints.resolve(),
+        folder=out / FOLDER,
+        checkpoints=out / CHECKPOINTS,
         problems=len(prompts),
         plain=not protocol.wraps(tokenizer),
     )
     settings = overrides(experiment, method, seed, place)
     lines = [*arguments(settings), *further(train, settings)]
+    inputs = {
+        "base": weights_hash(base),
+        "data": trained_on.record["problems_sha256"],
+        "prompt": protocol.identity(tokenizer, [prompt.tokens for prompt in prompts]),
+    }
+    section = experiment.section("train", method)
+    own_checkpoints(place.checkpoints, {**section, "seed": seed, "inputs": inputs})
     place.folder.mkdir(parents=True, exist_ok=True)
     train_rows = rows(train.problems, trained_on.problems, protocol, "training")
     write_rows(place.train, train_rows)
@@ -99,12 +113,23 @@ def write(
     about = f"{method} of the experiment {experiment.experiment}, seed {seed}"
     write_text(place.folder / SCRIPT, script(about, lines))
     (place.folder / SCRIPT).chmod(0o755)
-    inputs = {
-        "base": weights_hash(base),
-        "data": trained_on.record["problems_sha256"],
-        "prompt": protocol.identity(tokenizer, [prompt.tokens for prompt in prompts]),
-    }
-    return Written(place, base, train.total_steps(len(prompts)), trained_on, inputs)
+    said = settings | dict(line.split("=", 1) for line in train.verl if "=" in line)
+    return Written(place, base, said, train.total_steps(len(prompts)), trained_on, inputs)
+
+
+def own_checkpoints(folder: Path, run: dict[str, Any]) -> None:
+    """Let checkpoints in a folder be those of `run`: its settings, seed and inputs.
+
+    Raises UserError where they are of another.
+    """
+    path, run = folder / RUN, json.loads(json.dumps(run))
+    if path.is_file() and (lines := differences(json.loads(path.read_text(encoding="utf-8")), run)):
+        raise UserError(
+            f"{folder}: checkpoints of verl lie there, of a run with other settings:\n  "
+            + "\n  ".join(lines)
+            + "\ngo back to its settings to go on from them, or remove the folder to start anew"
+        )
+    write_json(path, run)
 
 
 def base_folder(experiment: Experiment) -> Path:
@@ -154,7 +179,6 @@ def _check_tokenizer(config: Any, tokenizer: Any) -> None:
 
 def script(about: str, lines: list[str]) -> str:
     """A shell script that starts `main_ppo` with these arguments, and with its own behind them."""
-    python = os.environ.get(PYTHON) or _python()
     options = " \\\n".join(f"  {shlex.quote(line)}" for line in lines)
     return f"""#!/bin/sh
 # {about}, by verl.
@@ -165,13 +189,13 @@ cd "$(dirname "$0")"
 [ ! -s steps.jsonl ] || cat steps.jsonl >> {EARLIER}  # verl begins the file anew
 PYTHONPATH={shlex.quote(python_path())}
 export PYTHONPATH
-exec "${{{PYTHON}:-{python}}}" -m verl.trainer.main_ppo \\
+exec "${{{PYTHON}:-{verl_python()}}}" -m verl.trainer.main_ppo \\
 {options} \\
   "$@"
 """
 
 
-def _python() -> str:
-    """The Python of verl's environment: that of `make test-integrations`, else this one."""
+def verl_python() -> str:
+    """The Python of verl's environment: the one named, that of `make test-verl`, else this one."""
     own = Path(".venv-verl/bin/python")
-    return str(own.absolute()) if own.exists() else sys.executable
+    return os.environ.get(PYTHON) or (str(own.absolute()) if own.exists() else sys.executable)

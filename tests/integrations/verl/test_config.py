@@ -91,14 +91,13 @@ def test_the_papers_run_is_accepted(tmp_path: Path) -> None:
         "policy": {"model": "a/model", "revision": None, "architecture": None},
         "data": {"train_folder": str(problems), "benchmarks_folder": str(problems)},
     }
-    places = {"folder": tmp_path / "verl", "checkpoints": tmp_path / "checkpoints"}
     found = write(
         experiment_of(tmp_path, tree),
         "kpo-clipped",
         0,
         base=base_folder(tmp_path / "base"),
         problems=None,
-        **places,
+        out=tmp_path / "run",
     )
     config = composed(arguments_of(found.script))
     assert found.steps == 2 * 40 // 32

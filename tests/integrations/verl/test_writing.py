@@ -51,10 +51,8 @@ def test_too_long_prompts_are_left_out_and_recorded(tmp_path: Path) -> None:
     long = '{"id": "long", "problem": "' + "1+" * 20 + '1=?", "answer": "21"}\n'
     path = problems / "train.jsonl"
     path.write_text(path.read_text() + long)
-    folder = tmp_path / "run/verl"
     base = base_folder(tmp_path / "base")
-    places = {"problems": problems, "folder": folder, "checkpoints": tmp_path / "c"}
-    found = write(experiment, "kpo", 0, base=base, **places)
+    found = write(experiment, "kpo", 0, base=base, problems=problems, out=tmp_path / "run")
     assert [drop.row()["ids"] for drop in found.trained_on.drops] == [["long"]]
     assert pq.read_table(found.place.train).num_rows == 64
 
@@ -113,9 +111,8 @@ def test_a_qwen_without_the_end_of_turns_is_refused(tmp_path: Path) -> None:
 
     experiment, policy = small(tmp_path), tiny_policy()
     save_model(policy.model, policy.tokenizer, tmp_path / "qwen")
-    places = {"folder": tmp_path / "verl", "checkpoints": tmp_path / "c"}
     with pytest.raises(UserError, match=r"a qwen3, whose tokenizer must have .*im_end"):
-        write(experiment, "kpo", 0, base=tmp_path / "qwen", problems=None, **places)
+        write(experiment, "kpo", 0, base=tmp_path / "qwen", problems=None, out=tmp_path)
 
 
 @pytest.mark.parametrize(("protocol", "template"), [("plain", None), ("boxed", CHAT)])

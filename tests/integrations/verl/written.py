@@ -89,8 +89,7 @@ def written(folder: Path, experiment: Experiment, method: str = "kpo", seed: int
         seed,
         base=base_folder(folder / "base"),
         problems=train_file(folder / "problems", experiment),
-        folder=folder / "run/verl",
-        checkpoints=folder / "run/.checkpoints",
+        out=folder / "run",
     )
 
 

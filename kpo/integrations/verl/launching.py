@@ -1,0 +1,182 @@
+"""A run by verl, from its script to a run's folder like any other.
+
+Goes on from verl's newest checkpoint, of the same settings, base and data alone.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from tqdm import tqdm
+from transformers import GenerationConfig
+
+from kpo.common.cli import UserError
+from kpo.common.files import write_jsonl, write_text
+from kpo.common.manifest import Manifest
+from kpo.common.source_code import code_hash, python_path
+from kpo.config.experiment import Experiment
+from kpo.config.train import Train
+from kpo.integrations.verl.overrides import ROLLOUT
+from kpo.integrations.verl.steps import read_steps, rows_of
+from kpo.integrations.verl.writing import EARLIER, Written, verl_python, write
+from kpo.model.files import read_config, read_model
+from kpo.model.policy import load_tokenizer, save_model
+from kpo.trainer.log import RunLog
+from kpo.trainer.run import UNFINISHED, finish
+
+OUTPUT = "output.log"
+"""What verl says, of all its starts."""
+CODE = [f"kpo.integrations.verl.{module}" for module in ("overrides", "policy_loss", "reward")]
+TELLING = 30
+"""Last lines of verl's output that are told where it fails."""
+POLL_S = 1.0
+ENDING_S = 60.0
+"""How long verl has to end."""
+PR_SET_PDEATHSIG = 1  # of prctl(2)
+
+
+def run(
+    experiment: Experiment,
+    method: str,
+    seed: int,
+    base: Path | None,
+    problems: Path | None,
+    out: Path,
+) -> None:
+    """Train with verl and write the run's folder; its files appear when the run is complete.
+
+    Raises UserError for what verl cannot do, where there is no verl, and where it fails.
+    """
+    train, unfinished = experiment.train_of(method), out / UNFINISHED
+    version = verl_version(train)
+    section = experiment.section("train", method)
+    settings = {**section, "seed": seed}
+    manifest = Manifest(experiment.experiment, settings)
+    manifest.content |= {"method": method, "seed": seed}
+    written = write(experiment, method, seed, base=base, problems=problems, out=out)
+    follow(written)
+    rows = rows_of(logged(written), written.steps)
+    shutil.rmtree(unfinished, ignore_errors=True)
+    with RunLog(unfinished) as log:
+        log.begin(rows)
+    save_trained(written, unfinished / "model", train.dtype)
+    shared = {part: value for part, value in section.items() if part != "method"}
+    manifest.content |= {
+        **written.inputs,
+        "code": code_hash(*CODE, without={"kpo.registry", "kpo.tasks.registry"}),
+        "settings": shared,
+        "processes": train.gpus * int(written.settings["trainer.nnodes"]),
+        "training_set": written.trained_on.record,
+        "engine": {
+            "name": "verl",
+            "version": version,
+            "rollout": written.settings[f"{ROLLOUT}.name"],
+            "dtype": train.dtype,
+        },
+    }
+    write_jsonl(unfinished / "dropped.jsonl", (drop.row() for drop in written.trained_on.drops))
+    write_text(unfinished / "config.yaml", yaml.safe_dump(settings, sort_keys=False))
+    finish(manifest, [metrics for _, metrics, _ in rows], written.base, out)
+
+
+def verl_version(train: Train) -> str:
+    """The version of verl that is there. Raises UserError where it, or what it needs, is not."""
+    python = verl_python()
+    needed = {"wandb": "wandb", "trackio": "trackio"}.get(train.tracker)
+    modules = ["verl", "math_verify", *filter(None, [needed])]
+    asked = (
+        "import importlib.metadata as m, importlib.util as u;"
+        f"print(*(n for n in {modules} if u.find_spec(n) is None));print(m.version('verl'))"
+    )
+    environment = {**os.environ, "PYTHONPATH": python_path()}
+    try:
+        said = subprocess.run(
+            [python, "-c", asked], env=environment, capture_output=True, text=True, check=False
+        )
+    except OSError as error:
+        raise UserError(f"{python}, which is to run verl: {error}") from error
+    missing, *version = said.stdout.splitlines() or ["verl"]
+    if missing or not version:
+        raise UserError(
+            f"{python} has no {missing or 'verl'}: KPO_VERL_PYTHON must name the Python of an"
+            " environment with verl, as `pip install kpo-suite[verl]` or `make test-verl` makes it"
+        )
+    return version[0]
+
+
+def logged(written: Written) -> dict[int, dict[str, Any]]:
+    """What verl has logged of each step."""
+    return read_steps(written.place.folder / EARLIER, written.place.steps)
+
+
+def follow(written: Written) -> None:
+    """Start the script, or go on, and wait for its end. Raises UserError where verl fails."""
+    output = written.place.folder / OUTPUT
+    with (
+        _started(written.script, output) as process,
+        tqdm(desc="train", total=written.steps, unit="step") as bar,
+    ):
+        while (code := process.poll()) is None:
+            time.sleep(POLL_S)
+            _show(bar, logged(written))
+        _show(bar, logged(written))
+    if code:
+        tail = "\n".join(output.read_text(errors="replace").splitlines()[-TELLING:])
+        raise UserError(f"verl ended with exit code {code}; the end of {output}:\n{tail}")
+
+
+@contextmanager
+def _started(script: Path, output: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """The script's process, which ends when the block does, or this process."""
+    end_with_parent = partial(ctypes.CDLL(None).prctl, PR_SET_PDEATHSIG, signal.SIGTERM)
+    with output.open("ab") as file:
+        process = subprocess.Popen(
+            ["sh", str(script)],
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "KPO_VERL_PYTHON": verl_python()},
+            preexec_fn=end_with_parent,  # noqa: PLW1509 - one system call, no lock
+        )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(ENDING_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
+def _show(bar: Any, found: dict[int, dict[str, Any]]) -> None:
+    if found and (last := max(found)) != bar.n:
+        bar.n = last
+        bar.set_postfix(reward=found[last].get("critic/score/mean"))
+
+
+def save_trained(written: Written, path: Path, dtype: str) -> None:
+    """Write the final weights with the base's configuration and tokenizer.
+
+    Raises UserError where verl left no checkpoint of the last step.
+    """
+    folder = written.place.checkpoints / f"global_step_{written.steps}/actor/huggingface"
+    if not any(folder.glob("*.safetensors")):
+        raise UserError(f"{folder}: verl left no model of the last step there")
+    # What verl writes has special tokens of the tokenizer's in its configuration.
+    model = read_model(folder, dtype=dtype, config=read_config(written.base))
+    if (written.base / "generation_config.json").is_file():
+        model.generation_config = GenerationConfig.from_pretrained(written.base)
+    model.config.dtype = getattr(torch, dtype)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_model(model, load_tokenizer(written.base)[0], path)
