@@ -28,6 +28,9 @@ class Device:
             raise AttributeError(name)
         return getattr(torch.cpu, name, lambda *_args, **_kwargs: 0)
 
+    def get_device_name(self) -> str:
+        return "CPU"
+
     def mem_get_info(self, *_: Any) -> tuple[int, int]:
         return 0, 0
 
@@ -39,7 +42,7 @@ class Device:
 
 
 @PlatformRegistry.register(platform="cpu_of_tests")
-class PlatformCPU(PlatformBase):  # type: ignore[misc]
+class PlatformCPU(PlatformBase):
     device_name = "cpu"
     vendor_name = "cpu"
     device_module = Device()
@@ -106,4 +109,4 @@ def _once(backend: str | None = None, **options: Any) -> None:
     _init("gloo" if backend == "cpu:gloo,cpu:gloo" else backend, **options)
 
 
-torch.distributed.init_process_group = _once
+torch.distributed.init_process_group = _once  # type: ignore[assignment]

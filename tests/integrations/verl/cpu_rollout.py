@@ -74,7 +74,7 @@ class Server:
     def sleep(self) -> None: ...
 
 
-class Replica(RolloutReplica):  # type: ignore[misc]
+class Replica(RolloutReplica):
     """A server of its own for each worker."""
 
     async def launch_servers(self) -> None:
@@ -84,7 +84,7 @@ class Replica(RolloutReplica):  # type: ignore[misc]
         self._server_handle, self._server_address = self.servers[0], name
 
 
-class Adapter(base.BaseRollout):  # type: ignore[misc]
+class Adapter(base.BaseRollout):
     """A worker's side of it."""
 
     async def resume(self, tags: list[str]) -> None: ...
