@@ -38,6 +38,10 @@ def test_the_catalogue_finds_what_it_asks_for() -> None:
     assert {"mandatory-flags", "software-stack-deployment", "report"} == usage.keys()
     assert (REPO / "workflow/Snakefile").is_file()
     assert (REPO / "config/README.md").is_file()  # by a link to workflow/config
+    topics = (REPO / "README.md").read_text().partition("\nTopics: ")[2]
+    assert "`snakemake-workflow`" in topics
+    keywords = {word.lower().replace(" ", "-") for word in read("CITATION.cff")["keywords"]}
+    assert {topic.strip("`\n") for topic in topics.split(", ")} == {*keywords, "snakemake-workflow"}
     assert sorted((REPO / "workflow/config").glob("*.yaml")) == sorted(CONFIGS)
     if usage["software-stack-deployment"]["conda"]:
         assert "conda:" in "".join(path.read_text() for path in REPO.glob("workflow/rules/*.smk"))
