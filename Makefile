@@ -25,7 +25,7 @@ OF = $(if $(CONFIG),--configfile $(CONFIG))
 BENCHES := $(basename $(notdir $(wildcard tests/bench/bench_*.py)))
 
 .DEFAULT_GOAL := help
-.PHONY: help table1 watch science report test test-integrations test-trl test-verl mutants bench lint env clean-env
+.PHONY: help table1 watch science report test test-integrations test-trl test-verl test-slurm mutants bench lint env clean-env
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' Makefile
@@ -47,12 +47,17 @@ report: $(READY) ## tables, figures, responses and what is kept: results/report.
 test: $(READY) ## the test suite (ARGS="..." goes to pytest)
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadscope $(if $(ARGS),$(ARGS),tests)
 
-test-integrations: test-trl test-verl ## adapters, in environments with the frameworks of others
+test-integrations: test-trl test-verl test-slurm ## with the frameworks of others, and a real Slurm
 
 test-trl: .venv-trl/.installed-trl
 test-verl: .venv-verl/.installed-verl
 test-trl test-verl: test-%:
 	.venv-$*/bin/python -m pytest $(if $(ARGS),$(ARGS),tests/integrations/$*)
+
+# As root, on a machine that has no other Slurm; Debian's packages are installed where they are missing.
+test-slurm: $(READY) ## the pipeline as jobs of a Slurm that is started for it
+	tests/slurm/install.sh
+	KPO_TEST_SLURM=1 $(BIN)/python -m pytest -rs $(if $(ARGS),$(ARGS),tests/slurm)
 
 mutants: $(READY) ## faults planted in the code: are they noticed? (ARGS="kpo.model.head.*")
 	rm -rf mutants
