@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-import sys
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -41,6 +41,12 @@ class Submitted:
     def run(self, *args: str) -> subprocess.CompletedProcess[str]:
         """Run snakemake to its end."""
         return self.workspace.snakemake(*arguments(*args))
+
+    def errors(self) -> list[str]:
+        """Of a run that wants the two GPUs of its machine, which are none, a line a rank."""
+        log = (self.folder / f"results/test/logs/train/{METHOD}-s0.log").read_text()
+        lines = log.splitlines()
+        return [line for line in lines if line.startswith("error: train.gpus is 2, but")]
 
     def last(self, rule: str) -> dict[str, str]:
         """What Slurm recorded of the last job of a rule."""
@@ -79,8 +85,7 @@ def test_a_run_of_two_gpus_is_one_task_that_has_both(submitted: Submitted) -> No
     (job,) = submitted.slurm.rule("rule_train")[-1:]
     (task,) = submitted.slurm.tasks(job)
     assert task.gpus == "0,1"
-    log = (submitted.folder / f"results/test/logs/train/{METHOD}-s0.log").read_text()
-    assert log.count("error: the experiment asks for 2 GPUs, but torch sees 0") == 2  # its ranks
+    assert len(submitted.errors()) == 2  # of its ranks
 
 
 def test_gpus_of_two_nodes_are_those_of_a_task_on_each(submitted: Submitted) -> None:
@@ -88,8 +93,7 @@ def test_gpus_of_two_nodes_are_those_of_a_task_on_each(submitted: Submitted) -> 
     assert submitted.run(f"{RUN}/manifest.json", "--retries", "0").returncode != 0
     tasks = submitted.slurm.tasks(submitted.last("train"))
     assert [(task.node, task.gpus) for task in tasks] == [("n1", "0,1"), ("n2", "0,1")]
-    log = (submitted.folder / f"results/test/logs/train/{METHOD}-s0.log").read_text()
-    assert "error: the experiment asks for 2 GPUs, but torch sees 0" in log
+    assert submitted.errors()  # as one rank's end is soon every other's
 
 
 def test_a_run_on_two_nodes_is_one_job_with_a_task_on_each(submitted: Submitted) -> None:
@@ -108,36 +112,20 @@ def test_a_preempted_job_resumes_from_its_checkpoint(submitted: Submitted) -> No
     """Slurm takes its machine for a job of a partition that goes first, and starts it again."""
     before = len(submitted.slurm.rule("rule_train"))
     submitted.workspace.write(config(steps=60, checkpoint_every=1000))
-    snakemake = subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "snakemake",
-            *submitted.workspace.arguments(*arguments(f"{RUN}/manifest.json")),
-        ],
-        cwd=submitted.folder,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    first = ["--partition=urgent", "--nodes=2", "--exclusive", "--output=/dev/null", "--wrap=true"]
     metrics = submitted.folder / RUN / "unfinished/metrics.jsonl"
-    until(
-        lambda: metrics.is_file() and metrics.read_text().count("\n") >= 2,
-        lambda: snakemake.poll() is None,
-    )
-    call(
-        "sbatch",
-        "--partition=urgent",
-        "--nodes=2",
-        "--exclusive",
-        "--output=/dev/null",
-        "--wrap=true",
-    )
-    assert snakemake.wait() == 0
+    with ThreadPoolExecutor() as pool:
+        running = pool.submit(submitted.run, f"{RUN}/manifest.json")
+        begun = lambda: metrics.is_file() and metrics.read_text().count("\n") >= 2  # noqa: E731
+        until(begun, lambda: not running.done())
+        call("sbatch", *first)
+        done = running.result()
+    assert done.returncode == 0, done.stdout[-5000:]
     (job,) = submitted.slurm.rule("rule_train")[before:]
     assert (job["JobState"], job["Restarts"]) == ("COMPLETED", "1")
-    steps = [json.loads(line)["step"] for line in (submitted.folder / RUN / "metrics.jsonl").open()]
-    assert steps == list(range(60))
+    rows = (submitted.folder / RUN / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(row)["step"] for row in rows] == list(range(60))
     log = (submitted.folder / f"results/test/logs/train/{METHOD}-s0.log").read_text()
-    begun = re.search(r"train: +\d+%.*? (\d+)/60 ", log)
-    assert begun
-    assert int(begun[1]) >= 2  # not from nothing
+    bar = re.search(r"train: +\d+%.*? (\d+)/60 ", log)
+    assert bar
+    assert int(bar[1]) >= 2  # not from nothing
