@@ -18,8 +18,8 @@ from kpo.common.cli import command, fail
 from kpo.distributed.leases import lease
 from kpo.distributed.torchrun import run_here
 
-BY_SLURM = "slurm"
-"""Stands for the address of the node that srun was called on, with a port."""
+BY_SLURM = "slurm:"
+"""Before a port, in place of the address of the node that srun was called on, which is the first."""
 
 
 def srun(nodes: int, cpus: int, gpus: int) -> list[str]:
@@ -68,14 +68,15 @@ def main() -> None:
                 " (--workflow-profile workflow/profiles/slurm), or start this command on each node"
                 " with --rendezvous HOST:PORT"
             )
-        again = [sys.executable, "-m", "kpo.nodes", f"--rendezvous={BY_SLURM}:{free_port()}"]
+        again = [sys.executable, "-m", "kpo.nodes", f"--rendezvous={BY_SLURM}{free_port()}"]
         again += sys.argv[1:]
         os.execvp("srun", [*srun(args.nodes, args.threads * args.each, gpus), *again])
-    host, _, port = args.rendezvous.rpartition(":")
-    if host == BY_SLURM:
-        host = os.environ["SLURM_LAUNCH_NODE_IPADDR"]
+    place, is_host = args.rendezvous, None
+    if place.startswith(BY_SLURM):
+        place = f"{os.environ['SLURM_LAUNCH_NODE_IPADDR']}:{place.removeprefix(BY_SLURM)}"
+        is_host = os.environ["SLURM_NODEID"] == "0"
     os.environ.update(lease(gpus) if gpus else {})
-    raise SystemExit(run_here(args.nodes, args.each, f"{host}:{port}", args.command))
+    raise SystemExit(run_here(args.nodes, args.each, place, args.command, is_host))
 
 
 if __name__ == "__main__":

@@ -22,11 +22,14 @@ TOLD_BEFORE_ITS_START = 75
 """EX_TEMPFAIL of sysexits.h, the exit code of a run that wants to be started again."""
 
 
-def run_here(nodes: int, each: int, rendezvous: str, command: Sequence[str]) -> int:
+def run_here(
+    nodes: int, each: int, rendezvous: str, command: Sequence[str], is_host: bool | None = None
+) -> int:
     """Run `python <command>` in `each` processes on this node, one of several; the exit code.
 
     Args:
         rendezvous: HOST:PORT, the same on all nodes. HOST is one of them.
+        is_host: whether it is this one; None: its name and addresses tell.
 
     Raises UserError where the nodes do not find each other, or lose the one that they met at.
     """
@@ -40,8 +43,8 @@ def run_here(nodes: int, each: int, rendezvous: str, command: Sequence[str]) -> 
     how = [f"--nnodes={nodes}", f"--nproc-per-node={each}", "--max-restarts=0"]
     how += ["--rdzv-backend=c10d", f"--rdzv-endpoint={rendezvous}", f"--rdzv-id={_name(command)}"]
     how += ["--signals-to-handle=SIGHUP"]  # the others are handed on
-    if (node := os.environ.get("SLURM_NODEID")) is not None:  # else it is told by HOST's name
-        how += [f"--rdzv-conf=is_host={node == '0'}"]
+    if is_host is not None:
+        how += [f"--rdzv-conf=is_host={is_host}"]
     try:
         run(parse_args([*how, "--no-python", sys.executable, *command]))
     except ChildFailedError as error:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ETC = Path("/etc/slurm")
+LINKED = ("slurm.conf", "gres.conf", "cgroup.conf")
 NODES = ("n1", "n2")
 GPUS = 4
 """Of each node."""
@@ -116,13 +117,18 @@ def why_not() -> str | None:
         return "Slurm's daemons are started by root alone"
     if missing := [tool for tool in TOOLS if shutil.which(tool) is None]:
         return f"{', '.join(missing)} not installed (tests/slurm/install.sh)"
-    if any((ETC / name).exists() for name in ("slurm.conf", "gres.conf", "cgroup.conf")):
+    if any((ETC / name).exists() and not _left(ETC / name) for name in LINKED):
         return f"{ETC} belongs to another Slurm"
     try:
         address = socket.gethostbyname(socket.gethostname())
     except OSError:
         address = "nothing"
     return None if address.startswith("127.") else f"this machine's name is {address}, not loopback"
+
+
+def _left(link: Path) -> bool:
+    """Whether a killed test has left this."""
+    return (link.resolve().parent / "record").is_file()
 
 
 def configure(folder: Path) -> None:
@@ -173,9 +179,10 @@ def cluster(folder: Path) -> Iterator[Cluster]:
     own = {"socket": "socket", "key-file": "key", "pid-file": "pid", "log-file": "log"}
     own |= {"seed-file": "seed"}
     with ExitStack() as stack:
-        for name in ("slurm.conf", "gres.conf", "cgroup.conf"):
+        ETC.mkdir(exist_ok=True)
+        for name in LINKED:
             link = ETC / name
-            ETC.mkdir(exist_ok=True)
+            link.unlink(missing_ok=True)
             link.symlink_to(folder / name)
             stack.callback(link.unlink)
         options = [f"--{option}={munge / name}" for option, name in own.items()]
