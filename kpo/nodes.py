@@ -19,7 +19,7 @@ from kpo.distributed.leases import lease
 from kpo.distributed.torchrun import run_here
 
 BY_SLURM = "slurm:"
-"""Before a port, in place of the address of the node that srun was called on, which is the first."""
+"""Before a port, in place of the address of the node that srun was called on, the first."""
 
 
 def srun(nodes: int, cpus: int, gpus: int) -> list[str]:
