@@ -11,7 +11,6 @@ where nothing is left, every call finds nothing to do.
 from __future__ import annotations
 
 import argparse
-import os
 import platform
 import signal
 import subprocess
@@ -22,6 +21,7 @@ from itertools import chain
 from pathlib import Path
 
 from kpo.common.cli import UserError, command, warn
+from kpo.common.cores import cores
 from kpo.common.files import write_text
 from kpo.config.experiment import load_experiment
 from kpo.evals.figures import STALE
@@ -149,7 +149,7 @@ def report(plans: Sequence[Left], cores: int) -> str:
 
 def measured(stages: Sequence[Stage]) -> list[Measured]:
     """Mean seconds by experiment and kind: this machine's where it has some, else the file's."""
-    here = f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores"
+    here = f"{platform.machine()}, {cores()} cores"
     own = {(m.experiment, m.job): m for s in stages for m in own_timings(s.name, RESULTS, here)}
     there = {(m.experiment, m.job): m for m in read_seconds(SECONDS)}
     return [*{**there, **own}.values()]
@@ -186,7 +186,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--cores",
         type=int,
-        default=len(os.sched_getaffinity(0)),
+        default=cores(),
         help="jobs at a time (%(default)s)",
     )
     parser.add_argument("--dry-run", action="store_true", help="only say what is left")

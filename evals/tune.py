@@ -17,6 +17,7 @@ from typing import get_args
 from kpo.common.cli import command
 from kpo.common.files import write_text
 from kpo.config.cli import experiment_parser
+from kpo.config.evaluate import usual_engine
 from kpo.config.experiment import load_experiment
 from kpo.config.values import Engine
 from kpo.evals.tuning.chosen import SEEDS, chosen_experiment
@@ -50,7 +51,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--engine",
         choices=get_args(Engine),
-        default="vllm",
+        default=usual_engine(),
         help="its evaluate.engine (%(default)s)",
     )
     return parser.parse_args(argv)

@@ -9,9 +9,9 @@ A first such line says that math-verify is imported, or why it cannot be. An ans
 about the gold alone: does it parse, and is it equal to itself? JSON is ASCII-escaped in both
 directions, so a lone surrogate survives.
 
-Limits: address space by RLIMIT_AS; time is the parent's business, but each request also arms the
-kernel's own alarm, so a worker whose parent was killed cannot compute for ever (the default
-action of SIGALRM ends the process even while an integer power holds the interpreter lock).
+Limits: address space by RLIMIT_AS, on Linux; time is the parent's business, but each request also
+arms the kernel's own alarm, so a worker whose parent was killed cannot compute for ever (the
+default action of SIGALRM ends the process even while an integer power holds the interpreter lock).
 """
 
 from __future__ import annotations
@@ -77,7 +77,8 @@ def main() -> None:
 
     try:
         limit = memory_mb * 2**20
-        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+        if sys.platform == "linux":  # macOS refuses it
+            resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
         logging.disable(logging.CRITICAL)
         for rule in RULES:  # import, warm the parser
             reply_to({"gold": "\\frac{1}{2}", "answer": "0.5", "rule": rule}, memory_mb)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -53,8 +53,21 @@ def build_table(experiment: Experiment, results: Path) -> Table:
         protocol=runs["base"].protocol,
         reported=read_reported(results / "reported" / "table1.csv"),
         steps=steps,
-        notes=[*training_notes(trainings, steps), *notes],
+        notes=[
+            *_engine_notes(experiment, runs["base"].protocol),
+            *training_notes(trainings, steps),
+            *notes,
+        ],
     )
+
+
+def _engine_notes(experiment: Experiment, protocol: Mapping[str, Any]) -> Iterator[str]:
+    """Where another engine stood in for vLLM."""
+    if not experiment.evaluate.asks_for_engine and protocol.get("engine.name") != "vllm":
+        yield (
+            f"Answers were sampled with {protocol.get('engine.name')}, as vLLM was not installed:"
+            " not to be set beside answers of vLLM, whose draws are others."
+        )
 
 
 def _row(

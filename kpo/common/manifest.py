@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import subprocess
 import time
@@ -12,6 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from kpo.common.cores import cores
 from kpo.common.files import sha256_json, write_json
 from kpo.common.source_code import code_hash
 
@@ -56,7 +56,7 @@ def hardware() -> dict[str, Any]:
     return {
         "machine": platform.machine(),
         "system": platform.system(),
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": cores(),
         "gpu": gpu,
     }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib.util import find_spec
 from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat
@@ -26,11 +27,18 @@ LEAST_TEMPERATURE = 0.01
 """vLLM's least above 0."""
 
 
+def usual_engine() -> Engine:
+    """vLLM where it is installed: it cannot be had for every machine that the suite runs on."""
+    return "vllm" if find_spec("vllm") else "transformers"
+
+
 class Evaluate(Section):
     """How every model of the experiment, the base included, is evaluated."""
 
     benchmarks: Annotated[list[str], Field(min_length=1), Distinct]
-    engine: Engine = "vllm"
+    engine: Engine = Field(
+        default_factory=usual_engine, description="vllm; where that is not installed, transformers"
+    )
     limit: PositiveInt | None = Field(None, description="first problems of each benchmark; all")
     samples: PositiveInt = Field(16, description="samples a problem, k of avg@k and pass@k")
     temperature: NonNegativeFloat = 1.0
@@ -43,6 +51,11 @@ class Evaluate(Section):
     gpu_memory: Annotated[float, Field(gt=0, le=1)] = Field(
         0.9, description="share of a GPU's memory that vLLM takes"
     )
+
+    @property
+    def asks_for_engine(self) -> bool:
+        """Whether the experiment file names one, so that what is installed decides nothing."""
+        return "engine" in self.model_fields_set
 
     def _faults(self) -> Iterator[str]:
         if self.temperature == 0 and self.samples > 1:

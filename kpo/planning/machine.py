@@ -13,6 +13,7 @@ import torch
 from torch.utils.benchmark import Timer
 
 from kpo.common.cli import UserError
+from kpo.common.cores import cores
 from kpo.config.evaluate import Evaluate
 from kpo.config.experiment import Experiment
 from kpo.config.train import Train
@@ -84,7 +85,7 @@ def _check_gpus(**wanted: int) -> None:
 def _runs_at_once(experiment: Experiment) -> int:
     """Runs for which there are GPUs, or cores."""
     train = experiment.train
-    there = torch.cuda.device_count() if train.gpus else len(os.sched_getaffinity(0))
+    there = torch.cuda.device_count() if train.gpus else cores()
     most = there // (train.gpus or train.threads * train.per_node)
     return max(1, min(most, len(experiment.runs)))
 

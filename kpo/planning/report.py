@@ -162,6 +162,8 @@ def _evaluation(plan: Plan) -> Iterator[str]:
         f" most {e.max_response_tokens:,} tokens, to prompts of"
         f" {plan.experiment.train.max_prompt_tokens:,}"
     )
+    if not e.asks_for_engine and e.engine != "vllm":
+        yield f"  sampled with {e.engine}, as vLLM is not installed"
     if unknown := [name for name, count in plan.benchmarks.items() if count is None]:
         yield f"  not counted, as their sizes are not known here: {', '.join(unknown)}"
     if there is None:

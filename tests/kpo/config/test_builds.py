@@ -13,6 +13,7 @@ from kpo import base
 from kpo.common.cli import UserError
 from kpo.config import builds
 from kpo.config.builds import check_builds, vllm_build
+from kpo.config.evaluate import Evaluate
 from kpo.config.experiment import Experiment, load_experiment
 
 TINY = Path(__file__).parents[3] / "workflow/config/tiny.yaml"
@@ -30,12 +31,35 @@ def install(monkeypatch: pytest.MonkeyPatch, packages: dict[str, str], cuda: str
     monkeypatch.setattr("torch.version.cuda", cuda)
 
 
+@pytest.mark.parametrize("there", [True, False])
+def test_vllm_samples_where_it_is_installed_and_nothing_else_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, there: bool
+) -> None:
+    monkeypatch.setattr("kpo.config.evaluate.find_spec", lambda _: object() if there else None)
+    evaluate = load_experiment(TINY).evaluate
+    assert evaluate.engine == ("vllm" if there else "transformers")
+    assert not evaluate.asks_for_engine
+    named = Evaluate.model_validate({**evaluate.model_dump(exclude_unset=True), "engine": "vllm"})
+    assert (named.engine, named.asks_for_engine) == ("vllm", True)
+
+
+def test_another_engine_is_another_evaluation(monkeypatch: pytest.MonkeyPatch) -> None:
+    sections = []
+    for found in (object(), None):
+        monkeypatch.setattr("kpo.config.evaluate.find_spec", lambda _, found=found: found)
+        tiny = load_experiment(TINY)
+        sections.append((tiny.section("evaluate"), tiny.section("train", "grpo")))
+    (vllm, trained), (other, trained_too) = sections
+    assert vllm != other
+    assert trained == trained_too
+
+
 def with_gpus(train: int, evaluate: int) -> Experiment:
-    tiny = load_experiment(TINY)  # evaluates with vLLM
+    tiny = load_experiment(TINY)
     return tiny.model_copy(
         update={
             "train": tiny.train.model_copy(update={"gpus": train}),
-            "evaluate": tiny.evaluate.model_copy(update={"gpus": evaluate}),
+            "evaluate": tiny.evaluate.model_copy(update={"engine": "vllm", "gpus": evaluate}),
         }
     )
 
