@@ -43,5 +43,14 @@ def test_the_catalogue_finds_what_it_asks_for() -> None:
     keywords = {word.lower().replace(" ", "-") for word in read("CITATION.cff")["keywords"]}
     assert {topic.strip("`\n") for topic in topics.split(", ")} == {*keywords, "snakemake-workflow"}
     assert sorted((REPO / "workflow/config").glob("*.yaml")) == sorted(CONFIGS)
-    if usage["software-stack-deployment"]["conda"]:
-        assert "conda:" in "".join(path.read_text() for path in REPO.glob("workflow/rules/*.smk"))
+    rules = "".join(path.read_text() for path in REPO.glob("workflow/rules/*.smk"))
+    assert usage["software-stack-deployment"]["conda"] == ("conda:" in rules)
+
+
+def test_conda_has_what_make_starts_from() -> None:
+    environment = read("environment.yml")
+    assert all(isinstance(line, str) for line in environment["dependencies"])  # nothing for its pip
+    python, make = environment["dependencies"][:2]
+    assert python in ("python=3.11", "python=3.12", "python=3.13")
+    assert make == "make"
+    assert environment["variables"] == {"PYTHON": python.replace("=", "")}

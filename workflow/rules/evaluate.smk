@@ -14,8 +14,6 @@ rule ask:
         f"{ROOT}/timings/ask/{{run}}.tsv"
     priority: 2
     localrule: True
-    conda:
-        "../../environment.yml"
     shell:
         "echo {input.model:q} > {output} 2> {log}"
 
@@ -33,8 +31,6 @@ rule sample:
         f"{ROOT}/logs/sample/{{run}}.log",
     benchmark:
         f"{ROOT}/timings/sample/{{run}}.tsv"
-    conda:
-        "../../environment.yml"
     threads: EXPERIMENT.evaluate.threads
     resources:
         gpu=GPUS["sample"],
@@ -61,8 +57,6 @@ rule grade:
         f"{ROOT}/logs/grade/{{run}}.log",
     benchmark:
         f"{ROOT}/timings/grade/{{run}}.tsv"
-    conda:
-        "../../environment.yml"
     params:
         limits=f"--timeout-s {EXPERIMENT.grading.timeout_s} --memory-mb {EXPERIMENT.grading.memory_mb}",
         answers=PROTOCOLS[EXPERIMENT.prompt].answers,

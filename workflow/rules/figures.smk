@@ -57,8 +57,6 @@ rule draw:
         "{root}/logs/figures/{figure}.log",
     benchmark:
         "{root}/timings/figures/{figure}.tsv"
-    conda:
-        "../../environment.yml"
     params:
         files=options,
         more=lambda wildcards: MORE.get(wildcards.figure, ""),

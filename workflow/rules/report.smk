@@ -33,8 +33,6 @@ rule manifests:
         f"{ROOT}/logs/manifests.log",
     benchmark:
         f"{ROOT}/timings/manifests.tsv"
-    conda:
-        "../../environment.yml"
     params:
         root=subpath(output[0], parent=True),
     shell:
@@ -56,8 +54,6 @@ rule page:
         "{root}/logs/pages/{page}.log",
     benchmark:
         "{root}/timings/pages/{page}.tsv"
-    conda:
-        "../../environment.yml"
     params:
         title=lambda wildcards: f"{category(wildcards)}: {wildcards.page}",
     shell:
@@ -81,8 +77,6 @@ rule responses:
         f"{ROOT}/logs/pages/responses.log",
     benchmark:
         f"{ROOT}/timings/pages/responses.tsv"
-    conda:
-        "../../environment.yml"
     params:
         config=uncompared(CONFIG),
         problems=problems_option,

@@ -23,8 +23,6 @@ rule shootout:
         f"{ROOT}/logs/shootout.log",
     benchmark:
         f"{ROOT}/timings/shootout.tsv"
-    conda:
-        "../../environment.yml"
     threads: EXPERIMENT.train.threads
     resources:
         gpu=GPUS["train"],
@@ -47,8 +45,6 @@ rule shootout_here:
         "results/shootout.log",
     benchmark:
         "results/shootout.tsv"
-    conda:
-        "../../environment.yml"
     shell:
         "cp {input} results/ 2> {log}"
 

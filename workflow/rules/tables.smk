@@ -16,8 +16,6 @@ rule tables:
         f"{ROOT}/logs/tables.log",
     benchmark:
         f"{ROOT}/timings/tables.tsv"
-    conda:
-        "../../environment.yml"
     params:
         config=uncompared(CONFIG),
         settings=EXPERIMENT.section("table"),
@@ -36,8 +34,6 @@ rule table1:
         "results/table1.log",
     benchmark:
         "results/table1.tsv"
-    conda:
-        "../../environment.yml"
     shell:
         "cp {input} results/ 2> {log}"
 
@@ -52,8 +48,6 @@ rule reference:
         f"{ROOT}/logs/reference.log",
     benchmark:
         f"{ROOT}/timings/reference.tsv"
-    conda:
-        "../../environment.yml"
     params:
         root=subpath(input[0], parent=True),
     shell:

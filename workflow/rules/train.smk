@@ -14,8 +14,6 @@ if EXPERIMENT.task:
             f"{ROOT}/logs/problems.log",
         benchmark:
             f"{ROOT}/timings/problems.tsv"
-        conda:
-            "../../environment.yml"
         params:
             config=uncompared(CONFIG),
             settings=EXPERIMENT.section("problems"),
@@ -31,8 +29,6 @@ if EXPERIMENT.task:
             f"{ROOT}/logs/test_problems.log",
         benchmark:
             f"{ROOT}/timings/test_problems.tsv"
-        conda:
-            "../../environment.yml"
         params:
             config=uncompared(CONFIG),
             settings=EXPERIMENT.section("test_problems"),
@@ -57,8 +53,6 @@ rule benchmarks:
         f"{ROOT}/logs/benchmarks.log",
     benchmark:
         f"{ROOT}/timings/benchmarks.tsv"
-    conda:
-        "../../environment.yml"
     params:
         config=uncompared(CONFIG),
     shell:
@@ -79,8 +73,6 @@ rule data:
         f"{ROOT}/logs/data.log",
     benchmark:
         f"{ROOT}/timings/data.tsv"
-    conda:
-        "../../environment.yml"
     threads: 2
     params:
         config=uncompared(CONFIG),
@@ -99,8 +91,6 @@ rule base:
         f"{ROOT}/logs/base.log",
     benchmark:
         f"{ROOT}/timings/base.tsv"
-    conda:
-        "../../environment.yml"
     threads: EXPERIMENT.train.threads
     resources:
         gpu=GPUS["base"],
@@ -134,8 +124,6 @@ rule train:
     benchmark:
         f"{ROOT}/timings/train/{{method}}-s{{seed}}.tsv"
     priority: 1  # before evaluations, which then wait for one another's engine
-    conda:
-        "../../environment.yml"
     threads: EXPERIMENT.train.threads * EXPERIMENT.train.per_node
     resources:
         **ON_NODES,

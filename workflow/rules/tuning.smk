@@ -14,8 +14,6 @@ if is_comparison(EXPERIMENT):
             f"{ROOT}/logs/tuned.log",
         benchmark:
             f"{ROOT}/timings/tuned.tsv"
-        conda:
-            "../../environment.yml"
         params:
             config=uncompared(CONFIG),
         shell:
@@ -34,8 +32,6 @@ else:
             f"{ROOT}/logs/tune.log",
         benchmark:
             f"{ROOT}/timings/tune.tsv"
-        conda:
-            "../../environment.yml"
         params:
             config=uncompared(CONFIG),
         shell:
