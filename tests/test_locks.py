@@ -78,7 +78,7 @@ def test_every_pin_has_a_wheel_or_builds() -> None:
     check = subprocess.run(
         ["sh", LOCKS / "refresh.sh", "--check"], capture_output=True, text=True, check=False
     )
-    if "error sending request" in check.stderr:
+    if any(words in check.stderr for words in ("error sending request", "timed out", "network")):
         pytest.skip("no package index is within reach")
     assert check.returncode == 0, check.stderr
     assert len(check.stdout.splitlines()) == len(PYTHONS) * sum(map(len, PLACES.values()))
