@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from kpo.evals.figures.collapse import misjudged, read_arms
+from kpo.kalman import kalman_gains
 from kpo.objective import TokenBatch
 from tests.configs import CONFIGS
 
@@ -85,6 +86,24 @@ def test_collapse_by_age_is_as_it_says() -> None:
     assert f"{lost[True]} of {runs[True]} runs of KPO with the paper's start collapse" in finding
     assert lost[False] == 0
     assert f"none of {runs[False]} of GRPO" in finding
+
+
+def test_what_settings_of_their_own_bring_is_as_it_says() -> None:
+    (finding,) = (" ".join(text.split()) for text in FINDINGS if "settings of its own" in text)
+    rows = csv.DictReader((REPO / "results/reference/tuned/tuned.csv").open())
+    own = {row["name"]: row for row in rows}
+    gspo, known, diffuse = (own[name] for name in ("gspo", "kpo-known", "kpo-diffuse"))
+    scores = [f"{float(row['tuned_avg@16']):.1f}" for row in (gspo, known, diffuse)]
+    assert "GSPO {}, KPO {} with the paper's start,".format(*scores) in finding
+    assert f"and {scores[2]} with a diffuse one" in finding
+    assert max(own.values(), key=lambda row: float(row["tuned_avg@16"])) == gspo
+    assert "clip 3e-6 / 4e-6" in known["tuned_settings"]  # the paper's: 3e-4 / 4e-4
+    passed = float((1 - (1 - kalman_gains(47, 1e-6)).cumprod(0)).mean())
+    assert f"{3e-6 / passed:.2g} / {4e-6 / passed:.1g}" in finding
+    assert "clip 0.003 / 0.004" in gspo["tuned_settings"]
+    collapsed = {row["name"]: row["tuned_collapsed"] for row in own.values()}
+    assert collapsed.pop("cispo") == "12.50"
+    assert {*collapsed.values()} == {"0.00"}
 
 
 def test_structure_is_as_it_says() -> None:
