@@ -30,15 +30,18 @@ from kpo.config.experiment import Experiment
 from kpo.config.train import Train
 from kpo.integrations.verl.overrides import ROLLOUT
 from kpo.integrations.verl.steps import read_steps, rows_of
-from kpo.integrations.verl.writing import EARLIER, Written, verl_python, write
+from kpo.integrations.verl.writing import EARLIER, OUTPUT, Written, verl_python, write
 from kpo.model.files import read_config, read_model
 from kpo.model.policy import load_tokenizer, save_model
 from kpo.trainer.log import RunLog
 from kpo.trainer.run import UNFINISHED, finish
 
-OUTPUT = "output.log"
-"""What verl says, of all its starts."""
 CODE = [f"kpo.integrations.verl.{module}" for module in ("overrides", "policy_loss", "reward")]
+LOST = b"Error in _run_prompt"
+"""verl's words for responses that failed, in their engine or their reward.
+
+It trains on without them, on padding in their place.
+"""
 TELLING = 30
 """Last lines of verl's output that are told where it fails."""
 POLL_S = 1.0
@@ -122,7 +125,10 @@ def logged(written: Written) -> dict[int, dict[str, Any]]:
 
 
 def follow(written: Written) -> None:
-    """Start the script, or go on, and wait for its end. Raises UserError where verl fails."""
+    """Start the script, or go on, and wait for its end.
+
+    Raises UserError where verl fails, or responses fail, without which it would train on.
+    """
     output = written.place.folder / OUTPUT
     with (
         _started(written.script, output) as process,
@@ -131,10 +137,20 @@ def follow(written: Written) -> None:
         while (code := process.poll()) is None:
             time.sleep(POLL_S)
             _show(bar, logged(written))
+            _check_responses(output, written)
         _show(bar, logged(written))
+    _check_responses(output, written)
     if code:
         tail = "\n".join(output.read_text(errors="replace").splitlines()[-TELLING:])
         raise UserError(f"verl ended with exit code {code}; the end of {output}:\n{tail}")
+
+
+def _check_responses(output: Path, written: Written) -> None:
+    if LOST in output.read_bytes():
+        raise UserError(
+            f"responses failed, on which verl says more in {output} ({LOST.decode()}), and it"
+            f" trained on without them: remove {written.place.checkpoints} to start anew"
+        )
 
 
 @contextmanager

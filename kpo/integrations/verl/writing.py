@@ -35,6 +35,8 @@ from kpo.trainer.state.checkpoint import differences
 from kpo.trainer.training_set import TrainingSet, training_set
 
 FOLDER, SCRIPT, EARLIER, RUN = "verl", "launch.sh", "earlier-steps.jsonl", "run.json"
+OUTPUT = "output.log"
+"""What verl says, of all its starts."""
 PYTHON = "KPO_VERL_PYTHON"
 """The environment variable that names the Python of verl's environment."""
 TURN_END = "<|im_end|>"
@@ -105,8 +107,11 @@ def write(
         "prompt": protocol.identity(tokenizer, [prompt.tokens for prompt in prompts]),
     }
     section = experiment.section("train", method)
-    own_checkpoints(place.checkpoints, {**section, "seed": seed, "inputs": inputs})
+    goes_on = own_checkpoints(place.checkpoints, {**section, "seed": seed, "inputs": inputs})
     place.folder.mkdir(parents=True, exist_ok=True)
+    if not goes_on:  # what an earlier run left
+        for path in (place.steps, place.folder / EARLIER, place.folder / OUTPUT):
+            path.unlink(missing_ok=True)
     train_rows = rows(train.problems, trained_on.problems, protocol, "training")
     write_rows(place.train, train_rows)
     write_rows(place.val, benchmark_rows(experiment))
@@ -117,19 +122,22 @@ def write(
     return Written(place, base, said, train.total_steps(len(prompts)), trained_on, inputs)
 
 
-def own_checkpoints(folder: Path, run: dict[str, Any]) -> None:
+def own_checkpoints(folder: Path, run: dict[str, Any]) -> bool:
     """Let checkpoints in a folder be those of `run`: its settings, seed and inputs.
 
-    Raises UserError where they are of another.
+    Returns whether it was begun there before. Raises UserError where another was.
     """
     path, run = folder / RUN, json.loads(json.dumps(run))
-    if path.is_file() and (lines := differences(json.loads(path.read_text(encoding="utf-8")), run)):
+    if not path.is_file():
+        write_json(path, run)
+        return False
+    if lines := differences(json.loads(path.read_text(encoding="utf-8")), run):
         raise UserError(
             f"{folder}: checkpoints of verl lie there, of a run with other settings:\n  "
             + "\n  ".join(lines)
             + "\ngo back to its settings to go on from them, or remove the folder to start anew"
         )
-    write_json(path, run)
+    return True
 
 
 def base_folder(experiment: Experiment) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -138,8 +139,21 @@ def test_checkpoints_of_another_run_are_refused(place: Place) -> None:
 
 
 def test_own_checkpoints_are_gone_on_with(tmp_path: Path) -> None:
-    own_checkpoints(tmp_path, {"betas": (0.9, 0.99)})
-    own_checkpoints(tmp_path, {"betas": (0.9, 0.99)})
+    assert not own_checkpoints(tmp_path, {"betas": (0.9, 0.99)})
+    assert own_checkpoints(tmp_path, {"betas": (0.9, 0.99)})
+
+
+def test_responses_that_failed_stop_a_run_until_it_starts_anew(place: Place) -> None:
+    text = place.python.read_text()
+    place.python.write_text(text.replace("given =", "print('Error in _run_prompt: x')\ngiven ="))
+    with pytest.raises(UserError, match=r"responses failed.*remove .* to start anew"):
+        place.run()
+    place.write()
+    with pytest.raises(UserError, match="responses failed"):
+        place.run()
+    shutil.rmtree(place.out / ".checkpoints")
+    place.run()
+    assert (place.out / "manifest.json").exists()
 
 
 @pytest.mark.parametrize(
