@@ -13,13 +13,15 @@ from kpo.trainer.log import Row
 METRICS = {
     "reward": "critic/score/mean",
     "response_tokens": "response_length/mean",
-    "truncated": "response_length/clip_ratio",
     "entropy": "actor/entropy",
     "grad_norm": "actor/grad_norm",
     "clip_fraction": "actor/clip_fraction",
     "lr": "actor/lr",
 }
-"""verl's name of each metric that means the same in both; objectives may have no clip fraction."""
+"""verl's name of each metric that means the same in both; objectives may have no clip fraction.
+
+Its share of clipped responses does not: it counts those as long as the longest of their batch.
+"""
 SECONDS = {
     "rollout": "timing_s/gen",
     "old_logprobs": "timing_s/old_log_prob",

@@ -86,7 +86,7 @@ def test_a_run_goes_through_evaluation_to_a_table(root: Path, runs: dict[int, Pa
     if not SUITE.exists():
         pytest.skip("the suite's own environment, which evaluates, is not there: make env")
     folder = runs[2].parents[1]
-    config = ["--config", folder / "experiment.yaml"]
+    config = ["--config", str(folder / "experiment.yaml")]
 
     def suite(module: str, *options: str | Path) -> None:
         environment = {**os.environ, "PYTHONPATH": str(REPO)}
@@ -97,7 +97,7 @@ def test_a_run_goes_through_evaluation_to_a_table(root: Path, runs: dict[int, Pa
     suite("tasks.generate", *config, "--sets", "easy", "--out", problems)
     for name, model in (("base", root / "base"), (RUN, runs[2] / "model")):
         samples, grades = (folder / f"evals/{name}/{kind}.jsonl" for kind in ("samples", "grades"))
-        how = ["--run", name, "--model", model, "--problems", problems]
+        how = ["--run", name, "--model", str(model), "--problems", str(problems)]
         suite("evals.sample", *config, *how, "--out", samples)
         suite("evals.grade", "--samples", samples, "--out", grades)
     shutil.copytree(REPO / "results/reported", folder.parent / "reported")
