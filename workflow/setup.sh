@@ -40,7 +40,7 @@ find_python() {
         fi
     done
     [ -z "$named" ] && command -v uv >/dev/null || return
-    uv python install --quiet 3.13 && uv python find --system --managed-python 3.13
+    uv python install 3.13 >&2 && uv python find --system --managed-python 3.13
 }
 
 python=$(find_python) && fits "$python" || {

@@ -119,7 +119,7 @@ def test_seeds_are_not_those_of_the_tuning(tmp_path: Path) -> None:
     tune.main([*config, *files, "--seeds", "4"])
     made = load_experiment(tmp_path / "tuned.yaml")
     assert made.seeds == [1, 3, 4, 5]
-    assert (made.evaluate.engine, made.evaluate.samples) == ("vllm", 16)
+    assert (made.evaluate.engine, made.evaluate.samples) == (usual_engine(), 16)
 
 
 def test_nothing_is_written_for_an_experiment_that_cannot_be(
