@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
+from kpo.config.evaluate import usual_engine
 from tests.pretended import RUNS, SUMS, Pretended, started, trained
 from tests.workspace import REPO, TEST_CONFIG, Workspace
 

@@ -32,8 +32,8 @@ class Train(Section):
     engine: Engine | Literal["verl"] = Field(
         "transformers", description="samples the rollouts; verl does all the training, on Ray"
     )
-    verl: list[Text] = Field(
-        [],
+    verl: Annotated[tuple[Text, ...], Field(strict=False)] = Field(  # a key of plans is hashed
+        (),
         exclude_if=operator.not_,
         description="where engine is verl, further settings of its own, as on its command line",
     )

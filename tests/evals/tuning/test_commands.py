@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from kpo.config.evaluate import usual_engine
 from kpo.config.experiment import Experiment, load_experiment
 from kpo.evals import tune, tuned
 from tests.evals.tuning.small import CONFIG, GRPO, LR, RATIO, experiment, finish

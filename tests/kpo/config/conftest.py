@@ -1,6 +1,11 @@
-"""Experiment files are read where the environment names no folder of data."""
+"""Experiment files are read where vLLM is installed and the environment names no folder of data."""
 
 import pytest
+
+
+@pytest.fixture(autouse=True)
+def _with_vllm(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kpo.config.evaluate.find_spec", lambda _: object())
 
 
 @pytest.fixture(autouse=True)
