@@ -47,7 +47,7 @@ report: $(READY) ## tables, figures, responses and what is kept: results/report.
 test: $(READY) ## the test suite (ARGS="..." goes to pytest)
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadscope $(if $(ARGS),$(ARGS),tests)
 
-test-integrations: test-trl test-verl ## adapters, in environments with the frameworks of others
+test-integrations: test-trl test-verl test-slurm ## with the frameworks of others, and a real Slurm
 
 test-trl: .venv-trl/.installed-trl
 test-verl: .venv-verl/.installed-verl

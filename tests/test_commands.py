@@ -10,7 +10,7 @@ import pytest
 from tests.configs import CONFIGS, REPO
 
 COMMANDS = sorted(
-    ".".join(path.relative_to(REPO).with_suffix("").parts)
+    ".".join(path.relative_to(REPO).with_suffix("").parts).removesuffix(".__main__")
     for room in ("kpo", "evals")
     for path in (REPO / room).rglob("*.py")
     if 'if __name__ == "__main__":' in path.read_text() and "parse_args(" in path.read_text()

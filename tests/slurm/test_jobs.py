@@ -111,7 +111,7 @@ def test_a_run_on_two_nodes_is_one_job_with_a_task_on_each(submitted: Submitted)
 def test_a_preempted_job_resumes_from_its_checkpoint(submitted: Submitted) -> None:
     """Slurm takes its machine for a job of a partition that goes first, and starts it again."""
     before = len(submitted.slurm.rule("rule_train"))
-    submitted.workspace.write(config(steps=60, checkpoint_every=1000))
+    submitted.workspace.write(config(steps=150, checkpoint_every=1000))
     first = ["--partition=urgent", "--nodes=2", "--exclusive", "--output=/dev/null", "--wrap=true"]
     metrics = submitted.folder / RUN / "unfinished/metrics.jsonl"
     with ThreadPoolExecutor() as pool:
@@ -124,8 +124,8 @@ def test_a_preempted_job_resumes_from_its_checkpoint(submitted: Submitted) -> No
     (job,) = submitted.slurm.rule("rule_train")[before:]
     assert (job["JobState"], job["Restarts"]) == ("COMPLETED", "1")
     rows = (submitted.folder / RUN / "metrics.jsonl").read_text().splitlines()
-    assert [json.loads(row)["step"] for row in rows] == list(range(60))
+    assert [json.loads(row)["step"] for row in rows] == list(range(150))
     log = (submitted.folder / f"results/test/logs/train/{METHOD}-s0.log").read_text()
-    bar = re.search(r"train: +\d+%.*? (\d+)/60 ", log)
+    bar = re.search(r"train: +\d+%.*? (\d+)/150 ", log)
     assert bar
     assert int(bar[1]) >= 2  # not from nothing

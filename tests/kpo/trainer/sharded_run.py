@@ -20,7 +20,8 @@ from tests.kpo.trainer.runs import EndlessEngine, tiny_trainer
 def main() -> None:
     folder, settings = Path(sys.argv[1]), json.loads(sys.argv[2])
     torch.set_num_threads(1)
-    (folder / f"launcher-{os.environ.get('RANK')}").write_text(str(os.getppid()))
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"launcher-{os.environ.get('RANK', '0')}").write_text(str(os.getppid()))
     each, nodes = settings.pop("ranks"), settings.pop("nodes", 1)
     ranks = join(gpus=0, ranks=each, nodes=nodes, stall_s=600.0)
     dtype = settings.get("dtype", Train.model_fields["dtype"].default)
