@@ -6,6 +6,7 @@ Goes on from verl's newest checkpoint, of the same settings, base and data alone
 from __future__ import annotations
 
 import ctypes
+import json
 import os
 import shutil
 import signal
@@ -24,7 +25,7 @@ from transformers import GenerationConfig
 
 from kpo.common.cli import UserError
 from kpo.common.files import write_jsonl, write_text
-from kpo.common.manifest import Manifest
+from kpo.common.manifest import PACKAGES, Manifest
 from kpo.common.source_code import code_hash, python_path
 from kpo.config.experiment import Experiment
 from kpo.config.train import Train
@@ -37,6 +38,18 @@ from kpo.trainer.log import RunLog
 from kpo.trainer.run import UNFINISHED, finish
 
 CODE = [f"kpo.integrations.verl.{module}" for module in ("overrides", "policy_loss", "reward")]
+WITH_VERL = (*PACKAGES, "verl", "ray", "flash-attn", "sglang")
+VERSIONS = """
+import importlib.metadata, json, platform, sys
+found = {"python": platform.python_version()}
+for name in sys.argv[1:]:
+    try:
+        found[name] = importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        pass
+print(json.dumps(found))
+"""
+"""Says which of the packages that are named are there, and their versions."""
 LOST = b"Error in _run_prompt"
 """verl's words for responses that failed, in their engine or their reward.
 
@@ -63,11 +76,11 @@ def run(
     Raises UserError for what verl cannot do, where there is no verl, and where it fails.
     """
     train, unfinished = experiment.train_of(method), out / UNFINISHED
-    version = verl_version(train)
+    packages = verl_packages(train)
     section = experiment.section("train", method)
     settings = {**section, "seed": seed}
     manifest = Manifest(experiment.experiment, settings)
-    manifest.content |= {"method": method, "seed": seed}
+    manifest.content |= {"method": method, "seed": seed, "packages": packages}
     written = write(experiment, method, seed, base=base, problems=problems, out=out)
     follow(written)
     rows = rows_of(logged(written), written.steps)
@@ -84,7 +97,7 @@ def run(
         "training_set": written.trained_on.record,
         "engine": {
             "name": "verl",
-            "version": version,
+            "version": packages["verl"],
             "rollout": written.settings[f"{ROLLOUT}.name"],
             "dtype": train.dtype,
         },
@@ -94,29 +107,29 @@ def run(
     finish(manifest, [metrics for _, metrics, _ in rows], written.base, out)
 
 
-def verl_version(train: Train) -> str:
-    """The version of verl that is there. Raises UserError where it, or what it needs, is not."""
+def verl_packages(train: Train) -> dict[str, str]:
+    """Versions of what verl's environment trains with.
+
+    Raises UserError where verl, or what it needs, is not there.
+    """
     python = verl_python()
-    needed = {"wandb": "wandb", "trackio": "trackio"}.get(train.tracker)
-    modules = ["verl", "math_verify", *filter(None, [needed])]
-    asked = (
-        "import importlib.metadata as m, importlib.util as u;"
-        f"print(*(n for n in {modules} if u.find_spec(n) is None));print(m.version('verl'))"
-    )
-    environment = {**os.environ, "PYTHONPATH": python_path()}
     try:
         said = subprocess.run(
-            [python, "-c", asked], env=environment, capture_output=True, text=True, check=False
+            [python, "-c", VERSIONS, *WITH_VERL, train.tracker],
+            env={**os.environ, "PYTHONPATH": python_path()},
+            capture_output=True,
+            text=True,
+            check=False,
         )
     except OSError as error:
         raise UserError(f"{python}, which is to run verl: {error}") from error
-    missing, *version = said.stdout.splitlines() or ["verl"]
-    if missing or not version:
+    found: dict[str, str] = json.loads(said.stdout or "{}")
+    if missing := [name for name in ("verl", "math-verify", train.tracker) if name not in found]:
         raise UserError(
-            f"{python} has no {missing or 'verl'}: KPO_VERL_PYTHON must name the Python of an"
+            f"{python} has no {missing[0]}: KPO_VERL_PYTHON must name the Python of an"
             " environment with verl, as `pip install kpo-suite[verl]` or `make test-verl` makes it"
         )
-    return version[0]
+    return found
 
 
 def logged(written: Written) -> dict[int, dict[str, Any]]:

@@ -29,7 +29,8 @@ STAND_IN = f"""#!{sys.executable}
 import json, pathlib, shutil, sys
 from safetensors.numpy import load_file, save_file
 if sys.argv[1] == "-c":
-    print("{{missing}}", "{VERSION}", sep="\\n")
+    names = {{"python", *sys.argv[3:]}} - {{"{{missing}}"}}
+    print(json.dumps(dict.fromkeys(names, "{VERSION}")))
     raise SystemExit
 given = dict(argument.split("=", 1) for argument in sys.argv[3:])
 folder = pathlib.Path(given["trainer.default_local_dir"])
@@ -95,6 +96,7 @@ def test_what_comes_back_is_a_run_like_any_other(place: Place) -> None:
     manifest = json.loads((place.out / "manifest.json").read_text())
     engine = {"name": "verl", "version": VERSION, "rollout": "vllm", "dtype": "bfloat16"}
     assert manifest["engine"] == engine
+    assert manifest["packages"].items() >= {"torch": VERSION, "verl": VERSION}.items()
     assert (manifest["method"], manifest["seed"], manifest["processes"]) == ("kpo", 0, 2)
     assert manifest["learning"] == {"steps": 4, "still_steps": 0, "moved_weights": 1.0}
     assert manifest["noise"] == {}
@@ -158,7 +160,7 @@ def test_responses_that_failed_stop_a_run_until_it_starts_anew(place: Place) -> 
 
 @pytest.mark.parametrize(
     ("missing", "tracker"),
-    [("verl", "tensorboard"), ("math_verify", "tensorboard"), ("wandb", "wandb")],
+    [("verl", "tensorboard"), ("math-verify", "tensorboard"), ("wandb", "wandb")],
 )
 def test_an_environment_without_what_it_takes_is_said_before_anything(
     place: Place, missing: str, tracker: str
