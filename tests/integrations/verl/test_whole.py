@@ -39,6 +39,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in {**named, "OMP_NUM_THREADS": "1"}.items():
             patch.setenv(name, value)
+        patch.delenv("CUDA_VISIBLE_DEVICES", raising=False)  # Ray's GPUs are mere numbers
         cluster = ray.init("local", num_cpus=16, num_gpus=2, include_dashboard=False)
         patch.setenv("RAY_ADDRESS", cluster.address_info["gcs_address"])
         yield folder
