@@ -10,7 +10,7 @@ import pytest
 
 from kpo.common.cli import UserError
 from kpo.integrations.verl import __main__ as command
-from kpo.integrations.verl.data import check_prompts
+from kpo.integrations.verl.data import benchmark_rows, check_prompts
 from kpo.integrations.verl.reward import compute_score
 from kpo.integrations.verl.writing import base_folder as named_base
 from kpo.integrations.verl.writing import write
@@ -42,6 +42,14 @@ def test_the_data_are_the_prompts_and_golds_that_the_suite_trains_on(tmp_path: P
         assert pairs == [(f"{text}\n", gold) for text, gold in experiment.task.problems(name)]
         assert {r["data_source"] for r in rows} == {name}
         assert {r["prompt"][0]["role"] for r in rows} == {"user"}
+
+
+def test_benchmarks_are_asked_as_evaluation_asks_them(tmp_path: Path) -> None:
+    train = TREE["train"] | {"max_prompt_tokens": 200}
+    experiment = experiment_of(tmp_path, TREE | {"prompt": "official", "train": train})
+    assert experiment.task is not None
+    asked = [row["prompt"][0]["content"] for row in benchmark_rows(experiment)]
+    assert asked == [text for text, _ in experiment.task.problems("easy")]
 
 
 def test_too_long_prompts_are_left_out_and_recorded(tmp_path: Path) -> None:
