@@ -111,8 +111,10 @@ def test_a_disk_without_room_for_the_checkpoints_of_runs_at_a_time(tmp_path: Pat
 def test_vllm_that_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     words = "engine is vllm, which is not installed: install it, or take transformers"
-    assert faults(tmp_path, engine="vllm") == [f"train.{words}", f"evaluate.{words}"]
-    assert faults(tmp_path) == [f"evaluate.{words}"]
+    evaluate = {"engine": "vllm"}
+    both = faults(tmp_path, engine="vllm", evaluate=evaluate)
+    assert both == [f"train.{words}", f"evaluate.{words}"]
+    assert faults(tmp_path, evaluate=evaluate) == [f"evaluate.{words}"]
     assert not faults(tmp_path, replace(PLENTY, disk=None), engine="vllm")
 
 

@@ -33,7 +33,7 @@ def test_vllm_gets_the_gpus_and_its_share_of_their_memory(
     monkeypatch.setitem(sys.modules, stub.__name__, stub)
     more: dict[str, Any] = {"gpus": gpus, **({"gpu_memory": memory} if memory else {})}
     training = {"engine": "vllm", "dtype": "bfloat16", **more}
-    section = train(**training) if trains else settings(**more)
+    section = train(**training) if trains else settings(engine="vllm", **more)
     make_engine(section, Path("m"), longest=77, device=CPU)
     assert asked == {
         "folder": Path("m"),
