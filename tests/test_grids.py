@@ -26,7 +26,7 @@ def read(name: str) -> Experiment:
         ("clip", 4 * 4, 5),
         ("staleness", 4 * 4 * 3, 5),
         ("reuse", 5 * 3, 5),
-        ("tuning", 7 * 4 * 3 + 4, 2),
+        ("tuning", 4 * (4 + 4 + 4 + 3 + 3 + 4 + 5) + 4, 2),
     ],
 )
 def test_rows_of_a_file(name: str, rows: int, seeds: int) -> None:
