@@ -10,6 +10,9 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Tests are for the CPU, wherever they run: no engine takes a GPU that another has.
 os.environ["CUDA_VISIBLE_DEVICES"] = ""
+# Problems that a shell names are not those of the tests.
+for name in ("KPO_BENCHMARKS", "KPO_TRAIN_PROBLEMS"):
+    os.environ.pop(name, None)
 # What is started here can be interrupted, also where a shell runs the tests in the background.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 # How fast the machine is decides nothing, and the same examples come every time.

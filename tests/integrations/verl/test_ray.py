@@ -34,7 +34,7 @@ CASES: dict[str, tuple[dict[str, Any], str]] = {
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[None]:
     environment = {"PYTHONPATH": str(REPO), "OMP_NUM_THREADS": "1"}
-    ray.init(num_cpus=2, include_dashboard=False, runtime_env={"env_vars": environment})
+    ray.init("local", num_cpus=2, include_dashboard=False, runtime_env={"env_vars": environment})
     yield
     ray.shutdown()
 
