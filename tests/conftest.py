@@ -10,9 +10,6 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Tests are for the CPU, wherever they run: no engine takes a GPU that another has.
 os.environ["CUDA_VISIBLE_DEVICES"] = ""
-# Problems that a shell names are not those of the tests.
-for name in ("KPO_BENCHMARKS", "KPO_TRAIN_PROBLEMS"):
-    os.environ.pop(name, None)
 # What is started here can be interrupted, also where a shell runs the tests in the background.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 # How fast the machine is decides nothing, and the same examples come every time.
@@ -31,3 +28,10 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
     if item.get_closest_marker("vllm") and vllm_build() != "cpu":
         pytest.skip("needs the CPU build of vLLM (LOCK=cpu)")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def problems_of_the_shell() -> None:
+    """Those that variables name are not the tests' problems."""
+    for name in ("KPO_BENCHMARKS", "KPO_TRAIN_PROBLEMS"):
+        os.environ.pop(name, None)
