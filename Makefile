@@ -25,7 +25,7 @@ OF = $(if $(CONFIG),--configfile $(CONFIG))
 BENCHES := $(basename $(notdir $(wildcard tests/bench/bench_*.py)))
 
 .DEFAULT_GOAL := help
-.PHONY: help table1 watch science report test test-integrations test-trl test-verl test-slurm mutants bench lint env clean-env
+.PHONY: help table1 watch science report test test-integrations test-trl test-verl test-slurm test-locks mutants bench lint env clean-env
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' Makefile
@@ -47,7 +47,7 @@ report: $(READY) ## tables, figures, responses and what is kept: results/report.
 test: $(READY) ## the test suite (ARGS="..." goes to pytest)
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadscope $(if $(ARGS),$(ARGS),tests)
 
-test-integrations: test-trl test-verl test-slurm ## with the frameworks of others, and a real Slurm
+test-integrations: test-trl test-verl test-slurm test-locks ## with the frameworks of others, and a real Slurm
 
 test-trl: .venv-trl/.installed-trl
 test-verl: .venv-verl/.installed-verl
@@ -58,6 +58,9 @@ test-trl test-verl: test-%:
 test-slurm: $(READY) ## the pipeline as jobs of a Slurm that is started for it
 	tests/slurm/install.sh
 	KPO_TEST_SLURM=1 $(BIN)/python -m pytest -rs $(if $(ARGS),$(ARGS),tests/slurm)
+
+test-locks: $(READY) ## every pin has a wheel, or builds, for every Python and machine (needs uv, and an index)
+	KPO_TEST_LOCKS=1 $(BIN)/python -m pytest -rs $(if $(ARGS),$(ARGS),tests/test_locks.py)
 
 mutants: $(READY) ## faults planted in the code: are they noticed? (ARGS="kpo.model.head.*")
 	rm -rf mutants
