@@ -6,6 +6,7 @@ import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 import yaml
@@ -33,7 +34,7 @@ from kpo.trainer.prompts import load_prompts
 from kpo.trainer.reward import reward_of
 from kpo.trainer.state.checkpoint import Checkpoints
 from kpo.trainer.trackers import TRACKERS, Tracked, Unharmed
-from kpo.trainer.training_set import stated, training_set
+from kpo.trainer.training_set import TrainingSet, stated, training_set
 
 UNFINISHED, CHECKPOINTS = "unfinished", ".checkpoints"
 """Within a run's folder: what it has written so far, for whoever watches, and what it goes on from.
@@ -97,8 +98,7 @@ def run(
     train, unfinished = experiment.train_of(method), out / UNFINISHED
     ranks = start(train)
     check_shared(out, ranks)
-    section = experiment.section("train", method)
-    settings = {**section, "seed": seed}
+    settings = {**experiment.section("train", method), "seed": seed}
     manifest, code = Manifest(experiment.experiment, settings), trainer_code()
     policy = load(train, base, ranks)
     found = training_set(experiment, problems)
@@ -136,12 +136,19 @@ def run(
     save_sharded(policy, unfinished / "model", ranks, train.dtype)
     if ranks.is_main:
         manifest.content |= {"method": method, "seed": seed, **inputs, "code": code}
-        shared = {part: value for part, value in section.items() if part != "method"}
-        manifest.content |= {"settings": shared, "processes": ranks.size}
-        manifest.content |= {"training_set": trained_on.record, "engine": engine.describe()}
-        write_jsonl(unfinished / "dropped.jsonl", (drop.row() for drop in trained_on.drops))
-        write_text(unfinished / "config.yaml", yaml.safe_dump(settings, sort_keys=False))
+        manifest.content |= {"processes": ranks.size, "engine": engine.describe()}
+        state(manifest, settings, trained_on, unfinished)
         finish(manifest, [metrics for _, metrics, _ in log.rows], base, out)
+
+
+def state(
+    manifest: Manifest, settings: Mapping[str, Any], trained_on: TrainingSet, unfinished: Path
+) -> None:
+    """Say under which settings a run was trained, and on what, in its manifest and its files."""
+    shared = {part: value for part, value in settings.items() if part not in ("method", "seed")}
+    manifest.content |= {"settings": shared, "training_set": trained_on.record}
+    write_jsonl(unfinished / "dropped.jsonl", (drop.row() for drop in trained_on.drops))
+    write_text(unfinished / "config.yaml", yaml.safe_dump(dict(settings), sort_keys=False))
 
 
 def finish(manifest: Manifest, rows: Sequence[Mapping[str, float]], base: Path, out: Path) -> None:

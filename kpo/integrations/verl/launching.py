@@ -5,37 +5,33 @@ Goes on from verl's newest checkpoint, of the same settings, base and data alone
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import shutil
-import signal
 import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
-import yaml
 from tqdm import tqdm
 from transformers import GenerationConfig
 
 from kpo.common.cli import UserError
-from kpo.common.files import write_jsonl, write_text
 from kpo.common.manifest import PACKAGES, Manifest
+from kpo.common.parent import end_with_parent
 from kpo.common.source_code import code_hash, python_path
 from kpo.config.experiment import Experiment
 from kpo.config.train import Train
 from kpo.integrations.verl.overrides import ROLLOUT
 from kpo.integrations.verl.steps import read_steps, rows_of
-from kpo.integrations.verl.writing import EARLIER, OUTPUT, Written, verl_python, write
+from kpo.integrations.verl.writing import EARLIER, OUTPUT, PYTHON, Written, verl_python, write
 from kpo.model.files import read_config, read_model
 from kpo.model.policy import load_tokenizer, save_model
 from kpo.trainer.log import RunLog
-from kpo.trainer.run import UNFINISHED, finish
+from kpo.trainer.run import UNFINISHED, finish, state
 
 CODE = [f"kpo.integrations.verl.{module}" for module in ("overrides", "policy_loss", "reward")]
 WITH_VERL = (*PACKAGES, "verl", "ray", "flash-attn", "sglang")
@@ -60,7 +56,6 @@ TELLING = 30
 POLL_S = 1.0
 ENDING_S = 60.0
 """How long verl has to end."""
-PR_SET_PDEATHSIG = 1  # of prctl(2)
 
 
 def run(
@@ -77,8 +72,7 @@ def run(
     """
     train, unfinished = experiment.train_of(method), out / UNFINISHED
     packages = verl_packages(train)
-    section = experiment.section("train", method)
-    settings = {**section, "seed": seed}
+    settings = {**experiment.section("train", method), "seed": seed}
     manifest = Manifest(experiment.experiment, settings)
     manifest.content |= {"method": method, "seed": seed, "packages": packages}
     written = write(experiment, method, seed, base=base, problems=problems, out=out)
@@ -88,13 +82,10 @@ def run(
     with RunLog(unfinished) as log:
         log.begin(rows)
     save_trained(written, unfinished / "model", train.dtype)
-    shared = {part: value for part, value in section.items() if part != "method"}
     manifest.content |= {
         **written.inputs,
         "code": code_hash(*CODE, without={"kpo.registry", "kpo.tasks.registry"}),
-        "settings": shared,
         "processes": train.gpus * int(written.settings["trainer.nnodes"]),
-        "training_set": written.trained_on.record,
         "engine": {
             "name": "verl",
             "version": packages["verl"],
@@ -102,8 +93,7 @@ def run(
             "dtype": train.dtype,
         },
     }
-    write_jsonl(unfinished / "dropped.jsonl", (drop.row() for drop in written.trained_on.drops))
-    write_text(unfinished / "config.yaml", yaml.safe_dump(settings, sort_keys=False))
+    state(manifest, settings, written.trained_on, unfinished)
     finish(manifest, [metrics for _, metrics, _ in rows], written.base, out)
 
 
@@ -126,7 +116,7 @@ def verl_packages(train: Train) -> dict[str, str]:
     found: dict[str, str] = json.loads(said.stdout or "{}")
     if missing := [name for name in ("verl", "math-verify", train.tracker) if name not in found]:
         raise UserError(
-            f"{python} has no {missing[0]}: KPO_VERL_PYTHON must name the Python of an"
+            f"{python} has no {missing[0]}: {PYTHON} must name the Python of an"
             " environment with verl, as `pip install kpo-suite[verl]` or `make test-verl` makes it"
         )
     return found
@@ -145,23 +135,26 @@ def follow(written: Written) -> None:
     output = written.place.folder / OUTPUT
     with (
         _started(written.script, output) as process,
+        output.open("rb") as said,
         tqdm(desc="train", total=written.steps, unit="step") as bar,
     ):
         while (code := process.poll()) is None:
             time.sleep(POLL_S)
             _show(bar, logged(written))
-            _check_responses(output, written)
+            _check_responses(said, written)
         _show(bar, logged(written))
-    _check_responses(output, written)
+        _check_responses(said, written)
     if code:
         tail = "\n".join(output.read_text(errors="replace").splitlines()[-TELLING:])
         raise UserError(f"verl ended with exit code {code}; the end of {output}:\n{tail}")
 
 
-def _check_responses(output: Path, written: Written) -> None:
-    if LOST in output.read_bytes():
+def _check_responses(said: BinaryIO, written: Written) -> None:
+    """Raise UserError where what was said since the last look tells of failed responses."""
+    said.seek(max(0, said.tell() - len(LOST)), os.SEEK_SET)  # words that were cut in two
+    if LOST in said.read():
         raise UserError(
-            f"responses failed, on which verl says more in {output} ({LOST.decode()}), and it"
+            f"responses failed, on which verl says more in {said.name} ({LOST.decode()}), and it"
             f" trained on without them: remove {written.place.checkpoints} to start anew"
         )
 
@@ -169,14 +162,13 @@ def _check_responses(output: Path, written: Written) -> None:
 @contextmanager
 def _started(script: Path, output: Path) -> Iterator[subprocess.Popen[bytes]]:
     """The script's process, which ends when the block does, or this process."""
-    end_with_parent = partial(ctypes.CDLL(None).prctl, PR_SET_PDEATHSIG, signal.SIGTERM)
     with output.open("ab") as file:
         process = subprocess.Popen(
             ["sh", str(script)],
             stdout=file,
             stderr=subprocess.STDOUT,
-            env={**os.environ, "KPO_VERL_PYTHON": verl_python()},
-            preexec_fn=end_with_parent,  # noqa: PLW1509 - one system call, no lock
+            env={**os.environ, PYTHON: verl_python()},
+            preexec_fn=end_with_parent,  # noqa: PLW1509 - it takes no lock
         )
     try:
         yield process
