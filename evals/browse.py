@@ -12,7 +12,7 @@ from pathlib import Path
 from kpo.common.cli import UserError, command
 from kpo.common.files import write_text
 from kpo.config.cli import experiment_parser
-from kpo.config.experiment import load_experiment, run_parts
+from kpo.config.experiment import load_experiment, run_name, run_parts
 
 
 @command
@@ -40,7 +40,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     experiment = load_experiment(args.config)
     known = ["base", *experiment.runs]
-    runs = args.runs or ["base", *(f"{name}-s{experiment.seeds[0]}" for name in experiment.methods)]
+    first = [run_name(name, experiment.seeds[0]) for name in experiment.methods]
+    runs = args.runs or ["base", *first]
     if unknown := [run for run in runs if run not in known]:
         raise UserError(f"{args.config}: no run {unknown[0]!r}; there is {', '.join(known)}")
     if args.number < 1:

@@ -64,10 +64,11 @@ class Stage:
         return CONFIGS / f"{self.name}.yaml"
 
     def command(self, cores: int) -> list[str]:
-        """The call of Snakemake."""
+        """The call of Snakemake, which a terminal shows with its board."""
         targets = [self.target or f"{RESULTS}/{self.name}/table1.csv", *self.figures]
         call = [sys.executable, "-m", "snakemake", "--cores", str(cores), *targets]
-        return [*call, "--configfile", str(self.config)]
+        shown = [sys.executable, "-m", "kpo.watch", "--", *call]
+        return [*shown, "--configfile", str(self.config)]
 
 
 def _drawn(name: str, *figures: str) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from kpo.config.experiment import run_name
 from kpo.evals.sharing.beside import Beside
 from kpo.evals.sharing.stored import SCORES, TRAINING
 from kpo.evals.table.data import NOISE
@@ -87,7 +88,7 @@ def _same(found: Beside) -> Iterator[str]:
 
 def _same_answers(found: Beside, name: str, twin: str) -> bool:
     seeds = found.mine.rows[name].seeds
-    runs = [(f"{name}-s{seed}", f"{twin}-s{seed}") for seed in seeds] or [(name, twin)]
+    runs = [(run_name(name, seed), run_name(twin, seed)) for seed in seeds] or [(name, twin)]
     return all(
         np.array_equal(found.mine.right[own], found.theirs.right[other]) for own, other in runs
     )

@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kpo.common.cli import UserError
+from kpo.config.experiment import run_name
 from kpo.config.grid import TRAIN
 from kpo.evals.metrics import Floats
 from kpo.evals.table.build import scored
@@ -85,7 +86,7 @@ class Stored:
         still = tuple(s for s, text in zip(seeds, texts, strict=True) if text.endswith(STILL))
         trained = [own for own in self.training if own["name"] == name]
         lost = {int(own["seed"]) for own in trained if own["collapsed"] == "yes"}
-        scores, cells = self._scored(line, [f"{name}-s{seed}" for seed in seeds] or [name])
+        scores, cells = self._scored(line, [run_name(name, seed) for seed in seeds] or [name])
         return Row(
             name,
             line["method"],

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from kpo.config.experiment import Experiment
+from kpo.config.experiment import Experiment, run_name
 from kpo.config.grid import TRAIN
 from kpo.evals.metrics import Floats, avg_scores, interval, pass_scores, variance_levels
 from kpo.evals.table.comparisons import comparisons
@@ -77,7 +77,7 @@ def _row(
 
     gone: names of the runs that learnt nothing, and of those that collapsed.
     """
-    seeds = {f"{name}-s{seed}": seed for seed in experiment.seeds if name != "base"}
+    seeds = {run_name(name, seed): seed for seed in experiment.seeds if name != "base"}
     mine = [runs[run] for run in seeds or [name]]
     benchmarks = experiment.evaluate.benchmarks
     correct = {b: np.stack([run.correct[b] for run in mine]) for b in benchmarks}

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from kpo.common.text import number
-from kpo.config.experiment import Experiment
+from kpo.config.experiment import Experiment, run_name
 from kpo.config.grid import TRAIN
 from kpo.config.train import Train
 from kpo.evals.metrics import Floats
@@ -88,7 +88,7 @@ class Row:
     @property
     def runs(self) -> dict[int, str]:
         """Names of its runs by seed."""
-        return {seed: f"{self.name}-s{seed}" for seed in self.seeds}
+        return {seed: run_name(self.name, seed) for seed in self.seeds}
 
     @property
     def collapsed_share(self) -> float | None:

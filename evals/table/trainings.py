@@ -17,7 +17,7 @@ from statistics import fmean
 from typing import Any
 
 from kpo.common.cli import UserError
-from kpo.config.experiment import Experiment, run_parts
+from kpo.config.experiment import Experiment, run_name, run_parts
 from kpo.evals.table.manifests import check_alike, flatten, parsed, runs_by, sides
 from kpo.evals.table.rewards import WINDOW, collapsed_runs
 from kpo.trainer.guards.learning import stood_still
@@ -66,7 +66,7 @@ def check_trainings(
             )
             for train in (experiment.train, experiment.train_of(name))
         )
-        for flat in (shared[f"{name}-s{seed}"] for seed in experiment.seeds):
+        for flat in (shared[run_name(name, seed)] for seed in experiment.seeds):
             flat |= {key: common[key] for key in common if flat.get(key) == own[key]}
     check_alike(shared, "runs that were trained apart")
     made = [(run, manifest.get("weights")) for run, manifest in trainings.items()]

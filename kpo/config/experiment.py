@@ -225,8 +225,13 @@ class Experiment(Section):
 
     @property
     def runs(self) -> list[str]:
-        """Names of all runs, `<method>-s<seed>`."""
-        return [f"{method}-s{seed}" for method in self.methods for seed in self.seeds]
+        """Names of all runs."""
+        return [run_name(method, seed) for method in self.methods for seed in self.seeds]
+
+
+def run_name(method: str, seed: int) -> str:
+    """Of the run of a method and a training seed, wherever it is named: `<method>-s<seed>`."""
+    return f"{method}-s{seed}"
 
 
 def run_parts(run: str) -> tuple[str, str]:

@@ -74,6 +74,11 @@ class Sampler:
     spread: int = 1
 
     @property
+    def with_vllm(self) -> bool:
+        """Whether vLLM samples: verl's rollouts too."""
+        return self.settings.engine != "transformers"
+
+    @property
     def weights(self) -> float:
         """Bytes on each device."""
         return number(self.settings.dtype) * self.size.parameters / self.spread
@@ -85,10 +90,9 @@ class Sampler:
 
     def memory(self, device: float) -> float:
         """Bytes that the engine takes of a device with this much memory."""
-        samples = self.settings.engine != "transformers"  # by vLLM, verl too
-        if samples and self.settings.gpus:
+        if self.with_vllm and self.settings.gpus:
             return self.settings.gpu_memory * device
-        if samples:  # GiB, as `kpo.rollout.vllm` sets it
+        if self.with_vllm:  # GiB, as `kpo.rollout.vllm` sets it
             return self.weights + float(os.environ.get("VLLM_CPU_KVCACHE_SPACE", "1")) * 2**30
         # While the decoder's fused copies are made, the old ones are still there.
         fused = FusedDecoder.supports(self.config, getattr(torch, self.settings.dtype))
@@ -102,7 +106,7 @@ class Sampler:
     def faults(self, device: float, part: str, section: str) -> Iterator[str]:
         """A sentence where vLLM cannot hold the longest sequence."""
         tokens = self.cache_tokens(device)
-        if self.settings.engine != "transformers" and tokens < self.longest:
+        if self.with_vllm and tokens < self.longest:
             key = f"{section}.gpu_memory" if self.settings.gpus else "VLLM_CPU_KVCACHE_SPACE"
             yield (
                 f"{part}: vLLM's share ({gb(self.memory(device))}) leaves a cache of {tokens}"

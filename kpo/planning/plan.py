@@ -168,6 +168,7 @@ class Plan:
         """Bytes on each rank by part, while sampling and while learning."""
         t, size = self.experiment.train, self.size
         engine = self.rollout.memory(self.machine.rank.memory)
+        asleep = self.rollout.with_vllm and t.gpus
         share = MASTER * size.parameters / t.per_node  # each machine has them all
         always = {"master weights": share, "AdamW moments": 2 * share, "reserve": RESERVE}
         gathered = root = 0.0
@@ -180,9 +181,7 @@ class Plan:
             "rollout": {**always, "rollout engine": engine},
             "update": {
                 **always,
-                "rollout engine": 0.0
-                if t.engine != "transformers" and t.gpus
-                else engine,  # asleep
+                "rollout engine": 0.0 if asleep else engine,
                 "gradients": share,
                 "gathered layers": gathered,
                 "activations": float(working.kept),

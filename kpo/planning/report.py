@@ -7,7 +7,6 @@ from collections.abc import Iterator
 
 from kpo.common.text import duration
 from kpo.config.limits import faults_of
-from kpo.config.train import Train
 from kpo.planning.memory import RESERVE, gb
 from kpo.planning.plan import TRAINING_SHARE, Plan, sampling_share
 
@@ -73,7 +72,7 @@ def _memory(plan: Plan) -> Iterator[str]:
         yield f"  {part:26}{gb(rollout.get(part, 0.0)):>12}{gb(update[part]):>12}"
     together = {phase: sum(parts.values()) for phase, parts in plan.phases.items()}
     yield f"  {'together':26}" + "".join(f"{gb(total):>12}" for total in together.values())
-    if train.engine != "transformers":
+    if plan.rollout.with_vllm:
         tokens = plan.rollout.cache_tokens(there)
         yield f"  vLLM's share holds the weights and a cache of about {tokens:,} tokens"
     for phase, total in together.items():
@@ -82,12 +81,12 @@ def _memory(plan: Plan) -> Iterator[str]:
         if total > there:
             yield Fault(
                 f"{phase}: {gb(total)} a rank do not fit into {gb(there)}; the largest part is"
-                f" {largest} ({gb(parts[largest])}): {_remedy(largest, train)}"
+                f" {largest} ({gb(parts[largest])}): {_remedy(largest, plan)}"
             )
         elif total > (1 - SPARE) * there:
             yield Warned(
                 f"{phase}: {gb(total)} of {gb(there)} leave less than {SPARE:.0%} to spare, by"
-                f" which these figures may be off: {_remedy(largest, train)}"
+                f" which these figures may be off: {_remedy(largest, plan)}"
             )
     at_once, a_run = plan.machine.at_once or 1, train.per_node * (max(together.values()) - RESERVE)
     if not train.gpus and a_run <= train.per_node * there < at_once * a_run:
@@ -97,14 +96,15 @@ def _memory(plan: Plan) -> Iterator[str]:
         )
 
 
-def _remedy(part: str, train: Train) -> str:
+def _remedy(part: str, plan: Plan) -> str:
+    train = plan.experiment.train
     if part in ("activations", "LM head and temporaries"):
         if not train.activation_checkpointing:
             return "set train.activation_checkpointing to true"
         return "lower train.max_tokens_per_microbatch"
     if part == "rollout engine":
-        own = train.engine == "transformers" or not train.gpus
-        return f"lower {'train.group' if own else 'train.gpu_memory'}"
+        shared = plan.rollout.with_vllm and train.gpus
+        return f"lower {'train.gpu_memory' if shared else 'train.group'}"
     return "raise train.gpus" if train.gpus else "choose a smaller policy"
 
 

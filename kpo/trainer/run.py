@@ -16,7 +16,7 @@ from kpo.common.cli import warn
 from kpo.common.files import put_in_place, write_jsonl, write_text
 from kpo.common.manifest import Manifest, trainer_code
 from kpo.common.seeding import ask_for_determinism
-from kpo.config.experiment import Experiment
+from kpo.config.experiment import Experiment, run_name
 from kpo.config.train import Train
 from kpo.distributed.ranks import Ranks, check_shared, join
 from kpo.distributed.sharding import needs_sharding, save_sharded, shard
@@ -84,7 +84,7 @@ def tracker_of(experiment: Experiment, method: str, seed: int, out: Path) -> Unh
     if (name := experiment.train.tracker) not in TRACKERS:
         return None
     settings = {**experiment.section("train", method), "seed": seed}
-    told = Tracked(experiment.experiment, f"{method}-s{seed}", method, settings, out)
+    told = Tracked(experiment.experiment, run_name(method, seed), method, settings, out)
     return Unharmed(name, told)
 
 

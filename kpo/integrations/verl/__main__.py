@@ -14,6 +14,7 @@ from pathlib import Path
 from kpo.common.cli import command
 from kpo.common.lock import hold
 from kpo.config.cli import experiment_of, experiment_parser
+from kpo.config.experiment import run_name
 
 
 @command
@@ -44,7 +45,7 @@ def main() -> None:
     from kpo.trainer.guards.preemption import leave_on_sigterm  # noqa: PLC0415
 
     check_methods({args.method: experiment.methods[args.method].build()})
-    name = f"{args.method}-s{args.seed}"
+    name = run_name(args.method, args.seed)
     out: Path = args.out or Path("results", experiment.experiment, "runs", name)
     hold(out)
     what = experiment, args.method, args.seed

@@ -18,7 +18,7 @@ from typing import Any
 
 from kpo.common.cli import UserError
 from kpo.common.source_code import python_path
-from kpo.config.experiment import Experiment
+from kpo.config.experiment import Experiment, run_name
 from kpo.config.method import Method
 from kpo.config.train import Train
 from kpo.integrations.verl.means import agg_mode
@@ -91,7 +91,7 @@ def overrides(experiment: Experiment, method: str, seed: int, place: Place) -> d
         **_actor(train, seed, train.total_steps(place.problems)),
         **_rollout(train, seed),
         **_reward(experiment),
-        **_trainer(experiment, train, f"{method}-s{seed}", place),
+        **_trainer(experiment, train, run_name(method, seed), place),
     }
 
 
