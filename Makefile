@@ -43,9 +43,10 @@ report: $(READY) ## tables, figures, responses and what is kept: results/report.
 	$(SNAKEMAKE) reported $(OF)
 	$(SNAKEMAKE) reported $(OF) --report results/report.html --report-stylesheet workflow/report.css
 
-# A process a core, 4 at most; what a module sets up is set up once. ARGS=-n0: in one process.
+# A process a core, 4 at most; what a module sets up is set up once; the slow ones first, as
+# tests/conftest.py puts them, not those of many tests. ARGS=-n0: in one process.
 test: $(READY) ## the test suite (ARGS="..." goes to pytest)
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadscope $(if $(ARGS),$(ARGS),tests)
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadscope --no-loadscope-reorder $(if $(ARGS),$(ARGS),tests)
 
 test-integrations: test-trl test-verl test-slurm test-locks ## with the frameworks of others, and a real Slurm
 

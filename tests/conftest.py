@@ -30,6 +30,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.skip("needs the CPU build of vLLM (LOCK=cpu)")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Modules with slow tests come first, so that at the end no process waits for one alone."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def problems_of_the_shell() -> None:
     """Those that variables name are not the tests' problems."""
