@@ -106,6 +106,21 @@ def test_what_settings_of_their_own_bring_is_as_it_says() -> None:
     assert {*collapsed.values()} == {"0.00"}
 
 
+def test_longer_answers_are_as_it_says() -> None:
+    (finding,) = (" ".join(text.split()) for text in FINDINGS if "With longer answers" in text)
+    widths = []
+    for name in ("tiny-long", "tiny"):
+        arms = {arm.name: arm for arm in read_arms(REPO / f"results/reference/{name}/grid.csv")}
+        passed = arms["kpo-clipped"].passed
+        widths.append(f"{3e-4 / passed:.2f} / {4e-4 / passed:.2g}")
+        if name == "tiny-long":
+            assert f"In {arms['kpo-clipped'].tokens:.0f} tokens" in finding
+            lost = {arm.name: round(4 * arm.collapsed / 100) for arm in arms.values()}
+            assert f"without a clip {lost.pop('kpo-unclipped')} of 4 runs collapse" in finding
+            assert {*lost.values()} == {0}
+    assert "widens the clip to {} and not to {}".format(*widths) in finding
+
+
 def test_structure_is_as_it_says() -> None:
     rows = {
         name: [*csv.DictReader((REPO / f"results/reference/{name}/structure.csv").open())]
