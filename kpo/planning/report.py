@@ -26,7 +26,8 @@ def report(plan: Plan) -> list[str]:
     """What is needed, line by line, and a Warned or a Fault where it may not or will not fit."""
     parts = _step, _engines, _memory, _disk, _time, _evaluation
     said = [line for part in parts for line in part(plan)]
-    others = [line for other, _ in plan.rows.values() for line in _memory(other)]
+    ways = (other for train, (other, _) in plan.rows.items() if train != plan.experiment.train)
+    others = [line for other in ways for line in _memory(other)]
     return said + [line for line in others if isinstance(line, Warned | Fault) and line not in said]
 
 
