@@ -66,9 +66,9 @@ class Stage:
     def command(self, cores: int) -> list[str]:
         """The call of Snakemake, which a terminal shows with its board."""
         targets = [self.target or f"{RESULTS}/{self.name}/table1.csv", *self.figures]
+        shown = [sys.executable, "-m", "kpo.watch", "--"]
         call = [sys.executable, "-m", "snakemake", "--cores", str(cores), *targets]
-        shown = [sys.executable, "-m", "kpo.watch", "--", *call]
-        return [*shown, "--configfile", str(self.config)]
+        return [*shown, *call, "--configfile", str(self.config)]
 
 
 def _drawn(name: str, *figures: str) -> tuple[str, ...]:

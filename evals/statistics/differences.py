@@ -35,7 +35,7 @@ all benchmarks together, over the pairs that the experiment file declares (`kpo.
 no others. The family has to be known before the data. Where rows are to be set against the best
 baseline it is not known which that will be, so all baselines are declared: the corrected p-values
 hold for all these pairs at once, and so for those that are looked at, however they are picked. Of
-simulated tables without any true difference (5,000 each; the default's pairs of six rows) 1 % show
+simulated tables without any true difference (10,000 each; the default's pairs of six rows) 1 % show
 one where the seeds of all rows are alike, 4 % where those of one row are four times as far apart,
 5 % at twelve times, 4 % where rows stray together, all of them or in two groups, and 2 to 5 % where
 one to three rows collapsed.
