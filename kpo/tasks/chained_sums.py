@@ -17,6 +17,7 @@ from __future__ import annotations
 import random
 import runpy
 from dataclasses import dataclass
+from functools import cache
 from typing import ClassVar, Literal
 
 from pydantic import Field
@@ -89,9 +90,10 @@ class Sum:
         return "\n".join([*lines, f"\\boxed{{{total}}}"])
 
 
-def _operands(total: int) -> list[int]:
+@cache
+def _operands(total: int) -> tuple[int, ...]:
     """What may follow a running total."""
-    return [o for o in range(-9, 10) if abs(o) >= 2 and 0 <= total + o <= 99]
+    return tuple(o for o in range(-9, 10) if abs(o) >= 2 and 0 <= total + o <= 99)
 
 
 if __name__ == "__main__":

@@ -17,14 +17,15 @@ from kpo.tasks.chained_sums import ChainedSums, Sum
 from kpo.tasks.drawn import is_held_out
 
 seeded = settings(derandomize=True, deadline=None, max_examples=50)
-TIERS = ChainedSums().tiers
+TASK = ChainedSums()
+TIERS = TASK.tiers
 every_tier = pytest.mark.parametrize("tier", TIERS)
 EXAMPLE = Sum(81, (-9, 4, -4, 9, -4))
 
 
 def draws(tier: str, count: int, seed: int = 0, *, held_out: bool = False) -> list[Sum]:
     rng = random.Random(seed)
-    drawn = [ChainedSums().drawn(rng, TIERS[tier], held_out=held_out) for _ in range(count)]
+    drawn = [TASK.drawn(rng, TIERS[tier], held_out=held_out) for _ in range(count)]
     return [problem for problem in drawn if isinstance(problem, Sum)]
 
 
