@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    workspace = Workspace(tmp_path_factory.mktemp("workflow"))
+    workspace = Workspace(tmp_path_factory.mktemp("workflow"), preloaded=False)
     run = workspace.snakemake("results/table1.csv")
     assert run.returncode == 0, run.stdout
     return workspace
@@ -101,7 +101,7 @@ def test_another_experiment_touches_nothing_of_this_one(finished: Workspace) -> 
 
 
 def test_the_same_config_gives_the_same_bytes(finished: Workspace, tmp_path: Path) -> None:
-    again = Workspace(tmp_path)
+    again = Workspace(tmp_path)  # whose jobs are forks: other processes, the same bytes
     run = again.snakemake("results/table1.csv")
     assert run.returncode == 0, run.stdout
     for pattern in ("table1.*", "test/base/*.safetensors", "test/runs/*/model/*.safetensors"):

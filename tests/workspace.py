@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import json
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -41,6 +43,9 @@ MADE = (
     "runs/kpo-clipped-s0/model",
 )
 """What training and evaluation start from."""
+
+_STARTED: list[subprocess.Popen[str]] = []
+"""Servers, which end with their stdin."""
 
 
 def copy_of_project(folder: Path) -> Path:
@@ -78,6 +83,22 @@ def _server(project: Path) -> subprocess.Popen[str]:
     )
 
 
+@cache
+def _forking() -> Path:
+    """A folder whose `python` has `tests.job_server`, which runs until tests end, do the work."""
+    folder = Path(tempfile.mkdtemp(prefix="jobs-"))
+    atexit.register(shutil.rmtree, folder)
+    server = [sys.executable, "-P", str(REPO / "tests/job_server.py"), str(folder / "socket")]
+    started = subprocess.Popen(server, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    _STARTED.append(started)
+    assert started.stdout
+    started.stdout.readline()
+    client = f'"{sys.executable}" -I -S "{REPO / "tests/job_client.py"}" "{folder / "socket"}"'
+    (folder / "python").write_text(f'#!/bin/sh\nexec {client} "$@"\n')
+    (folder / "python").chmod(0o755)
+    return folder
+
+
 class Workspace:
     """A folder with an experiment file in which snakemake runs a project's workflow.
 
@@ -85,10 +106,18 @@ class Workspace:
         folder: where it works.
         config: the experiment.
         project: whose Snakefile and modules it takes.
+        preloaded: whether jobs are forks of a process that has loaded what takes them long.
     """
 
-    def __init__(self, folder: Path, config: object = TEST_CONFIG, project: Path = REPO) -> None:
-        self.folder, self.project = folder, project
+    def __init__(
+        self,
+        folder: Path,
+        config: object = TEST_CONFIG,
+        project: Path = REPO,
+        *,
+        preloaded: bool = True,
+    ) -> None:
+        self.folder, self.project, self.preloaded = folder, project, preloaded
         shutil.copytree(REPO / "results/reported", folder / "results/reported")
         self.config = folder / "test.yaml"
         self.environment: dict[str, str] = {}
@@ -109,6 +138,8 @@ class Workspace:
         """Run snakemake here; stdout and stderr together."""
         argv = self.arguments(*args, config=config)
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        if self.preloaded and "--dry-run" not in args and "PATH" not in self.environment:
+            path = f"{_forking()}:{path}"
         env = {**os.environ, "PYTHONPATH": str(self.project), "PATH": path, **self.environment}
         server = _server(self.project)
         assert server.stdin

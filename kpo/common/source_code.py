@@ -10,6 +10,7 @@ import ast
 import os
 import sys
 from collections.abc import Collection, Iterator
+from functools import cache
 from importlib.util import resolve_name
 from itertools import accumulate
 from pathlib import Path
@@ -43,15 +44,21 @@ def code_hash(*modules: str, without: Collection[str] = ()) -> str:
         waiting[module] = source
     while waiting:
         name, path = waiting.popitem()
-        tree = _Running().visit(ast.parse(path.read_bytes(), path))
-        found[name] = ast.dump(tree)
         package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-        for imported in _imports(tree, package):
+        found[name], imports = _read(path.read_bytes(), path, package)
+        for imported in imports:
             if imported.partition(".")[0] not in packages or imported in {*found, *without}:
                 continue
             if file := _file(imported):
                 waiting[imported] = file
     return sha256_json(found)
+
+
+@cache
+def _read(source: bytes, path: Path, package: str) -> tuple[str, frozenset[str]]:
+    """What a module does, as text, and what it may import; read once, as all rows share most."""
+    tree = _Running().visit(ast.parse(source, path))
+    return ast.dump(tree), frozenset(_imports(tree, package))
 
 
 class _Running(ast.NodeTransformer):

@@ -110,7 +110,7 @@ class Meter(TorchDispatchMode):
     def __init__(self, known: Sequence[Tensor] = ()) -> None:
         """`known` are tensors that are there already and do not count."""
         super().__init__()
-        self.peak = self.operations = 0
+        self.peak = self.operations = self._at_most = 0
         self._live = WeakIdKeyDictionary({tensor.untyped_storage(): 0 for tensor in known})
 
     @property
@@ -131,10 +131,16 @@ class Meter(TorchDispatchMode):
             self.operations += formula(*args, **kwargs, out_val=output)
         for tensor in tree_leaves(output):
             if isinstance(tensor, Tensor):
-                storage = tensor.untyped_storage()
-                self._live.setdefault(storage, storage.nbytes())
-        self.peak = max(self.peak, self.now)
+                self._count(tensor.untyped_storage())
+        if self._at_most > self.peak:  # else it cannot be a new peak, whatever was dropped
+            self._at_most = self.now
+            self.peak = max(self.peak, self._at_most)
         return output
+
+    def _count(self, storage: torch.UntypedStorage) -> None:
+        if storage not in self._live:
+            self._live[storage] = storage.nbytes()
+            self._at_most += storage.nbytes()
 
 
 def _product(rows: Tensor, weight: Tensor, *_: Any, **__: Any) -> int:
