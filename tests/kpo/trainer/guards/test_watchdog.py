@@ -6,6 +6,7 @@ import contextlib
 import subprocess
 import sys
 import textwrap
+import time
 
 import pytest
 
@@ -59,6 +60,8 @@ def test_c_code_that_holds_the_interpreter_is_ended_too() -> None:
 
 class Clock:
     """Time as the watchdog sees it; what hangs is told, and the process goes on."""
+
+    sleep = staticmethod(time.sleep)  # of threads that earlier tests have left
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 0.0
