@@ -9,10 +9,11 @@ import sys
 import sysconfig
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.workspace import REPO, TEST_CONFIG, Workspace
+from tests.workspace import REPO, TEST_CONFIG, Workspace, forked_python
 
 pytestmark = pytest.mark.slow
 SITE = Path(sysconfig.get_path("purelib"))
@@ -86,17 +87,19 @@ class OtherSums(ChainedSums):
 """
 
 
-def run(*command: str, cwd: Path, path: str = "") -> subprocess.CompletedProcess[str]:
+def run(
+    *command: str, cwd: Path, path: str = "", python: Path = Path(sys.executable).parent
+) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": path}
-    environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
+    environment["PATH"] = f"{python}:{Path(sys.executable).parent}:{environment['PATH']}"
     return subprocess.run(
         command, cwd=cwd, env=environment, capture_output=True, text=True, check=False
     )
 
 
-def done(*command: str, cwd: Path, path: str = "") -> str:
+def done(*command: str, cwd: Path, **how: Any) -> str:
     """What a command says that must work."""
-    call = run(*command, cwd=cwd, path=path)
+    call = run(*command, cwd=cwd, **how)
     assert call.returncode == 0, call.stdout + call.stderr
     return call.stdout
 
@@ -161,7 +164,7 @@ def test_an_objective_and_a_task_of_another_package_join_the_table(
     task = {**TEST_CONFIG["task"], "kind": "other_sums"}
     workspace = Workspace(tmp_path, {**TEST_CONFIG, "methods": methods, "task": task})
     call = [sys.executable, "-m", "snakemake", *workspace.arguments("results/table1.csv")]
-    done(*call, cwd=tmp_path, path=installed)
+    done(*call, cwd=tmp_path, path=installed, python=forked_python())
     with (tmp_path / "results/table1.csv").open() as file:
         rows = {row["name"]: row for row in csv.DictReader(file)}
     assert rows.keys() == {"base", "grpo", "cool"}

@@ -22,6 +22,12 @@ REPO = Path(__file__).parents[1]
 README = (REPO / "README.md").read_text()
 
 
+def rows_of(path: str) -> list[dict[str, str]]:
+    """The rows of a table of the reference results."""
+    with (REPO / "results/reference" / path).open() as file:
+        return [*csv.DictReader(file)]
+
+
 def test_the_example_baseline_works_as_written() -> None:
     code = re.search(r"```python\n(.*?)```", README, re.DOTALL)
     assert code
@@ -54,8 +60,8 @@ FINDINGS = README.split("## What we found")[1].split("\n## ")[0].replace("\n  ",
 @pytest.mark.parametrize("finding", [text for text in FINDINGS if TRIPLE.search(text)])
 def test_what_was_found_stands_in_the_file_that_is_named(finding: str) -> None:
     """A difference and its limits, in points; either of the two rows may be named first."""
-    files = re.findall(r"`(results/reference/[\w./-]+/differences\.csv)`", finding)
-    rows = [row for path in files for row in csv.DictReader((REPO / path).open())]
+    files = re.findall(r"`results/reference/([\w./-]+/differences\.csv)`", finding)
+    rows = [row for path in files for row in rows_of(path)]
     known = set()
     for row in rows:
         if row["benchmark"] == "overall" and row["metric"].startswith("avg"):
@@ -87,16 +93,17 @@ def test_memory_over_length_is_as_it_says() -> None:
         assert f"to {four:.2f} and {sixteen:.2f}, with 47 tokens and with 130;" in finding
         diffuse = [
             row
-            for row in csv.DictReader((folder / "differences.csv").open())
+            for row in rows_of(f"{name}/differences.csv")
             if row["reference"] == "gspo" and row["name"].startswith("diffuse")
         ]
         assert len(diffuse) == 5 * 4 * 2  # ratios; tiers and overall; avg and pass
         assert all(float(row["p_holm"]) > 0.05 for row in diffuse)
+    assert "From a diffuse start no ratio parts from GSPO beyond the noise." in finding
 
 
 def test_collapse_by_age_is_as_it_says() -> None:
     (finding,) = (" ".join(text.split()) for text in FINDINGS if "Older rollouts" in text)
-    rows = [*csv.DictReader((REPO / "results/reference/staleness/grid.csv").open())]
+    rows = rows_of("staleness/grid.csv")
     runs, lost = Counter[bool](), Counter[bool]()
     for row in rows:
         if row["family"]:
@@ -106,7 +113,7 @@ def test_collapse_by_age_is_as_it_says() -> None:
     assert f"{lost[True]} of {runs[True]} runs of KPO with the paper's start collapse" in finding
     assert lost[False] == 0
     assert f"none of {runs[False]} of GRPO" in finding
-    pairs = csv.DictReader((REPO / "results/reference/staleness/differences.csv").open())
+    pairs = rows_of("staleness/differences.csv")
     against = [r for r in pairs if r["name"].startswith("diffuse") and "gspo" in r["reference"]]
     assert len(against) == 4 * 3 * 4 * 2  # ages, updates; tiers and overall; avg and pass
     assert all(float(row["p_holm"]) > 0.05 for row in against)
@@ -115,7 +122,7 @@ def test_collapse_by_age_is_as_it_says() -> None:
 
 def test_what_settings_of_their_own_bring_is_as_it_says() -> None:
     (finding,) = (" ".join(text.split()) for text in FINDINGS if "settings of its own" in text)
-    rows = csv.DictReader((REPO / "results/reference/tuned/tuned.csv").open())
+    rows = rows_of("tuned/tuned.csv")
     own = {row["name"]: row for row in rows}
     gspo, known, diffuse = (own[name] for name in ("gspo", "kpo-known", "kpo-diffuse"))
     scores = [f"{float(row['tuned_avg@16']):.1f}" for row in (gspo, known, diffuse)]
@@ -147,10 +154,7 @@ def test_longer_answers_are_as_it_says() -> None:
 
 
 def test_structure_is_as_it_says() -> None:
-    rows = {
-        name: [*csv.DictReader((REPO / f"results/reference/{name}/structure.csv").open())]
-        for name in ("structure", "structure-real")
-    }
+    rows = {name: rows_of(f"{name}/structure.csv") for name in ("structure", "structure-real")}
     assert all(path in README for path in (f"`results/reference/{n}/structure.csv`" for n in rows))
     tiny = [row for row in rows["structure"] if row["what"] == "measured"]
     gain = max(float(row["gain"]) for row in tiny)
@@ -166,7 +170,7 @@ def test_structure_is_as_it_says() -> None:
 
 
 def test_estimators_are_as_it_says() -> None:
-    rows = csv.DictReader((REPO / "results/reference/shootout/shootout.csv").open())
+    rows = rows_of("shootout/shootout.csv")
     fresh = [row for row in rows if (row["seed"], row["rollouts"]) == ("all", "fresh")]
     (finding,) = (" ".join(text.split()) for text in FINDINGS if "As an estimator" in text)
     for method in ("kpo-clipped", "reinforce", "kpo-clipped-diffuse", "gspo"):

@@ -84,7 +84,7 @@ def _server(project: Path) -> subprocess.Popen[str]:
 
 
 @cache
-def _forking() -> Path:
+def forked_python() -> Path:
     """A folder whose `python` has `tests.job_server`, which runs until tests end, do the work."""
     folder = Path(tempfile.mkdtemp(prefix="jobs-"))
     atexit.register(shutil.rmtree, folder)
@@ -139,7 +139,7 @@ class Workspace:
         argv = self.arguments(*args, config=config)
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         if self.preloaded and "--dry-run" not in args and "PATH" not in self.environment:
-            path = f"{_forking()}:{path}"
+            path = f"{forked_python()}:{path}"
         env = {**os.environ, "PYTHONPATH": str(self.project), "PATH": path, **self.environment}
         server = _server(self.project)
         assert server.stdin

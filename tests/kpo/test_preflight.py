@@ -10,12 +10,27 @@ import torch
 from transformers import AutoConfig
 
 from kpo.common.text import duration
+from kpo.planning.passes import Cost, cost
 from kpo.planning.plan import Plan
 from kpo.planning.report import report
 from kpo.preflight import main
 from tests.kpo.planning.planned import plan
 
 CONFIGS = Path("workflow/config")
+MEASURED: dict[Any, Cost] = {}
+
+
+@pytest.fixture(autouse=True)
+def _measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pass is measured once, however many tests ask what it costs."""
+
+    def once(config: Any, lengths: list[tuple[int, int]], **how: Any) -> Cost:
+        key = config.to_json_string(), *lengths, *sorted(how.items())
+        if key not in MEASURED:
+            MEASURED[key] = cost(config, lengths, **how)
+        return MEASURED[key]
+
+    monkeypatch.setattr("kpo.planning.plan.cost", once)
 
 
 def command(monkeypatch: pytest.MonkeyPatch, *args: str) -> None:
