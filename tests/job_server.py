@@ -50,10 +50,12 @@ def job(connection: socket.socket) -> dict[str, Any]:
     for stream in streams:
         os.close(stream)
     ended = os.pidfd_open(pid)
-    if ended not in select.select([connection.fileno(), ended], [], [])[0]:
+    gone = ended not in select.select([connection.fileno(), ended], [], [])[0]
+    if gone:
         os.kill(pid, signal.SIGTERM)
     code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    connection.sendall(json.dumps(code).encode())
+    if not gone:
+        connection.sendall(json.dumps(code).encode())
     os._exit(0)
 
 

@@ -44,9 +44,6 @@ MADE = (
 )
 """What training and evaluation start from."""
 
-_STARTED: list[subprocess.Popen[str]] = []
-"""Servers, which end with their stdin."""
-
 
 def copy_of_project(folder: Path) -> Path:
     """A copy of the project in a new folder, to be edited."""
@@ -72,14 +69,14 @@ def add_registered(project: Path, file: str, source: str, registry: str, key: st
 
 
 @cache
-def _server(project: Path) -> subprocess.Popen[str]:
-    """The process that runs a project's workflow until tests end: `tests.snakemake_server`."""
+def _server(program: str, *args: str, python_path: str = "") -> subprocess.Popen[str]:
+    """A program of these tests, started once; it runs until its stdin ends, as tests do."""
     return subprocess.Popen(
-        [sys.executable, "-P", str(REPO / "tests/snakemake_server.py")],
+        [sys.executable, "-P", str(REPO / "tests" / program), *args],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PYTHONPATH": str(project)},
+        env={**os.environ, "PYTHONPATH": python_path},
     )
 
 
@@ -88,11 +85,9 @@ def forked_python() -> Path:
     """A folder whose `python` has `tests.job_server`, which runs until tests end, do the work."""
     folder = Path(tempfile.mkdtemp(prefix="jobs-"))
     atexit.register(shutil.rmtree, folder)
-    server = [sys.executable, "-P", str(REPO / "tests/job_server.py"), str(folder / "socket")]
-    started = subprocess.Popen(server, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    _STARTED.append(started)
-    assert started.stdout
-    started.stdout.readline()
+    server = _server("job_server.py", str(folder / "socket"))
+    assert server.stdout
+    server.stdout.readline()
     client = f'"{sys.executable}" -I -S "{REPO / "tests/job_client.py"}" "{folder / "socket"}"'
     (folder / "python").write_text(f'#!/bin/sh\nexec {client} "$@"\n')
     (folder / "python").chmod(0o755)
@@ -141,7 +136,7 @@ class Workspace:
         if self.preloaded and "--dry-run" not in args and "PATH" not in self.environment:
             path = f"{forked_python()}:{path}"
         env = {**os.environ, "PYTHONPATH": str(self.project), "PATH": path, **self.environment}
-        server = _server(self.project)
+        server = _server("snakemake_server.py", python_path=str(self.project))
         assert server.stdin
         assert server.stdout
         out = self.folder / "snakemake.out"
