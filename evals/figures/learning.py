@@ -71,19 +71,20 @@ def _share(values: Sequence[float]) -> Limits:
 def groups(rows: Sequence[Row]) -> dict[str, dict[str, str]]:
     """Which rows of grid.csv share a line of panels: labels of the lines by name, by heading.
 
-    Those of a grid that differ in its axis with most values; every other row has its own.
+    Those of a family that differ in the axis of its grid with most values; every other row has its
+    own, as have those of a family that is no grid.
     """
-    grid = grid_of(rows)
-    if grid is None:
-        return {row["method"]: {row["name"]: ""} for row in rows}
-    axis, *others = grid.axes
     found: dict[str, dict[str, str]] = {}
     for row in rows:
-        label = grid.families.get(row["family"], row["method"])
-        if row["family"]:
+        family = [other for other in rows if other.get("family") == row.get("family")]
+        grid = grid_of(family)
+        label, mine = row["method"], ""
+        if grid:
+            axis, *others = grid.axes
+            label = grid.families[row["family"]]
             label += "".join(f", {other.removeprefix('train.')} {row[other]}" for other in others)
-        mine = f"{axis.removeprefix('train.')} {row[axis]}" if row["family"] else ""
-        found.setdefault(label, {})[row["name"]] = mine.replace("_", " ")
+            mine = f"{axis.removeprefix('train.')} {row[axis]}".replace("_", " ")
+        found.setdefault(label, {})[row["name"]] = mine
     return found
 
 
@@ -102,6 +103,9 @@ def draw_learning(curves_path: Path, grid_path: Path, out: Sequence[Path]) -> No
     alone = "the method" if len(lines) == len(curves) else None
     linear = _middle(curve[LOGARITHMIC] for curve in curves.values() if LOGARITHMIC in curve)
     with drawn(out, WIDTH, 0.8 + 1.05 * len(lines), *size, sharex=True, sharey="col") as axes:
+        every = [one for panels in axes for one in panels]
+        for one in every:  # they share axes: scaled once, not all of them again for each line
+            one.set_autoscale_on(False)
         for (heading, names), panels in zip(lines.items(), axes, strict=True):
             panels[0].set_title(heading.replace("_", " "), loc="left", fontsize=9)
             for metric, one in zip(curves[first], panels, strict=True):
@@ -111,6 +115,8 @@ def draw_learning(curves_path: Path, grid_path: Path, out: Sequence[Path]) -> No
                 for place, (name, told) in enumerate(names.items()):
                     line(one, curves[name][metric], place, told or alone, marked=False)
                 _name_axes(one, metric, linear)
+        for one in every:
+            one.set_autoscale_on(True)
         for one in axes[-1]:
             one.set_xlabel("step", fontsize=SMALL)
             one.xaxis.set_major_locator(MaxNLocator(5, integer=True))

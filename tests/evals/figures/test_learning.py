@@ -17,6 +17,7 @@ from tests.evals.figures.looked_at import legend, ys
 from tests.workspace import REPO
 
 CLIP = REPO / "results/reference/clip"
+TUNING = REPO / "results/reference/tuning"
 T_2 = 4.302652729911275
 """Student's t at 97.5 %, 2 degrees of freedom."""
 
@@ -60,6 +61,17 @@ def test_rows_of_a_grid_share_panels_by_method() -> None:
     }
 
 
+def test_families_that_vary_different_settings_share_panels_each_by_its_own() -> None:
+    found = groups(read_rows(TUNING / "grid.csv")[1:])
+    assert len(found) == 27  # of 112 rows
+    assert found["CISPO, weight_high 1.3"] == {
+        f"cispo-{lr}-narrow": f"lr {lr}" for lr in ("0.0001", "0.0002", "0.0004", "0.0008")
+    }
+    assert list(found["KPO, start diffuse, lr 0.0008"].values()) == [
+        f"clip high {clip}" for clip in ("4e-5", "0.0004", "0.004", "0.04", "0.2")
+    ]
+
+
 def test_every_method_has_its_panels(tmp_path: Path, saved: list[Figure]) -> None:
     curves = made.curves(tmp_path / "c.csv", {"a": [[0.2, 0.9]] * 3, "b": [[0.3, 0.1]] * 3})
     rows = [["A", "a", "", *[""] * 5, "50"], ["B", "b", "", *[""] * 5, "10"]]
@@ -73,6 +85,10 @@ def test_every_method_has_its_panels(tmp_path: Path, saved: list[Figure]) -> Non
     reference, own = panels[4].lines
     assert ys(reference) == pytest.approx([20, 90])
     assert ys(own) == pytest.approx([30, 10])
+    low, high = panels[4].get_ylim()
+    assert low < 10  # of both methods' lines
+    assert 90 < high < 110
+    assert panels[0].get_ylim() == (low, high)
     assert panels[2].get_yscale() == "symlog"
     assert panels[2].get_ylim()[0] == 0
     assert legend(saved[0]) == ["A (everywhere)", "the method"]
