@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from kpo.trainer.guards.preemption import PREEMPTED_EXIT_CODE
+from tests.kpo.processes import on_ranks
+from tests.kpo.trainer.sharded_run import train
 from tests.patience import until
 
 pytestmark = pytest.mark.slow
@@ -97,18 +99,22 @@ def test_what_cannot_be_started_is_said(arguments: list[str]) -> None:
 
 @pytest.mark.slow
 def test_sigterm_in_a_phase_without_end_saves_under_two_ranks(tmp_path: Path) -> None:
-    def run(name: str, **settings: int) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "kpo.launch", "2", "-m", "tests.kpo.trainer.sharded_run"]
-        given = json.dumps({"ranks": 2, "steps": 3, "checkpoint_every": 100, **settings})
-        return subprocess.Popen([*command, str(tmp_path / name), given])
+    parts, whole = tmp_path / "parts", tmp_path / "whole"
+    settings = {"steps": 3, "checkpoint_every": 100}
 
-    assert run("whole").wait() == 0
-    parts = tmp_path / "parts"
-    launcher = run("parts", endless_after=2)
+    def run(**more: int) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "kpo.launch", "2", "-m", "tests.kpo.trainer.sharded_run"]
+        return subprocess.Popen(
+            [*command, str(parts), json.dumps({"ranks": 2, **settings, **more})]
+        )
+
+    launcher = run(endless_after=2)
     until((parts / "endless-1").exists, lambda: launcher.poll() is None)
     launcher.terminate()
     assert launcher.wait() == PREEMPTED_EXIT_CODE
     assert [path.name for path in (parts / "checkpoints").iterdir()] == ["step-000002"]
-    assert run("parts").wait() == 0
+    assert run().wait() == 0
+    whole.mkdir()
+    on_ranks(2, train, whole, settings)
     for file in ("metrics.jsonl", "model/model.safetensors"):
-        assert (parts / file).read_bytes() == (tmp_path / "whole" / file).read_bytes()
+        assert (parts / file).read_bytes() == (whole / file).read_bytes()

@@ -14,7 +14,9 @@ import pytest
 
 from kpo.nodes import free_port
 from kpo.trainer.guards.preemption import PREEMPTED_EXIT_CODE
+from tests.kpo.processes import on_ranks
 from tests.kpo.trainer.runs import metrics
+from tests.kpo.trainer.sharded_run import train
 from tests.patience import FAR_S, until
 
 pytestmark = pytest.mark.slow
@@ -43,8 +45,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_two_nodes_train_as_one_process(whole: Path, tmp_path: Path) -> None:
-    alone = [sys.executable, "-m", "tests.kpo.trainer.sharded_run", str(tmp_path), '{"ranks": 1}']
-    subprocess.run(alone, check=True, capture_output=True)
+    on_ranks(1, train, tmp_path, {})
     for one, two in zip(metrics(tmp_path), metrics(whole), strict=True):
         for name in ("loss", "reward", "response_tokens", "entropy", "clip_fraction", "grad_norm"):
             assert two[name] == pytest.approx(one[name], rel=1e-5, abs=1e-5), name

@@ -4,11 +4,12 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from kpo.config.train import Train
-from kpo.distributed.ranks import join
+from kpo.distributed.ranks import Ranks, join
 from kpo.distributed.sharding import save_sharded, shard
 from kpo.model.policy import recompute
 from kpo.rollout.transformers import TransformersEngine
@@ -19,11 +20,16 @@ from tests.kpo.trainer.runs import EndlessEngine, tiny_trainer
 
 def main() -> None:
     folder, settings = Path(sys.argv[1]), json.loads(sys.argv[2])
-    torch.set_num_threads(1)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"launcher-{os.environ.get('RANK', '0')}").write_text(str(os.getppid()))
     each, nodes = settings.pop("ranks"), settings.pop("nodes", 1)
-    ranks = join(gpus=0, ranks=each, nodes=nodes, stall_s=600.0)
+    train(join(gpus=0, ranks=each, nodes=nodes, stall_s=600.0), folder, settings)
+
+
+def train(ranks: Ranks, folder: Path, settings: dict[str, Any]) -> None:
+    """One rank's part of a run; `settings` are those of `tiny_trainer`, and three more."""
+    torch.set_num_threads(1)
+    settings = dict(settings)
     dtype = settings.get("dtype", Train.model_fields["dtype"].default)
     engine = TransformersEngine(tiny_policy(seed=3))
     endless = settings.pop("endless_ranks", range(ranks.size))

@@ -1,8 +1,6 @@
 """Several ranks, half precision and activation checkpointing: the run of one rank in float32."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,19 +15,17 @@ from kpo.model.policy import response_logprobs
 from tests.kpo.means import MEANS
 from tests.kpo.models import tiny_policy
 from tests.kpo.processes import on_ranks
+from tests.kpo.trainer.runs import metrics
+from tests.kpo.trainer.sharded_run import train
 
 pytestmark = pytest.mark.slow
 
 
-def run(folder: Path, **settings: Any) -> list[dict[str, float]]:
-    """Train under the launcher; the metrics, a step each."""
-    launcher = [sys.executable, "-m", "kpo.launch"]
-    module = ["-m", "tests.kpo.trainer.sharded_run", str(folder), json.dumps(settings)]
-    done = subprocess.run(
-        [*launcher, str(settings["ranks"]), *module], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+def run(folder: Path, ranks: int, **settings: Any) -> list[dict[str, float]]:
+    """Train on so many ranks; the metrics, a step each."""
+    folder.mkdir(exist_ok=True)
+    on_ranks(ranks, train, folder, settings)
+    return metrics(folder)
 
 
 @pytest.fixture(scope="module")
@@ -37,10 +33,6 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("alone")
     run(folder, ranks=1)
     return folder
-
-
-def metrics(folder: Path) -> list[dict[str, float]]:
-    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
