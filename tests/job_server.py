@@ -6,6 +6,7 @@ project is loaded beforehand: a job finds it by its own PYTHONPATH. Requests com
 streams; the answer is the exit code. A job whose client goes is terminated.
 """
 
+import gc
 import json
 import os
 import runpy
@@ -26,6 +27,7 @@ def serve(address: str) -> dict[str, Any]:
         listener.bind(address)
         listener.listen()
         print(flush=True)  # jobs may come
+        gc.freeze()  # else each job takes more than a second to look through it, and at its end
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for a `job`
         while listener in select.select([listener, sys.stdin], [], [])[0]:
             connection = listener.accept()[0]

@@ -4,6 +4,7 @@ Reads requests from stdin, a line of JSON each (`cwd`, `env`, `argv`, and `out`,
 the call says), and answers with the exit code.
 """
 
+import gc
 import json
 import os
 import sys
@@ -39,5 +40,6 @@ def call(request: dict[str, Any]) -> int:
 
 
 if __name__ == "__main__":
+    gc.freeze()  # what calls share is not looked through by each of them
     for line in sys.stdin:
         print(call(json.loads(line)), flush=True)
