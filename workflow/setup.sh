@@ -8,12 +8,13 @@
 # whose files an interrupted run wrote only in part.
 set -eu
 cd "$(dirname "$0")/.."
-case $1 in trl | verl) venv=.venv-$1 ;; *) venv=.venv ;; esac
-lock=workflow/lock/$1.txt stamp=$venv/.installed-$1 kind=$1 named=${2:-}
+lock=workflow/lock/$1.txt kind=$1 named=${2:-}
+case $1 in trl | verl) venv=.venv-$1 guard=$lock ;; *) venv=.venv guard=. ;; esac
+stamp=$venv/.installed-$1
 
 version() { "$1" -c 'import sys; print(*sys.version_info[:2])'; }
 
-exec 9<. && flock 9 2>/dev/null || true # two makes at once: the second waits, then finds the work done
+exec 9<"$guard" && flock 9 2>/dev/null || true # of two makes the second waits, and finds it done
 if cmp -s "$lock" "$stamp" &&
     { [ -z "$named" ] || [ "$(version "$named")" = "$(version "$venv/bin/python")" ]; }; then
     touch "$stamp"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import os
 import sys
 from collections.abc import Iterator
@@ -15,6 +17,7 @@ class UserError(ValueError):
 
 @contextmanager
 def _command() -> Iterator[None]:
+    atexit.register(gc.freeze)  # else a second goes by at the end, in looking for what can go
     try:
         yield
     except UserError as error:
