@@ -43,7 +43,7 @@ class Submitted:
         return self.workspace.snakemake(*arguments(*args))
 
     def errors(self) -> list[str]:
-        """Of a run that wants the two GPUs of its machine, which are none, a line a rank."""
+        """Of a run on two GPUs, which are none: a line of each rank that came to say it."""
         log = (self.folder / f"results/test/logs/train/{METHOD}-s0.log").read_text()
         lines = log.splitlines()
         return [line for line in lines if line.startswith("error: train.gpus is 2, but")]
@@ -81,11 +81,13 @@ def test_the_pipeline_goes_through_slurm_to_its_table(submitted: Submitted) -> N
 def test_a_run_of_two_gpus_is_one_task_that_has_both(submitted: Submitted) -> None:
     """Up to the GPUs, which are none."""
     submitted.workspace.write(config(gpus=2))
-    assert submitted.run(f"{RUN}/manifest.json", "--retries", "0").returncode != 0
+    done = submitted.run(f"{RUN}/manifest.json", "--retries", "0")
+    assert done.returncode != 0
     (job,) = submitted.slurm.rule("rule_train")[-1:]
     (task,) = submitted.slurm.tasks(job)
     assert task.gpus == "0,1"
-    assert len(submitted.errors()) == 2  # of its ranks
+    assert "python -m kpo.launch 2 -m kpo.train" in done.stdout
+    assert submitted.errors()  # as one rank's end is soon the other's
 
 
 def test_gpus_of_two_nodes_are_those_of_a_task_on_each(submitted: Submitted) -> None:
@@ -93,7 +95,7 @@ def test_gpus_of_two_nodes_are_those_of_a_task_on_each(submitted: Submitted) -> 
     assert submitted.run(f"{RUN}/manifest.json", "--retries", "0").returncode != 0
     tasks = submitted.slurm.tasks(submitted.last("train"))
     assert [(task.node, task.gpus) for task in tasks] == [("n1", "0,1"), ("n2", "0,1")]
-    assert submitted.errors()  # as one rank's end is soon every other's
+    assert submitted.errors()  # here too
 
 
 def test_a_run_on_two_nodes_is_one_job_with_a_task_on_each(submitted: Submitted) -> None:
