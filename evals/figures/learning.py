@@ -74,12 +74,14 @@ def groups(rows: Sequence[Row]) -> dict[str, dict[str, str]]:
     Those of a family that differ in the axis of its grid with most values; every other row has its
     own, as have those of a family that is no grid.
     """
+    families: dict[str | None, list[Row]] = {}
+    for row in rows:
+        families.setdefault(row.get("family"), []).append(row)
+    grids = {family: grid_of(members) for family, members in families.items()}
     found: dict[str, dict[str, str]] = {}
     for row in rows:
-        family = [other for other in rows if other.get("family") == row.get("family")]
-        grid = grid_of(family)
         label, mine = row["method"], ""
-        if grid:
+        if grid := grids[row.get("family")]:
             axis, *others = grid.axes
             label = grid.families[row["family"]]
             label += "".join(f", {other.removeprefix('train.')} {row[other]}" for other in others)

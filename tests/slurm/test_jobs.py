@@ -87,7 +87,7 @@ def test_a_run_of_two_gpus_is_one_task_that_has_both(submitted: Submitted) -> No
     (task,) = submitted.slurm.tasks(job)
     assert task.gpus == "0,1"
     assert "python -m kpo.launch 2 -m kpo.train" in done.stdout
-    assert submitted.errors()  # as one rank's end is soon the other's
+    assert 1 <= len(submitted.errors()) <= 2  # of its ranks: one's end is soon the other's
 
 
 def test_gpus_of_two_nodes_are_those_of_a_task_on_each(submitted: Submitted) -> None:

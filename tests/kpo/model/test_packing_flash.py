@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import json
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from tests.kpo.flash import Kernel, flash_on_the_cpu
 from tests.kpo.model.shared_prompts import PROMPTS, RESPONSES
 from tests.kpo.models import tiny_policy
 from tests.kpo.processes import on_ranks
-from tests.kpo.trainer.runs import tiny_trainer
+from tests.kpo.trainer.runs import metrics, tiny_trainer
 
 CPU = torch.device("cpu")
 STEPS = 2
@@ -135,10 +134,7 @@ def test_two_ranks_train_through_the_kernel_as_through_buckets(tmp_path: Path) -
     on_ranks(2, through_buckets, tmp_path / "buckets")
     layers = tiny_policy().model.config.num_hidden_layers
     assert all(count % layers == 0 and count > 3 * layers * STEPS for count in calls)
-    kernel, buckets = (
-        [json.loads(line) for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
-        for name in ("kernel", "buckets")
-    )
+    kernel, buckets = (metrics(tmp_path / name) for name in ("kernel", "buckets"))
     assert kernel[0]["reward"] == buckets[0]["reward"]  # the same rollouts
     assert kernel[0]["grad_norm"] == pytest.approx(buckets[0]["grad_norm"], rel=0.05)
     for a, b in zip(kernel, buckets, strict=True):

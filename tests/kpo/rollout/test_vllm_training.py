@@ -15,6 +15,7 @@ from kpo.model.policy import Policy, response_logprobs, save_model
 from kpo.tasks.prompts import PROTOCOLS
 from tests.kpo.config.experiments import SCRATCH
 from tests.kpo.models import tiny_policy
+from tests.kpo.trainer.runs import metrics
 
 pytestmark = [pytest.mark.slow, pytest.mark.vllm]
 STEPS = 2
@@ -74,7 +75,7 @@ def run(inputs: Path, out: Path, *, ranks: int, dtype: str = "float32") -> list[
     command += ["--base", str(inputs / "base"), "--problems", str(inputs)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
-    rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    rows = metrics(out)
     assert [row["step"] for row in rows] == list(range(STEPS))
     assert 0.2 < rows[0]["reward"] < 0.8
     assert all(row["grad_norm"] > 0.01 for row in rows)  # there was something to learn

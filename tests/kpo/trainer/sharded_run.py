@@ -27,9 +27,8 @@ def main() -> None:
 
 
 def train(ranks: Ranks, folder: Path, settings: dict[str, Any]) -> None:
-    """One rank's part of a run; `settings` are those of `tiny_trainer`, and three more."""
+    """One rank's part of a run; `settings` are `tiny_trainer`'s, and an endless rollout's."""
     torch.set_num_threads(1)
-    settings = dict(settings)
     dtype = settings.get("dtype", Train.model_fields["dtype"].default)
     engine = TransformersEngine(tiny_policy(seed=3))
     endless = settings.pop("endless_ranks", range(ranks.size))

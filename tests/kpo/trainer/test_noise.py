@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -24,7 +23,7 @@ from kpo.trainer.step import Updater
 from tests.kpo.models import tiny_policy
 from tests.kpo.processes import on_ranks
 from tests.kpo.trainer.rollouts import rollouts
-from tests.kpo.trainer.runs import tiny_trainer
+from tests.kpo.trainer.runs import metrics, tiny_trainer
 
 ROWS = [0, 1, 2, 9, 10, 11]
 
@@ -66,10 +65,6 @@ def on_rank(ranks: Ranks) -> dict[str, float]:
 def test_ranks_measure_it_together() -> None:
     first, second = on_ranks(2, on_rank)
     assert first == second == pytest.approx(on_rank(ALONE), rel=0.2)
-
-
-def metrics(folder: Path) -> list[dict[str, float]]:
-    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
 def test_the_first_update_shows_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
